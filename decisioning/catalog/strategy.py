@@ -1,0 +1,211 @@
+"""A compiled strategy: what `decide` reads. Built once by `load.py`, immutable, named by the sha-256 of its files.
+
+Actions have an index; sets of actions are Python ints with bit i for action i, because gates over a thousand actions then cost a few
+integer operations instead of a loop. Money is in the strategy's currency, times are milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decisioning.catalog.content import Content
+from decisioning.catalog.schema import Schema
+from rules import PredicateIndex, Program
+
+Mask = int  # a set of actions: bit i stands for strategy.actions[i]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A way to reach a customer."""
+
+    name: str
+    direction: str  # inbound or outbound
+    lease_ms: int  # how long an offer decided in this channel is promised
+    contact_cost: float  # marginal cost of one contact here
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One declared content field of a placement."""
+
+    name: str
+    type: str  # text, html, url, image, link, texts
+    required: bool
+    max: int | None  # most characters of a text
+    size: tuple[int, int] | None  # pixels of an image
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A named position in a channel; candidates_for lists who may fill it, as parallel arrays in action order."""
+
+    name: str
+    channel: str
+    nothing_value: float
+    fields: Mapping[str, Field]
+    fallback: Content  # prepared brand content for trouble
+    default_url: str
+    one_per_group: bool
+    candidates: Candidates
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Everyone who could be shown in one placement, as parallel arrays of length n, ordered by action index."""
+
+    mask: Mask
+    action_index: NDArray[np.int64]
+    is_message: NDArray[np.bool_]
+    worth: NDArray[np.float64]  # action_value of an offer, brand_value of a message
+    lever: NDArray[np.float64]
+    contact_cost: NDArray[np.float64]
+    treatments: tuple[Treatment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """Content of one action for one channel."""
+
+    action: str
+    channel: str
+    placements: tuple[str, ...]
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule as its author wrote it, and the predicates (positions in the gate's index) it was split into."""
+
+    text: str
+    where: str  # file:line:column
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One stage of rules over all actions: eligibility, applicability or suitability.
+
+    `index` evaluates each distinct predicate once and folds the verdicts into action sets. `rules[i]` are the texts of action i, and
+    `predicates[i]` its predicates in the same order as the rules' clauses, for explanations.
+    """
+
+    name: str
+    index: PredicateIndex
+    rules: tuple[tuple[Rule, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContextWeight:
+    """While `when` holds, `weight` multiplies the priority of the actions in `mask`."""
+
+    when: Program
+    weight: float
+    mask: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class ContactPolicy:
+    """Hold back after `limit` interactions of `outcomes` within a sliding window, for `hold_ms` after the one that reached it."""
+
+    name: str
+    scope: str  # whose interactions count together: action, group, issue, channel or customer
+    outcomes: frozenset[str]
+    limit: int
+    window_ms: int
+    hold_ms: int
+    channel: str | None  # None: interactions of every channel count
+    mask: Mask  # the actions that refer to this policy
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that can be said or done."""
+
+    key: str  # issue/group/action
+    index: int
+    issue: str
+    group: str
+    name: str
+    kind: str  # offer or message
+    purpose: str
+    worth: float  # action_value of an offer, brand_value of a message
+    lever: float
+    mandatory: bool
+    bypasses: bool  # service and mandatory actions bypass holdout and experiments
+    start_ms: int | None  # live from, inclusive
+    end_ms: int | None  # live until, exclusive
+    policies: tuple[str, ...]
+    treatments: Mapping[str, Treatment]  # by channel
+    behaviour: Mapping[str, str]  # response outcome -> positive, negative or neutral
+    product: str | None  # what a conversion without a decision may name instead of the action
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    """Share of customers who get nothing by design."""
+
+    share: float
+    salt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """Arms by name with their shares, assigned by salted hash of the person."""
+
+    name: str
+    salt: str
+    arms: Mapping[str, float]  # arm -> share; known arms: full, random
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentDefault:
+    """What an absent consent means for a channel and purpose, and on which lawful basis."""
+
+    granted: bool
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """A customer, a moment and the expected outcome: a test a marketer writes."""
+
+    name: str
+    where: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """The versioned text, compiled. All masks and arrays follow the order of `actions`, which is the order of their keys."""
+
+    name: str
+    version: str  # sha-256 over all files
+    currency: str
+    timezone: str
+    languages: tuple[str, ...]  # first one is the default
+    ranking: str
+    schema: Schema
+    channels: Mapping[str, Channel]
+    placements: Mapping[str, Placement]
+    actions: tuple[Action, ...]
+    action_index: Mapping[str, int]
+    gates: tuple[Gate, ...]  # eligibility, applicability, suitability
+    purpose_masks: Mapping[str, Mask]  # purpose -> its actions
+    consent_defaults: Mapping[tuple[str, str], ConsentDefault]  # (channel, purpose)
+    contact_policies: tuple[ContactPolicy, ...]
+    context_weights: tuple[ContextWeight, ...]
+    holdout: Holdout | None
+    experiments: tuple[Experiment, ...]
+    personas: tuple[Persona, ...]
+    bypass_mask: Mask  # service and mandatory actions
+    mandatory_mask: Mask
+    offer_mask: Mask
+    dated: tuple[int, ...]  # indexes of actions with a start or an end
+    reads: frozenset[str]  # attribute paths that rules, content and weights can ask for

@@ -1,0 +1,99 @@
+"""The customer as a decision sees it: profile, consents, interactions, lease.
+
+Plain data, no store and no clock. `store/` packs these values, `decide.py` reads them, `respond.py` and `decide.py` return changed
+copies. Times are milliseconds since the epoch by the *store's* clock, never a replica's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+PARTITION_COUNT = 256  # fixed at installation: changing it would orphan every stored customer
+
+
+def partition_of(customer_key: str) -> int:
+    """The partition, 0..255, whose slot holds everything about this customer."""
+    return blake2b(customer_key.encode(), digest_size=1).digest()[0]
+
+
+@dataclass(slots=True)
+class SourceFacts:
+    """What one source last said about a customer."""
+
+    at_ms: int  # when the source observed it
+    attributes: dict[str, Any]  # attribute name without its `customer.` prefix -> JSON value
+
+
+@dataclass(slots=True)
+class Profile:
+    """All attributes of a customer, kept by source so that age and origin are known."""
+
+    sources: dict[str, SourceFacts] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Consent:
+    """One permission, or its refusal, for a channel and a purpose."""
+
+    channel: str
+    purpose: str
+    granted: bool
+    at_ms: int
+    version: int  # counts this customer's changes to this channel x purpose
+    source: str = "api"
+
+
+class Interaction(NamedTuple):
+    """One counted fact about an action: what contact policies and `history.*` read."""
+
+    at_ms: int
+    outcome: str  # a response outcome of the glossary
+    action: str  # issue/group/action
+    channel: str
+
+
+@dataclass(slots=True)
+class LeaseEntry:
+    """One offer promised to the customer in every channel until it ends."""
+
+    action: str
+    decision_id: str  # the decision whose draw put it here
+    at_ms: int
+    until_ms: int
+
+
+@dataclass(slots=True)
+class Hold:
+    """What a placement shows while its `nothing` or `message` lasts; it holds in this channel only and yields to a lease."""
+
+    outcome: str  # message or nothing
+    action: str | None
+    decision_id: str
+    until_ms: int
+
+
+@dataclass(slots=True)
+class State:
+    """Everything about a customer that decisions and responses change, committed as one by compare-and-set."""
+
+    person_key: str  # names the person in history
+    assignment_key: str  # decides holdout and arms; survives merges
+    sealing_key: str  # base64 of 32 bytes: seals personal attributes in records; deleting it is the erasure
+    draw_index: int = 0  # running number of recorded draws
+    consents: list[Consent] = field(default_factory=list)
+    lease: list[LeaseEntry] = field(default_factory=list)
+    holds: dict[str, Hold] = field(default_factory=dict)  # by placement
+    interactions: list[Interaction] = field(default_factory=list)  # oldest first
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """One customer at one moment of the store's clock: the whole input of a decision beside the request."""
+
+    customer_key: str
+    now_ms: int
+    state_version: int  # 0: never written
+    profile: Profile | None  # None: unknown identifier, decided as an empty profile
+    state: State
