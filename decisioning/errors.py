@@ -3,6 +3,13 @@
 The core never knows HTTP; `api/errors.py` holds the table of status codes. Messages say what, where and the way out.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from decisioning.catalog.faults import Fault
+
 
 class NextbestError(Exception):
     """Root of everything this package raises on purpose."""
@@ -11,7 +18,7 @@ class NextbestError(Exception):
 class StrategyFaulty(NextbestError):
     """A strategy directory has faults; all of them are in `faults`, none was applied."""
 
-    def __init__(self, faults: "list[Fault]") -> None:  # noqa: F821 - decisioning.catalog.faults.Fault
+    def __init__(self, faults: list[Fault]) -> None:
         super().__init__("\n".join(str(fault) for fault in faults))
         self.faults = faults
 
@@ -34,3 +41,27 @@ class StoreUnavailable(NextbestError):
 
 class ContentUnknown(NextbestError):
     """A content expression met a missing value and has no default: the candidate drops out as `content_unknown`."""
+
+
+class InvalidIdentifier(NextbestError):
+    """A customer id is empty, too long, unprintable, or reads like an e-mail address or a telephone number."""
+
+
+class SealBroken(NextbestError):
+    """Sealed text does not open: another key, a damaged text, or a key that is none. After an erasure this is for ever."""
+
+
+class TableFaulty(NextbestError):
+    """A table file is missing, of an unknown format, unreadable at a named line, or lacks a column."""
+
+
+class MappingFaulty(NextbestError):
+    """A mapping file has faults; all of them are in `faults`, each with file, line and column."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("\n".join(str(fault) for fault in faults))
+        self.faults = faults
+
+
+class HistoryFaulty(NextbestError):
+    """The history directory cannot be used as it is: its manifest is unreadable or names a file that is gone."""
