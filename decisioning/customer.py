@@ -86,6 +86,7 @@ class State:
     lease: list[LeaseEntry] = field(default_factory=list)
     holds: dict[str, Hold] = field(default_factory=dict)  # by placement
     interactions: list[Interaction] = field(default_factory=list)  # oldest first
+    complete_since_ms: int = 0  # interactions other than answers are complete from here on; 0: nothing was forgotten
 
 
 @dataclass(slots=True)

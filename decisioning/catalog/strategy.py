@@ -84,6 +84,7 @@ class Rule:
 
     text: str
     where: str  # file:line:column
+    clauses: tuple[Program, ...]  # its conjuncts, the same objects the gate's index evaluates
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,11 @@ class Gate:
     name: str
     index: PredicateIndex
     rules: tuple[tuple[Rule, ...], ...]
+    contextual: frozenset[str]  # texts of predicates that read context, channel or the channel's history
+
+    def reads_context(self, predicate: Program) -> bool:
+        """True when the predicate's verdict belongs to this moment, not to the customer's own facts."""
+        return predicate.text in self.contextual
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +196,17 @@ class Strategy:
     currency: str
     timezone: str
     languages: tuple[str, ...]  # first one is the default
+    language_attribute: str | None  # whose value chooses among them, without its `customer.` prefix
     ranking: str
     schema: Schema
     channels: Mapping[str, Channel]
     placements: Mapping[str, Placement]
     actions: tuple[Action, ...]
     action_index: Mapping[str, int]
+    action_hash: NDArray[np.uint64]  # of each action's key: breaks ties together with the person
     gates: tuple[Gate, ...]  # eligibility, applicability, suitability
     purpose_masks: Mapping[str, Mask]  # purpose -> its actions
+    masks_under: Mapping[str, Mask]  # issue, issue/group and issue/group/action -> the actions under it
     consent_defaults: Mapping[tuple[str, str], ConsentDefault]  # (channel, purpose)
     contact_policies: tuple[ContactPolicy, ...]
     context_weights: tuple[ContextWeight, ...]
@@ -209,3 +218,8 @@ class Strategy:
     offer_mask: Mask
     dated: tuple[int, ...]  # indexes of actions with a start or an end
     reads: frozenset[str]  # attribute paths that rules, content and weights can ask for
+
+    def language_of(self, attributes: Mapping[str, Any]) -> str:
+        """The language the customer reads, as stated; content falls back from it to the base language and the default."""
+        stated = attributes.get(self.language_attribute) if self.language_attribute else None
+        return stated if isinstance(stated, str) else self.languages[0]

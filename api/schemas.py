@@ -1,0 +1,206 @@
+"""The words on the wire. Strict: unknown fields and loose types are refused, nothing is guessed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+# Visible ASCII without `@`: ids travel in URLs, logs and keys, and an address would be personal data there. One more rule, no `+` followed
+# by 7-15 digits, is in the pattern too: a telephone number is one.
+CustomerId = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^(?!.*\+[0-9]{7,15})[!-?A-~]+$", description="Your id of the customer.")]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+IdempotencyKey = Annotated[str, Meta(min_length=1, max_length=200, description="The same key is counted once; repeats get the first answer.")]
+Instant = Annotated[str, Meta(max_length=40, description="RFC 3339, for example 2026-11-21T09:30:00Z.")]
+ResponseOutcome = Literal[
+    "rendered", "impression", "machine_open", "clicked", "accepted", "rejected", "dismissed", "converted", "no_response", "undelivered"
+]  # fmt: skip
+
+
+class Strict(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A body whose every field is known."""
+
+
+class CustomerRef(Strict):
+    """Who is asked about."""
+
+    id: CustomerId
+
+
+class DecisionRequest(Strict):
+    """What should this customer see in these placements, now?"""
+
+    customer: CustomerRef
+    channel: Name
+    placements: Annotated[list[Name], Meta(min_length=1, max_length=20, description="Each at most once; filled in this order.")]
+    context: dict[str, Any] = {}
+    dry_run: bool = False
+    explain: bool = False
+    idempotency_key: IdempotencyKey | UnsetType = UNSET
+
+
+class PlacementAnswer(Struct, kw_only=True):
+    """The outcome of one placement, with content ready to show."""
+
+    placement: str
+    outcome: Literal["offer", "message", "nothing"]
+    action: str | None
+    treatment: str | None
+    rank: int
+    content: dict[str, Any] | None
+    reasons: list[str]
+    propensity: float | None
+    priority: float | None
+    expected_value: float | None
+    selection_probability: float | None
+    lease_of: str | None
+    event_token: str | None
+
+
+class VersionsAnswer(Struct, kw_only=True):
+    """What decided."""
+
+    strategy: str
+    model: str
+    model_state: str | None
+
+
+class DecisionAnswer(Struct, kw_only=True):
+    """The whole answer."""
+
+    decision_id: str
+    customer_id: str
+    profile_found: bool
+    valid_until: str
+    degraded: bool
+    holdout: bool
+    arms: dict[str, str]
+    versions: VersionsAnswer
+    placements: list[PlacementAnswer]
+    explanation: list[dict[str, Any]] | UnsetType = UNSET
+
+
+class ResponseRequest(Strict):
+    """What came of an action: name it by event_token, by decision_id and placement, or, for a conversion, by customer and action or product."""
+
+    outcome: ResponseOutcome
+    event_token: Annotated[str, Meta(max_length=2000)] | UnsetType = UNSET
+    decision_id: Annotated[str, Meta(max_length=80)] | UnsetType = UNSET
+    placement: Name | UnsetType = UNSET
+    customer: CustomerRef | UnsetType = UNSET
+    action: Name | UnsetType = UNSET
+    product: Name | UnsetType = UNSET
+    channel: Name | UnsetType = UNSET
+    value: Annotated[float, Meta(ge=-1e12, le=1e12)] | UnsetType = UNSET
+    at: Instant | UnsetType = UNSET
+    idempotency_key: IdempotencyKey | UnsetType = UNSET
+
+
+class ResponseBatch(Strict):
+    """Up to 1,000 responses; a fault in one refuses all, a repeat is counted once."""
+
+    responses: Annotated[list[ResponseRequest], Meta(min_length=1, max_length=1000)]
+
+
+class ResponseAnswer(Struct, kw_only=True):
+    """One response as it was taken."""
+
+    response_id: str
+    status: Literal["counted", "repeated"]
+
+
+class ResponseBatchAnswer(Struct, kw_only=True):
+    """The batch, in order."""
+
+    responses: list[ResponseAnswer]
+
+
+class CustomerPatch(Strict):
+    """Attributes to set, by name without prefix; null forgets one."""
+
+    attributes: Annotated[dict[str, Any], Meta(min_length=1, max_length=500)]
+
+
+class ConsentStatement(Strict):
+    """One permission given or withdrawn."""
+
+    channel: Name
+    purpose: Name
+    granted: bool
+    at: Instant | UnsetType = UNSET
+
+
+ConsentStatements = Annotated[list[ConsentStatement], Meta(min_length=1, max_length=100)]
+
+
+class SourceAnswer(Struct, kw_only=True):
+    """What one source says."""
+
+    at: str
+    attributes: dict[str, Any]
+
+
+class ConsentAnswer(Struct, kw_only=True):
+    """One recorded permission."""
+
+    channel: str
+    purpose: str
+    granted: bool
+    at: str
+    version: int
+    source: str
+
+
+class LeaseAnswer(Struct, kw_only=True):
+    """One offer promised in every channel."""
+
+    action: str
+    decision_id: str
+    until: str
+
+
+class InteractionAnswer(Struct, kw_only=True):
+    """One remembered interaction."""
+
+    at: str
+    outcome: str
+    action: str
+    channel: str
+
+
+class CustomerAnswer(Struct, kw_only=True):
+    """What is known about a customer."""
+
+    customer_id: str
+    profile_found: bool
+    sources: dict[str, SourceAnswer]
+    consents: list[ConsentAnswer]
+    lease: list[LeaseAnswer]
+    interactions: list[InteractionAnswer]
+
+
+class Erased(Struct, kw_only=True):
+    """The customer is gone."""
+
+    customer_id: str
+    erased: bool
+
+
+class Explanation(Struct, kw_only=True):
+    """A recorded decision, decided again from its record: every candidate with the gate or rank it met."""
+
+    decision_id: str
+    at: str
+    channel: str
+    versions: VersionsAnswer
+    reproduced: bool
+    placements: list[dict[str, Any]]
+    candidates: list[dict[str, Any]]
+
+
+class ProblemAnswer(Struct, kw_only=True):
+    """What is wrong, where, and the way out."""
+
+    code: str
+    message: str
+    where: str

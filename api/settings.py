@@ -1,0 +1,40 @@
+"""Settings: read from the environment once, passed by hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything an operator can turn. What belongs to the business is in the strategy, not here."""
+
+    redis_url: str | None  # None: the embedded store in data_dir
+    data_dir: Path  # embedded store, and the default home of the two below
+    history_dir: Path  # Parquet written by the worker
+    models_dir: Path  # model artifacts, one folder per version
+    deadline_ms: int  # a decision later than this is answered with the placement's fallback
+    demo: bool  # accept `demo-key` from this machine; only `nextbest run` sets it
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Settings with their defaults. Raises ValueError naming the variable that cannot be read."""
+        data_dir = Path(environment.get("NEXTBEST_DATA_DIR", ".nextbest"))
+        return cls(
+            redis_url=environment.get("NEXTBEST_REDIS_URL") or None,
+            data_dir=data_dir,
+            history_dir=Path(environment.get("NEXTBEST_HISTORY_DIR", data_dir / "history")),
+            models_dir=Path(environment.get("NEXTBEST_MODELS_DIR", data_dir / "models")),
+            deadline_ms=_positive(environment, "NEXTBEST_DEADLINE_MS", 250),
+            demo=environment.get("NEXTBEST_DEMO") == "1",
+        )
+
+
+def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise ValueError(f"{name}={text!r} is not a whole number above 0. Unset it for the default, {default}.")
+    return int(text)

@@ -1,0 +1,55 @@
+"""Contact policy: how often a customer may be reached.
+
+Pure. Reads interactions, never the store. Windows slide (the last 7 x 24 h), they do not follow calendar weeks. Called after the rules,
+because most candidates are gone by then; a leased offer is not asked again, it was charged when it entered the lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from decisioning.catalog.strategy import ContactPolicy, Mask, Strategy
+from decisioning.customer import Interaction
+
+KEY_DEPTH = {"issue": 1, "group": 2, "action": 3}  # how much of issue/group/action counts together
+
+
+def held_back(strategy: Strategy, interactions: Sequence[Interaction], *, channel: str, now_ms: int) -> dict[str, Mask]:
+    """Policy name -> the actions it holds back now, for policies that hold any."""
+    if not interactions:
+        return {}
+    found = {}
+    for policy in strategy.contact_policies:
+        mask = 0
+        for key, times_ms in _times_by_key(policy, interactions, channel).items():
+            if is_holding(policy, times_ms, now_ms=now_ms):
+                mask |= policy.mask & (strategy.masks_under.get(key, 0) if key else policy.mask)
+        if mask:
+            found[policy.name] = mask
+    return found
+
+
+def is_holding(policy: ContactPolicy, times_ms: Sequence[int], *, now_ms: int) -> bool:
+    """True while the limit is reached within the sliding window, or was and its hold has not passed. times_ms ascends."""
+    limit = policy.limit
+    for last in range(len(times_ms) - 1, limit - 2, -1):
+        first_ms, last_ms = times_ms[last - limit + 1], times_ms[last]
+        if last_ms - first_ms < policy.window_ms and (now_ms - first_ms < policy.window_ms or now_ms - last_ms < policy.hold_ms):
+            return True
+    return False
+
+
+def _times_by_key(policy: ContactPolicy, interactions: Iterable[Interaction], channel: str) -> dict[str, list[int]]:
+    """Times of the counted interactions by what they count for; the key "" stands for everything the policy covers."""
+    if policy.channel is not None and policy.channel != channel:
+        return {}
+    depth = KEY_DEPTH.get(policy.scope, 0)
+    times: dict[str, list[int]] = {}
+    for each in interactions:
+        if each.outcome not in policy.outcomes or (policy.channel is not None and each.channel != policy.channel):
+            continue
+        if policy.scope == "channel" and each.channel != channel:
+            continue
+        key = "/".join(each.action.split("/", depth)[:depth])
+        times.setdefault(key, []).append(each.at_ms)
+    return times

@@ -1,0 +1,1 @@
+"""Experiments: who is held out and which arm a person is in."""

@@ -1,0 +1,120 @@
+"""Records: what the log keeps of a decision, and how to decide it again.
+
+A record holds everything `decide` read: request, attributes, state, versions. Personal values and the customer's id are sealed with the
+customer's own key before the record leaves this module, so that deleting the key erases the person and leaves the counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from decisioning.catalog.strategy import Strategy
+from decisioning.customer import Profile, Snapshot, SourceFacts, State
+from decisioning.decide import decide
+from decisioning.moment import Scorer
+from decisioning.request import Decision, Placed, Request
+from decisioning.sealing import seal, unseal
+from decisioning.store.packing import pack, state_of, unpack
+from rules import Timestamp
+
+SECRET_STATE = frozenset({"person_key", "sealing_key"})  # the record names the person once, and never holds its own key
+CORE = ("placement", "outcome", "action", "treatment", "rank", "reasons", "propensity", "priority", "expected_value", "selection_probability",
+        "lease_of")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What decided: named in every answer and record."""
+
+    strategy: str
+    model: str
+    model_state: str | None = None
+
+
+def record_of(
+    decision: Decision, request: Request, snapshot: Snapshot, strategy: Strategy, versions: Versions, *, key_id: str, degraded: bool = False
+) -> bytes:
+    """The log record of a decision, as canonical JSON."""
+    attributes = {name: as_json(value) for name, value in decision.attributes.items()}
+    context = {name: as_json(value) for name, value in request.context.items()}
+    personal = {name for path, each in strategy.schema.attributes.items() if each.personal for name in (path,)}
+    sealed = {
+        "customer_id": snapshot.customer_key,
+        "attributes": {name: value for name, value in attributes.items() if f"customer.{name}" in personal},
+        "context": {name: value for name, value in context.items() if f"context.{name}" in personal},
+    }
+    state = snapshot.state
+    return pack(
+        {
+            "kind": "decision",
+            "decision_id": decision.decision_id,
+            "at_ms": decision.at_ms,
+            "person_key": state.person_key,
+            "channel": request.channel,
+            "placement_names": request.placements,
+            "context": {name: value for name, value in context.items() if name not in sealed["context"]},
+            "profile_found": snapshot.profile is not None,
+            "holdout": decision.holdout,
+            "arms": decision.arms,
+            "degraded": degraded,
+            "draw_index": state.draw_index,
+            "versions": versions,
+            "api_key": key_id,
+            "snapshot": {
+                "attributes": {name: value for name, value in attributes.items() if name not in sealed["attributes"]},
+                "state": {each.name: getattr(state, each.name) for each in fields(State) if each.name not in SECRET_STATE},
+                "state_version": snapshot.state_version,
+            },
+            "sealed": seal(state.sealing_key, pack(sealed)),
+            "placements": core_of(decision.placements),
+        }
+    )
+
+
+def core_of(placements: Iterable[Placed]) -> list[dict[str, Any]]:
+    """What a replay must reproduce to the last digit."""
+    return [{name: getattr(placed, name) for name in CORE} for placed in placements]
+
+
+def as_json(value: Any) -> Any:
+    """An attribute's typed value as JSON."""
+    return str(value) if isinstance(value, Timestamp) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One opened decision record: the inputs of `decide`, and what came of them then."""
+
+    request: Request
+    snapshot: Snapshot
+    versions: Versions
+    decision_id: str
+    core: list[dict[str, Any]]
+
+
+def open_record(body: Mapping[str, Any], sealing_key: str, strategy: Strategy) -> Recorded:
+    """Turn a record back into a question and a snapshot. Raises SealBroken when the key is not the customer's."""
+    private = unpack(unseal(sealing_key, body["sealed"]))
+    seen = body["snapshot"]
+    state = state_of({**seen["state"], "person_key": body["person_key"], "sealing_key": sealing_key})
+    profile = _profile_of({**seen["attributes"], **private["attributes"]}, strategy, at_ms=body["at_ms"]) if body["profile_found"] else None
+    context = strategy.schema.context_of({**body["context"], **private["context"]})
+    request = Request(private["customer_id"], body["channel"], tuple(body["placement_names"]), context)
+    snapshot = Snapshot(private["customer_id"], body["at_ms"], seen["state_version"], profile, state)
+    return Recorded(request, snapshot, Versions(**body["versions"]), body["decision_id"], body["placements"])
+
+
+def replay(recorded: Recorded, strategy: Strategy, scorer: Scorer) -> Decision:
+    """Decide a recorded question again."""
+    return decide(recorded.request, recorded.snapshot, strategy, scorer, decision_id=recorded.decision_id)
+
+
+def _profile_of(attributes: Mapping[str, Any], strategy: Strategy, *, at_ms: int) -> Profile:
+    """A profile in which every recorded attribute is fresh and comes from the source its schema names."""
+    profile = Profile()
+    for name, value in attributes.items():
+        source = strategy.schema.attributes[f"customer.{name}"].source or "record"
+        profile.sources.setdefault(source, SourceFacts(at_ms, {})).attributes[name] = value
+    return profile

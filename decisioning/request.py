@@ -1,0 +1,60 @@
+"""What is asked and what is answered: the values that pass between the edge and `decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from decisioning.customer import State
+
+OFFER, MESSAGE, NOTHING = "offer", "message", "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question: what to show this customer in these placements of one channel, now."""
+
+    customer_key: str
+    channel: str
+    placements: tuple[str, ...]
+    context: Mapping[str, Any] = field(default_factory=dict)  # typed by the schema
+    offers_allowed: bool = True  # False after two lost races: only what the newest state leases may be placed as an offer
+
+
+@dataclass(slots=True)
+class Placed:
+    """The outcome of one placement. Propensity to expected_value are None where nothing was scored."""
+
+    placement: str
+    outcome: str  # offer, message or nothing
+    reasons: list[str]  # `code` or `code:detail`
+    action: str | None = None
+    treatment: str | None = None
+    rank: int = 1
+    content: Mapping[str, Any] | None = None
+    propensity: float | None = None
+    priority: float | None = None
+    expected_value: float | None = None
+    selection_probability: float | None = None  # None: no trial of the policy (render of a lease or a hold, fallback)
+    lease_of: str | None = None  # the decision whose draw this renders again
+    valid_until_ms: int = 0
+
+    @property
+    def is_trial(self) -> bool:
+        """True when this outcome was drawn now, False when it repeats an earlier draw."""
+        return self.lease_of is None
+
+
+@dataclass(slots=True)
+class Decision:
+    """The whole answer, with the customer's next state."""
+
+    decision_id: str
+    at_ms: int
+    holdout: bool
+    arms: Mapping[str, str]
+    placements: list[Placed]
+    drops: dict[str, int]  # reason -> the actions it removed, as a mask
+    state: State
+    attributes: Mapping[str, Any]  # what was read of the profile, typed: enough to decide again
