@@ -1,8 +1,8 @@
-"""Runs the commands behind the claims of docs/evidence.md: `python -m tests.evidence [claim …]`, which is what `make prove` does.
+"""Runs the commands behind the claims of docs/evidence.md: `python -m tests.evidence [claim …]`, as `make prove` does.
 
-A claim is a section of that page, headed by its id, with one shell block and the lines Figures, Hardware and Date. It holds when
-its command exits with 0. Commands run in the project's root with the environment's programs first on PATH; their output is shown,
-because it contains today's figures.
+A claim is a section of that page, headed by its id, with one shell block and the lines Figures, Hardware and Date. It
+holds when its command exits with 0. Commands run in the project's root with the environment's programs first on PATH;
+their output is shown, because it contains today's figures.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def prove(claims: Sequence[Claim]) -> bool:
         print(f"\n── {claim.claim_id}: {claim.text}\n$ {claim.command}", flush=True)
         began = time.monotonic()
         held = holds(claim)
-        verdicts.append((held, f"{claim.claim_id:<16} {'passed' if held else 'FAILED'} {time.monotonic() - began:8.1f} s"))
+        verdict = "passed" if held else "FAILED"
+        verdicts.append((held, f"{claim.claim_id:<16} {verdict} {time.monotonic() - began:8.1f} s"))
     print("\n" + "\n".join(line for _, line in verdicts))
     held_count = sum(held for held, _ in verdicts)
     print(f"{held_count} of {len(verdicts)} claims hold")

@@ -1,8 +1,9 @@
 """Skip accounting: a test that quietly did not run is not a test that passed.
 
-A pytest plugin, loaded by pyproject.toml. At the end of a run it prints every skip with its reason. With CI=true a skip fails the
-run when what it missed could have been had on this machine: the table PREREQUISITES says what counts as missed and when it could
-have been there. Skips that name none of these (an optional oracle, another interpreter) are printed and accepted.
+A pytest plugin, loaded by pyproject.toml. At the end of a run it prints every skip with its reason. With CI=true a skip
+fails the run when what it missed could have been had on this machine: the table PREREQUISITES says what counts as
+missed and when it could have been there. Skips that name none of these (an optional oracle, another interpreter) are
+printed and accepted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The container image, as far as it can be checked without a container engine: its text is read, its install steps are run."""
+"""The container image, as far as no container engine is needed: its text is read, its install steps are run."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_the_composition_has_two_replicas_one_worker_and_a_store_that_keeps_its_
 
     assert services["api"]["deploy"]["replicas"] == 2
     assert services["worker"]["command"] == ["nextbest", "worker"]
-    assert ["--appendonly", "yes"] == services["store"]["command"][1:3]
+    assert services["store"]["command"][1:3] == ["--appendonly", "yes"]
     for name in ("api", "worker"):
         assert services[name]["environment"].keys() == {
             "NEXTBEST_REDIS_URL",
@@ -118,10 +118,10 @@ def copy(text: str, target: Path) -> None:
 
 
 def run(step: str, folder: Path) -> str:
-    """Run one step as the engine would: by sh, with nothing of this environment but the way to an interpreter that has pip."""
+    """Run one step as the engine would: by sh, with nothing of this environment but an interpreter that has pip."""
     base = Path(sys.base_prefix) / "bin" / "python3"
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
-    command = f"python() {{ {shlex.quote(str(base))} \"$@\"; }}; {step}"
-    done = subprocess.run(["sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    command = ["sh", "-c", f'python() {{ {shlex.quote(str(base))} "$@"; }}; {step}']
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{step}\n{done.stdout}{done.stderr}"
     return done.stdout

@@ -12,13 +12,10 @@ LINES_MAX = 60
 
 def function_lengths(file: Path) -> list[tuple[int, str]]:
     """Length in lines, and `file:line name`, of every function of a file."""
-    functions = [
-        node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    return [
-        ((node.end_lineno or node.lineno) - node.lineno + 1, f"{file.relative_to(ROOT)}:{node.lineno} {node.name}")
-        for node in functions
-    ]
+    nodes = ast.walk(ast.parse(file.read_text()))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    where = file.relative_to(ROOT)
+    return [((each.end_lineno or 0) - each.lineno + 1, f"{where}:{each.lineno} {each.name}") for each in functions]
 
 
 def test_no_function_is_longer_than_the_bound() -> None:

@@ -1,4 +1,4 @@
-"""The house as docs/architecture.md draws it, read back from the source: who imports whom, and which library lives where."""
+"""The house as docs/architecture.md draws it, read back from the source: who imports whom, what lives where."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def fault_of(path: str, name: str) -> str | None:
     if library == package or library in sys.stdlib_module_names:
         return None
     if library in ARROWS:
-        return None if library in ARROWS[package] else f"{package} may import {sorted(ARROWS[package]) or 'none of ours'}"
+        allowed = ARROWS[package]
+        return None if library in allowed else f"{package} may import {sorted(allowed) or 'none of ours'}"
     homes = HOMES.get(library, [])
     return None if any(fnmatch(path, home) for home in homes) else f"its home is {homes or 'nowhere yet'}"
 
