@@ -1,7 +1,8 @@
 """What the deciding core asks of a store: a handful of verbs of the business.
 
-Two stores speak it, `memory.py` (the slow obvious twin) and `redis.py`; one contract suite runs against both. A customer is one
-compare-and-set cell: callers read a snapshot, compute the next state in Python and commit it with everything that must happen with it.
+Two stores speak it, `memory.py` (the slow obvious twin) and `redis.py`; one contract suite runs against both. A
+customer is one compare-and-set cell: callers read a snapshot, compute the next state in Python and commit it with
+everything that must happen with it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Change:
 
 @dataclass(slots=True)
 class Committed:
-    """The change holds; `state_version` is the customer's new version."""
+    """The change holds; `state_version` is the customer's new version, higher than all before, erasure or not."""
 
     state_version: int
 
@@ -58,7 +59,7 @@ class Lost:
 
 @dataclass(slots=True)
 class Repeated:
-    """One of the once-keys was taken; nothing was applied. `values` holds, per once-key of the change, the first one's value or None."""
+    """A once-key was taken; nothing was applied. `values` holds what its first holder left, or None, per once-key."""
 
     values: list[str | None]
 
@@ -75,10 +76,16 @@ class LogEntry:
 
 
 class Store(Protocol):
-    """All methods raise `StoreUnavailable` when the server does not answer within the deadline given at construction."""
+    """All methods raise `StoreUnavailable` when the server does not answer within the deadline given at construction.
+
+    A write that raises it may have happened nevertheless: who repeats a commit reads first, or relies on a once-key.
+    """
 
     async def read(self, customer_keys: Sequence[str]) -> list[Snapshot]:
-        """One snapshot per key, in order, each read atomically, in one round trip; unknown customers get an unsaved fresh State."""
+        """One snapshot per key, in order, each read atomically, in one round trip.
+
+        Unknown customers get a fresh State, which is not saved: the next read makes another.
+        """
         ...
 
     async def commit(self, changes: Sequence[Change]) -> list[Outcome]:
@@ -110,7 +117,7 @@ class Store(Protocol):
         ...
 
     async def put(self, kind: str, name: str, value: bytes) -> None:
-        """Write a registry entry, for example kind `strategy`, name its version; kind `current`, name `strategy` is the pointer."""
+        """Write a registry entry: kind `strategy`, name its version; kind `current`, name `strategy` is the pointer."""
         ...
 
     async def get(self, kind: str, name: str) -> bytes | None:

@@ -1,0 +1,195 @@
+"""Redis store: customers, logs and registries on Redis or Valkey, one server or a cluster.
+
+Implements protocol.py. A customer is one hash with the fields p (profile) and s (state), as packing.py makes them, and
+v (state version). It, its once-keys and its partition's log carry the partition as hash tag, `{p017}`, and so share a
+cluster slot: one script reads or commits them. wire.py carries the commands. docs/operations.md lists all keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from decisioning.customer import Snapshot, partition_of
+from decisioning.errors import StoreUnavailable
+from decisioning.store.decision_id import whereabouts_of
+from decisioning.store.packing import fresh_state, pack, unpack_profile, unpack_state
+from decisioning.store.protocol import Change, Committed, LogEntry, Lost, Outcome, Record, Repeated
+from decisioning.store.scripts import COMMIT, OWN, READ, Script
+from decisioning.store.wire import Command, Reply, Wire
+
+SEARCH_PAGE = 256  # log entries per round trip while looking for a record
+
+
+def connect(url: str, *, deadline_ms: int = 1_000) -> RedisStore:
+    """A store on the server or cluster at this URL; connects at its first use, so a service can start before its store.
+
+    url          redis://, rediss:// or unix:// as redis-py reads them, or redis+cluster://host:port of any node; a
+                 server that belongs to a cluster is also recognised without the +cluster
+    deadline_ms  bound for every call, waiting and connecting included
+    The store belongs to the event loop that uses it first.
+    """
+    return RedisStore(Wire(url, deadline_ms=deadline_ms))
+
+
+class RedisStore:
+    """See protocol.Store."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def read(self, customer_keys: Sequence[str]) -> list[Snapshot]:
+        replies = await self._run(READ, [((_customer(key),), ()) for key in customer_keys])
+        return [_snapshot(key, *reply) for key, reply in zip(customer_keys, replies, strict=True)]
+
+    async def commit(self, changes: Sequence[Change]) -> list[Outcome]:
+        replies = await self._run(COMMIT, [(_commit_keys(change), _commit_arguments(change)) for change in changes])
+        return [_outcome(change, *reply) for change, reply in zip(changes, replies, strict=True)]
+
+    async def once(self, customer_key: str, key: str) -> str | None:
+        value: bytes | None = await self._ask(b"GET", _once(customer_key, key))
+        return None if value is None else value.decode()
+
+    async def erase(self, customer_key: str) -> bool:
+        return bool(await self._ask(b"DEL", _customer(customer_key)))
+
+    async def log(self, partition: int, *, after: str, limit: int) -> list[LogEntry]:
+        entries = await self._ask(b"XRANGE", _log(partition), b"(" + after.encode(), b"+", b"COUNT", limit)
+        return [_log_entry(*entry) for entry in entries]
+
+    async def find_record(self, decision_id: str) -> bytes | None:
+        where = whereabouts_of(decision_id)
+        if where is None:
+            return None
+        key, start, end = _log(where.partition), b"%d-0" % where.from_ms, b"%d" % where.until_ms
+        while page := await self._ask(b"XRANGE", key, start, end, b"COUNT", SEARCH_PAGE):
+            for position, (_, record_id, _, body) in page:
+                if record_id == decision_id.encode():
+                    return bytes(body)
+                start = b"(" + position
+        return None
+
+    async def trim(self, partition: int, *, before: str) -> None:
+        await self._ask(b"XTRIM", _log(partition), b"MINID", b"=", before.encode())
+
+    async def own(self, resource: str, owner: str, *, ttl_ms: int) -> bool:
+        [reply] = await self._run(OWN, [((b"nb:own:" + resource.encode(),), (owner.encode(), ttl_ms))])
+        return bool(reply)
+
+    async def put(self, kind: str, name: str, value: bytes) -> None:
+        await self._ask(b"HSET", _registry(kind), name.encode(), value)
+
+    async def get(self, kind: str, name: str) -> bytes | None:
+        value: bytes | None = await self._ask(b"HGET", _registry(kind), name.encode())
+        return value
+
+    async def names(self, kind: str) -> list[str]:
+        return sorted(name.decode() for name in await self._ask(b"HKEYS", _registry(kind)))
+
+    async def remove(self, kind: str, name: str) -> bool:
+        return bool(await self._ask(b"HDEL", _registry(kind), name.encode()))
+
+    async def ping(self) -> None:
+        await self._ask(b"EXISTS", _registry("current"))  # PING has no key: a cluster client would not know whom to ask
+
+    async def close(self) -> None:
+        await self._wire.close()
+
+    async def _ask(self, *command: bytes | int) -> Reply:
+        [reply] = _accepted(await self._wire.exchange([command]))
+        return reply
+
+    async def _run(self, script: Script, calls: Sequence[tuple[Command, Command]]) -> list[Reply]:
+        """Replies of the script to each call of (keys, arguments), in one round trip.
+
+        The script is called by its digest. A server that was restarted or has just joined does not know it and has done
+        nothing: those calls go again with the text, which makes that server remember.
+        """
+        replies = await self._wire.exchange([_command(b"EVALSHA", script.digest, *call) for call in calls])
+        unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            again = await self._wire.exchange([_command(b"EVAL", script.text, *calls[index]) for index in unknown])
+            for index, reply in zip(unknown, again, strict=True):
+                replies[index] = reply
+        return _accepted(replies)
+
+
+def _accepted(replies: list[Reply]) -> list[Reply]:
+    """The replies, when none is a refusal, such as: out of memory, a replica, a cluster slot that nobody serves."""
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            raise StoreUnavailable(f"the store refused a command: {reply}")
+    return replies
+
+
+def _command(verb: bytes, script: bytes, keys: Command, arguments: Command) -> Command:
+    return (verb, script, len(keys), *keys, *arguments)
+
+
+def _commit_keys(change: Change) -> Command:
+    log = _log(partition_of(change.customer_key))
+    return (_customer(change.customer_key), log, *(_once(change.customer_key, once.key) for once in change.once))
+
+
+def _commit_arguments(change: Change) -> Command:
+    arguments: list[bytes | int] = [
+        change.expected_version,
+        pack(change.state),
+        b"" if change.profile is None else pack(change.profile),
+        len(change.records),
+    ]
+    for record in change.records:
+        arguments += (record.record_id.encode(), record.body)
+    for once in change.once:
+        arguments += (once.value.encode(), once.ttl_s)
+    return tuple(arguments)
+
+
+def _outcome(change: Change, verdict: bytes, *rest: Reply) -> Outcome:
+    if verdict == b"committed":
+        return Committed(*rest)
+    if verdict == b"lost":
+        return Lost(_snapshot(change.customer_key, *rest))
+    return Repeated([None if value is None else value.decode() for value in rest])
+
+
+def _snapshot(
+    customer_key: str,
+    seconds: bytes,
+    microseconds: bytes,
+    version: bytes | None,
+    state: bytes | None,
+    profile: bytes | None,
+) -> Snapshot:
+    return Snapshot(
+        customer_key=customer_key,
+        now_ms=int(seconds) * 1000 + int(microseconds) // 1000,
+        state_version=0 if version is None else int(version),
+        profile=None if profile is None else unpack_profile(profile),
+        state=fresh_state() if state is None else unpack_state(state),
+    )
+
+
+def _log_entry(position: bytes, fields: Iterable[bytes]) -> LogEntry:
+    _, record_id, _, body = fields
+    return LogEntry(position.decode(), Record(record_id.decode(), body))
+
+
+def _customer(customer_key: str) -> bytes:
+    return f"nb:{{p{partition_of(customer_key):03d}}}:c:{customer_key}".encode()
+
+
+def _log(partition: int) -> bytes:
+    return f"nb:{{p{partition:03d}}}:log".encode()
+
+
+def _once(customer_key: str, key: str) -> bytes:
+    # Hashed with the customer's key, because it outlives an erasure by its time to live and must not say whose it was.
+    digest = blake2b(f"{customer_key}\0{key}".encode(), digest_size=16).hexdigest()
+    return f"nb:{{p{partition_of(customer_key):03d}}}:o:{digest}".encode()
+
+
+def _registry(kind: str) -> bytes:
+    return f"nb:reg:{kind}".encode()

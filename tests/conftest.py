@@ -1,0 +1,41 @@
+"""Fixtures every part shares: a real server, and a store on it.
+
+One server per test process, so one per worker of pytest-xdist. Each test gets it empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis
+
+from decisioning.errors import StoreUnavailable
+from decisioning.store.embedded import EmbeddedServer, find_binary
+from decisioning.store.redis import RedisStore, connect
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    try:
+        find_binary()
+    except StoreUnavailable as missing:
+        pytest.skip(str(missing))  # tests/skips.py fails the run for it under CI=true
+    with EmbeddedServer.start(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+def store_url(server: EmbeddedServer) -> str:
+    """The URL of an empty real server."""
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+    return server.url
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[RedisStore]:
+    """A store on an empty real server."""
+    connected = connect(store_url)
+    yield connected
+    await connected.close()
