@@ -66,13 +66,11 @@ def test_make_knows_exactly_the_words_we_teach() -> None:
     assert taught <= WORDS
 
 
-def test_ci_ends_with_the_test_command_of_the_readme() -> None:
+def test_ci_runs_the_test_command_of_the_readme() -> None:
     commands = [line.split(" #")[0].strip() for line in (ROOT / ".ci/run").read_text().splitlines()]
 
-    command = commands[-1]
-
-    assert command == "make test"
-    assert re.search(rf"^{command}\b|`{command}`", read(ROOT / "README.md"), re.M)
+    assert "make test" in commands
+    assert re.search(r"^make test\b|`make test`", read(ROOT / "README.md"), re.M)
 
 
 def test_every_setting_in_the_code_is_documented() -> None:
