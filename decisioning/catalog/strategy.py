@@ -1,7 +1,7 @@
 """A compiled strategy: what `decide` reads. Built once by `load.py`, immutable, named by the sha-256 of its files.
 
-Actions have an index; sets of actions are Python ints with bit i for action i, because gates over a thousand actions then cost a few
-integer operations instead of a loop. Money is in the strategy's currency, times are milliseconds.
+Actions have an index; sets of actions are Python ints with bit i for action i, because gates over a thousand actions
+then cost a few integer operations instead of a loop. Money is in the strategy's currency, times are milliseconds.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class Rule:
 class Gate:
     """One stage of rules over all actions: eligibility, applicability or suitability.
 
-    `index` evaluates each distinct predicate once and folds the verdicts into action sets. `rules[i]` are the texts of action i, and
-    `predicates[i]` its predicates in the same order as the rules' clauses, for explanations.
+    `index` evaluates each distinct predicate once and folds the verdicts into action sets; `rules[i]` are the rules of
+    action i as written, for explanations.
     """
 
     name: str
@@ -116,7 +116,9 @@ class ContextWeight:
 
 @dataclass(frozen=True, slots=True)
 class ContactPolicy:
-    """Hold back after `limit` interactions of `outcomes` within a sliding window, for `hold_ms` after the one that reached it."""
+    """Hold back after `limit` interactions of `outcomes` within a sliding window, for `hold_ms` after the one that
+    reached it.
+    """
 
     name: str
     scope: str  # whose interactions count together: action, group, issue, channel or customer
@@ -189,7 +191,9 @@ class Persona:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """The versioned text, compiled. All masks and arrays follow the order of `actions`, which is the order of their keys."""
+    """The versioned text, compiled. All masks and arrays follow the order of `actions`, which is the order of their
+    keys.
+    """
 
     name: str
     version: str  # sha-256 over all files
@@ -220,6 +224,6 @@ class Strategy:
     reads: frozenset[str]  # attribute paths that rules, content and weights can ask for
 
     def language_of(self, attributes: Mapping[str, Any]) -> str:
-        """The language the customer reads, as stated; content falls back from it to the base language and the default."""
+        """The language the customer reads, as stated; content falls back to its base, then to the default."""
         stated = attributes.get(self.language_attribute) if self.language_attribute else None
         return stated if isinstance(stated, str) else self.languages[0]

@@ -1,0 +1,52 @@
+"""Gates and context weights: the rules of all actions, compiled together, so that a decision evaluates each once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from decisioning.catalog.actions import Draft
+from decisioning.catalog.expressions import Expressions
+from decisioning.catalog.faults import Faults
+from decisioning.catalog.strategy import ContextWeight, Gate, Mask, Rule
+from decisioning.catalog.template import Piece
+from rules import BOOL, PredicateIndex, Program
+
+STAGES = ("eligibility", "applicability", "suitability")
+
+
+def gates_of(drafts: Sequence[Draft], expressions: Expressions) -> tuple[Gate, ...]:
+    """One gate per stage over all actions, in order of their indexes."""
+    rules = [[_rules(stage, draft, expressions) for draft in drafts] for stage in STAGES]
+    return tuple(
+        Gate(stage, PredicateIndex([_row(each) for each in rows]), tuple(rows), expressions.contextual)
+        for stage, rows in zip(STAGES, rules, strict=True)
+    )
+
+
+def _rules(stage: str, draft: Draft, expressions: Expressions) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(node.value, node.where, expressions.predicates(node, draft.owner)) for node in draft.node.scalars(stage)
+    )
+
+
+def _row(rules: Sequence[Rule]) -> tuple[Program, ...]:
+    return tuple(clause for rule in rules for clause in rule.clauses)
+
+
+def context_weights_of(drafts: Sequence[Draft], expressions: Expressions, faults: Faults) -> tuple[ContextWeight, ...]:
+    """Weights by condition; actions that share condition and weight share one evaluation."""
+    programs: dict[str, Program] = {}
+    masks: dict[tuple[str, float], Mask] = {}
+    for index, draft in enumerate(drafts):
+        seen = set()
+        for node in draft.node.mappings("context_weights"):
+            when, weight = node.scalar("when"), node.scalar("weight")
+            if when is None or (program := expressions.program(when, Piece(when.value, 0), draft.owner, BOOL)) is None:
+                continue
+            if program.text in seen:
+                faults.add(when, "this condition stands twice in the action", "Write it once, with one weight")
+            seen.add(program.text)
+            programs[program.text] = program
+            key = program.text, float(weight.value) if weight else 1.0
+            masks[key] = masks.get(key, 0) | 1 << index
+    return tuple(ContextWeight(programs[text], weight, mask) for (text, weight), mask in sorted(masks.items()))

@@ -1,0 +1,184 @@
+"""Layout: the files of a strategy directory and the shape of each. docs/strategy.md explains them to authors."""
+
+from __future__ import annotations
+
+import re
+
+from decisioning.catalog.outcomes import DROP_REASONS, REMEMBERED_OUTCOMES
+from decisioning.catalog.shape import DOTTED, WORD, Anything, Flag, Listed, Named, Number, Record, Shape, Text
+
+ATTRIBUTE_TYPES = ("int", "double", "string", "bool", "timestamp", "list<string>")
+FIELD_TYPES = ("text", "html", "url", "image", "link", "texts")
+SCOPES = ("action", "group", "issue", "channel", "customer")
+BEHAVIOURS = ("positive", "negative", "neutral")
+LAWFUL_BASES = ("consent", "contract", "legal_obligation", "vital_interests", "public_task", "legitimate_interest")
+
+NAME = Text(WORD, "a name of lower-case letters, digits and _")
+PLACEMENT = Text(DOTTED, "a name like web.home.hero")
+LANGUAGE = Text(re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*"), "a language tag like en or pt-BR")
+ATTRIBUTE_PATH = Text(re.compile(r"customer\.[a-z][a-z0-9_]*"), "an attribute like customer.language")
+ACTION_KEY = Text(re.compile(r"[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*){2}"), "an action like grow/cards/gold_upgrade")
+CLOCK = Text(re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]"), "a time of day like 22:00")
+PIXELS = Text(re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}"), "pixels like 1200x400")
+CURRENCY = Text(re.compile(r"[A-Z]{3}"), "three capital letters like EUR")
+MONEY = Number(0.0)
+SHARE = Number(0.0, 1.0)
+DAYS = Number(0.0, 36_500.0)
+RULES = Listed(Text())
+
+STRATEGY = Record(
+    required={
+        "name": Text(),
+        "currency": CURRENCY,
+        "timezone": Text(),
+        "languages": Listed(LANGUAGE, least=1),
+        "ranking": Text(words=("gross",)),
+    },
+    optional={
+        "language_attribute": ATTRIBUTE_PATH,
+        "holdout": Record({"share": SHARE, "salt": Text(), "gets": Text(words=("nothing",))}),
+    },
+)
+
+CHANNELS = Named(
+    Record(
+        required={
+            "direction": Text(words=("inbound", "outbound")),
+            "lease_minutes": Number(1, 527_040, whole=True),
+            "contact_cost": MONEY,
+        },
+        optional={"quiet_hours": Listed(CLOCK, least=2)},
+    )
+)
+
+PLACEMENTS = Named(
+    Record(
+        required={
+            "channel": NAME,
+            "nothing_value": MONEY,
+            "fields": Named(
+                Record(
+                    required={"type": Text(words=FIELD_TYPES)},
+                    optional={"max": Number(1, 100_000, whole=True), "required": Flag(), "size": PIXELS},
+                )
+            ),
+            "fallback": NAME,
+        },
+        optional={"default_url": Text(), "one_per_group": Flag()},
+    ),
+    DOTTED,
+    "a name like web.home.hero",
+)
+
+_CONTEXT_ATTRIBUTE: dict[str, Shape] = {
+    "min": Number(),
+    "max": Number(),
+    "enum": Listed(Text(), least=1),
+    "personal": Flag(),
+    "allowed_for": Listed(NAME, least=1),
+    "feature": Flag(),
+}
+_TYPE: dict[str, Shape] = {"type": Text(words=ATTRIBUTE_TYPES)}
+
+SCHEMA = Record(
+    required={
+        "purposes": Listed(NAME, least=1),
+        "customer": Named(
+            Record(_TYPE, {**_CONTEXT_ATTRIBUTE, "source": NAME, "stale_after_days": Number(0.001, 36_500.0)})
+        ),
+    },
+    optional={"context": Named(Record(_TYPE, _CONTEXT_ATTRIBUTE))},
+)
+
+CONSENTS = Named(
+    Named(Record({"absent": Text(words=("granted", "refused")), "basis": Text(words=LAWFUL_BASES)})),
+)
+
+CONTACT_POLICIES = Named(
+    Record(
+        required={
+            "scope": Text(words=SCOPES),
+            "outcomes": Listed(NAME, least=1),
+            "limit": Number(1, 10_000, whole=True),
+            "window_days": DAYS,
+            "hold_days": DAYS,
+        },
+        optional={"channel": NAME},
+    )
+)
+
+EXPERIMENTS = Named(Record({"salt": Text(), "arms": Named(SHARE)}))
+
+ACTION = Record(
+    required={
+        "kind": Text(words=("offer", "message")),
+        "purpose": NAME,
+        "treatments": Named(
+            Record({"placements": Listed(PLACEMENT, least=1), "content": Named(Anything())}),
+        ),
+    },
+    optional={
+        "action_value": MONEY,
+        "brand_value": MONEY,
+        "lever": Number(0.0),
+        "mandatory": Flag(),
+        "product": Text(),
+        "start": Text(),
+        "end": Text(),
+        "eligibility": RULES,
+        "applicability": RULES,
+        "suitability": RULES,
+        "context_weights": Listed(Record({"when": Text(), "weight": Number(0.0)})),
+        "contact_policies": Listed(NAME),
+        "behaviour": Named(Text(words=BEHAVIOURS)),
+    },
+)
+
+ACTIONS = Record({"issue": NAME, "group": NAME, "actions": Named(ACTION)})
+
+BLOCKS = Named(Named(Anything()))
+
+PERSONA = Record(
+    required={
+        "name": Text(),
+        "channel": NAME,
+        "placements": Listed(PLACEMENT, least=1),
+        "expect": Named(Record({"outcome": Text(words=("offer", "message", "nothing"))}, {"action": ACTION_KEY}), None),
+    },
+    optional={
+        "customer": Named(Anything()),
+        "consents": Listed(Record({"channel": NAME, "purpose": NAME, "granted": Flag()})),
+        "history": Listed(
+            Record(
+                {"outcome": Text(words=REMEMBERED_OUTCOMES), "action": ACTION_KEY, "channel": NAME, "days_ago": DAYS}
+            )
+        ),
+        "context": Named(Anything()),
+        "propensities": Named(SHARE, None),
+        "expect_dropped": Named(Text(words=DROP_REASONS), None),
+    },
+)
+
+# Every path of a strategy directory and the shape of its YAML; None: not YAML. Other files are faults.
+FILES: tuple[tuple[re.Pattern[str], Shape | None], ...] = (
+    (re.compile(r"strategy\.yaml"), STRATEGY),
+    (re.compile(r"channels\.yaml"), CHANNELS),
+    (re.compile(r"placements\.yaml"), PLACEMENTS),
+    (re.compile(r"schema\.yaml"), SCHEMA),
+    (re.compile(r"consents\.yaml"), CONSENTS),
+    (re.compile(r"contact_policies\.yaml"), CONTACT_POLICIES),
+    (re.compile(r"experiments\.yaml"), EXPERIMENTS),
+    (re.compile(r"actions/[^/]+\.yaml"), ACTIONS),
+    (re.compile(r"content/blocks\.yaml"), BLOCKS),
+    (re.compile(r"personas/[^/]+\.yaml"), PERSONA),
+    (re.compile(r"content/images/[^/]+\.(png|jpg|jpeg|gif|webp|svg)"), None),
+    (re.compile(r"(.*/)?README\.md"), None),
+)
+REQUIRED_FILES = (
+    "strategy.yaml",
+    "channels.yaml",
+    "placements.yaml",
+    "schema.yaml",
+    "consents.yaml",
+    "content/blocks.yaml",
+)

@@ -1,0 +1,292 @@
+"""Load: a strategy directory, or the same files as a bundle, becomes a compiled Strategy, or StrategyFaulty with every
+fault.
+
+Everything slow or fallible happens here, once. A file that cannot be read at all would make every reference into it
+look wrong, so the checks that depend on it are left out until it can be; all others still run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from collections.abc import Mapping as Names
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from decisioning.catalog.actions import (
+    Surroundings,
+    actions_of,
+    drafts_of,
+    hashes_of,
+    mask_of,
+    masks_under,
+    policy_masks,
+)
+from decisioning.catalog.channels import channels_of, consents_of
+from decisioning.catalog.content import Showing
+from decisioning.catalog.expressions import Expressions
+from decisioning.catalog.faults import Fault, Faults, known
+from decisioning.catalog.gates import context_weights_of, gates_of
+from decisioning.catalog.layout import FILES, REQUIRED_FILES
+from decisioning.catalog.personas import personas_of
+from decisioning.catalog.placements import fields_of, placements_of
+from decisioning.catalog.policies import check_reached, contact_policies_of, experiments_of, holdout_of
+from decisioning.catalog.schema import Schema, schema_of
+from decisioning.catalog.shape import Shape
+from decisioning.catalog.strategy import Action, ContextWeight, Gate, Persona, Strategy
+from decisioning.catalog.writing import Writer
+from decisioning.catalog.yaml_text import Mapping, Node, read_yaml
+from decisioning.errors import StrategyFaulty
+
+BUNDLE_BYTES_MAX = 64 << 20  # pictures included
+_IMAGES = "content/images/"
+
+
+def load_directory(path: str | os.PathLike[str]) -> Strategy:
+    """The strategy in a directory. Raises StrategyFaulty."""
+    return load_bundle(read_bundle(path))
+
+
+def read_bundle(path: str | os.PathLike[str]) -> dict[str, bytes]:
+    """All files of a strategy directory by relative path; hidden ones are left out. Raises StrategyFaulty."""
+    root = Path(path)
+    if not root.is_dir():
+        raise StrategyFaulty([Fault(str(path), 1, 1, "there is no such directory", "Name a strategy directory")])
+    files: dict[str, bytes] = {}
+    faults, byte_count = [], 0
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(name for name in names if not name.startswith(".")):
+            file = Path(folder, name)
+            relative = file.relative_to(root).as_posix()
+            if not file.is_file() or file.is_symlink():
+                faults.append(Fault(relative, 1, 1, "this is not a regular file", "Put the file itself here"))
+                continue
+            byte_count += file.stat().st_size
+            if byte_count > BUNDLE_BYTES_MAX:
+                raise StrategyFaulty([_oversize(relative)])
+            files[relative] = file.read_bytes()
+    if faults:
+        raise StrategyFaulty(sorted(faults))
+    return files
+
+
+def load_bundle(files: Names[str, bytes]) -> Strategy:
+    """The strategy in a bundle: relative path -> content. Raises StrategyFaulty."""
+    if sum(map(len, files.values())) > BUNDLE_BYTES_MAX:
+        raise StrategyFaulty([_oversize(max(files, key=lambda path: len(files[path])))])
+    faults = Faults()
+    reading = _read(files, faults)
+    strategy = _compile(reading, faults) if reading.is_sound else None
+    if strategy is None or faults:
+        raise StrategyFaulty(faults.sorted())
+    return strategy
+
+
+def version_of(files: Names[str, bytes]) -> str:
+    """The version of a bundle: sha-256 over its sorted paths and contents."""
+    digest = sha256()
+    for path, content in sorted(files.items()):
+        # Lengths keep the boundaries: moving bytes between a path and a content, or two files, is another version.
+        digest.update(f"{len(path.encode())} {len(content)}\n".encode() + path.encode() + content)
+    return digest.hexdigest()
+
+
+def _oversize(path: str) -> Fault:
+    return Fault(
+        path, 1, 1, f"the strategy has more than {BUNDLE_BYTES_MAX} bytes", "Shrink its pictures, or link to them"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The files' trees, their shapes checked."""
+
+    version: str
+    trees: dict[str, Mapping]
+    unreadable: frozenset[str]  # files that are there, or should be, but gave no tree
+    images: frozenset[str]
+
+    @property
+    def is_sound(self) -> bool:
+        """True when everything that others refer to could be read."""
+        return self.unreadable.isdisjoint(
+            ("strategy.yaml", "channels.yaml", "placements.yaml", "schema.yaml", "contact_policies.yaml")
+        )
+
+    @property
+    def blocks(self) -> Mapping | None:
+        """The content blocks, None when they could not be read."""
+        path = "content/blocks.yaml"
+        return None if path in self.unreadable else self.tree(path)
+
+    @property
+    def has_all_actions(self) -> bool:
+        """True when no file of actions is unreadable."""
+        return not any(path.startswith("actions/") for path in self.unreadable)
+
+    def tree(self, path: str) -> Mapping:
+        """The tree of a file, an empty one where there is none."""
+        return self.trees.get(path) or Mapping(path, 1, 1)
+
+    def below(self, folder: str) -> list[Mapping]:
+        """The trees of a folder, by path."""
+        return [self.trees[path] for path in sorted(self.trees) if path.startswith(folder)]
+
+
+def _read(files: Names[str, bytes], faults: Faults) -> _Reading:
+    trees: dict[str, Mapping] = {}
+    unreadable = set()
+    for path in sorted(files):
+        is_known, shape = _shape_of(path)
+        if not is_known:
+            way_out = "Remove it, or see docs/strategy.md for the files of a strategy"
+            faults.add(Node(path, 1, 1), "a strategy has no such file", way_out)
+        if shape is None:
+            continue
+        tree = _read_file(path, files[path], shape, faults)
+        if tree is None:
+            unreadable.add(path)
+        else:
+            trees[path] = tree
+    unreadable |= _missing(files, faults)
+    images = frozenset(path.removeprefix(_IMAGES) for path in files if path.startswith(_IMAGES))
+    return _Reading(version_of(files), trees, frozenset(unreadable), images)
+
+
+def _shape_of(path: str) -> tuple[bool, Shape | None]:
+    for pattern, shape in FILES:
+        if pattern.fullmatch(path):
+            return True, shape
+    return False, None
+
+
+def _read_file(path: str, content: bytes, shape: Shape, faults: Faults) -> Mapping | None:
+    tree = read_yaml(path, content, faults)
+    checked = None if tree is None else shape.check(tree, faults)
+    return checked if isinstance(checked, Mapping) else None
+
+
+def _missing(files: Names[str, bytes], faults: Faults) -> set[str]:
+    missing = {path for path in REQUIRED_FILES if path not in files}
+    if not any(path.startswith("actions/") for path in files):
+        missing.add("actions/")
+    for path in missing:
+        faults.add(Node(path, 1, 1), "this is missing", "Create it; docs/strategy.md shows its form")
+    return missing
+
+
+def _compile(reading: _Reading, faults: Faults) -> Strategy:
+    settings = reading.tree("strategy.yaml")
+    schema = schema_of(reading.tree("schema.yaml"), faults)
+    channels = channels_of(reading.tree("channels.yaml"), faults)
+    placement_tree = reading.tree("placements.yaml")
+    policy_tree = reading.tree("contact_policies.yaml")
+    zone = _zone(settings, faults)
+    languages = tuple(node.value for node in settings.scalars("languages"))
+    expressions = Expressions(schema, faults)
+    writer = Writer(languages, reading.images, Showing(zone), expressions, faults)
+    around = Surroundings(
+        channels=channels,
+        fields=fields_of(placement_tree, faults),
+        channel_of={name: node.value("channel") for name, node in placement_tree.named()},
+        policies=frozenset(policy_tree.keys),
+        purposes=schema.purposes,
+        zone=zone,
+    )
+    drafts = drafts_of(reading.below("actions/"), faults)
+    actions = actions_of(drafts, around, writer, faults)
+    policies = policy_masks(drafts)
+    personas: tuple[Persona, ...] = ()
+    if reading.has_all_actions:
+        check_reached(policy_tree, policies, faults)
+        personas = personas_of(reading.below("personas/"), schema, actions, around, faults)
+    placements = placements_of(placement_tree, around, reading.blocks, actions, writer)
+    gates = gates_of(drafts, expressions)
+    weights = context_weights_of(drafts, expressions, faults)
+    language_attribute = _language_attribute(settings, schema, faults)
+    return Strategy(
+        name=settings.value("name", ""),
+        version=reading.version,
+        currency=settings.value("currency", ""),
+        timezone=settings.value("timezone", ""),
+        languages=languages,
+        language_attribute=language_attribute,
+        ranking=settings.value("ranking", "gross"),
+        schema=schema,
+        channels=MappingProxyType(channels),
+        placements=MappingProxyType(placements),
+        actions=actions,
+        action_index=MappingProxyType({action.key: action.index for action in actions}),
+        action_hash=hashes_of(actions),
+        gates=gates,
+        purpose_masks={
+            purpose: mask_of([each for each in actions if each.purpose == purpose]) for purpose in schema.purposes
+        },
+        masks_under=masks_under(actions),
+        consent_defaults=consents_of(reading.tree("consents.yaml"), channels, schema.purposes, faults),
+        contact_policies=contact_policies_of(policy_tree, channels, policies, faults),
+        context_weights=weights,
+        holdout=holdout_of(settings),
+        experiments=experiments_of(reading.tree("experiments.yaml"), faults),
+        personas=personas,
+        bypass_mask=mask_of([action for action in actions if action.bypasses]),
+        mandatory_mask=mask_of([action for action in actions if action.mandatory]),
+        offer_mask=mask_of([action for action in actions if action.kind == "offer"]),
+        dated=tuple(each.index for each in actions if each.start_ms is not None or each.end_ms is not None),
+        reads=_reads(gates, weights, actions, language_attribute),
+    )
+
+
+def _zone(settings: Mapping, faults: Faults) -> tzinfo:
+    node = settings.scalar("timezone")
+    if node is None:
+        return UTC
+    try:
+        return ZoneInfo(node.value)
+    except (
+        ZoneInfoNotFoundError,
+        ValueError,
+        OSError,
+    ):  # the last two: names no path can have, and folders of the data
+        faults.add(node, f"unknown time zone {node.value!r}", known(node.value, available_timezones()))
+        return UTC
+
+
+def _language_attribute(settings: Mapping, schema: Schema, faults: Faults) -> str | None:
+    node = settings.scalar("language_attribute")
+    if node is None:
+        return None
+    attribute = schema.attributes.get(node.value)
+    if attribute is None:
+        faults.add(node, f"unknown attribute {node.value}", known(node.value, schema.attributes))
+    elif attribute.type != "string":
+        faults.add(
+            node,
+            f"{node.value} is of type {attribute.type}",
+            "Name an attribute of type string, like customer.language",
+        )
+    return str(node.value).partition(".")[2]
+
+
+def _reads(
+    gates: Iterable[Gate], weights: Iterable[ContextWeight], actions: Iterable[Action], language_attribute: str | None
+) -> frozenset[str]:
+    """Every path that a decision under this strategy may have to decode."""
+    reads = {
+        path
+        for gate in gates
+        for rules in gate.rules
+        for rule in rules
+        for clause in rule.clauses
+        for path in clause.reads
+    }
+    reads.update(path for weight in weights for path in weight.when.reads)
+    reads.update(path for action in actions for each in action.treatments.values() for path in each.content.reads)
+    if language_attribute is not None:
+        reads.add(f"customer.{language_attribute}")
+    return frozenset(reads)

@@ -1,0 +1,251 @@
+"""Schema: the attributes of customers and contexts, their types, quality rules and permitted purposes.
+
+Typing is strict and guesses nothing: `true` is no int, "44" is no number, an int may stand for a double. Writing a
+wrong value raises; reading one from a stored profile makes it *missing*, because a decision must not fail on what a
+source once sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from collections.abc import Mapping as Names
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from decisioning.catalog.faults import Faults, known
+from decisioning.catalog.yaml_text import Mapping
+from decisioning.customer import Profile
+from decisioning.errors import InvalidAttribute
+from rules import BOOL, DOUBLE, INT, STRING, TIMESTAMP, RuleError, Timestamp, Type, list_of
+
+TEXT_LENGTH_MAX = 4_096  # code points
+LIST_LENGTH_MAX = 1_000
+DAY_MS = 86_400_000
+_INT64 = 1 << 63
+
+RULE_TYPES: Names[str, Type] = {
+    "int": INT,
+    "double": DOUBLE,
+    "string": STRING,
+    "bool": BOOL,
+    "timestamp": TIMESTAMP,
+    "list<string>": list_of(STRING),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One declared fact about a customer or a moment."""
+
+    name: str  # customer.age
+    type: str  # int, double, string, bool, timestamp or list<string>
+    min: float | None
+    max: float | None
+    enum: frozenset[str] | None
+    source: str | None  # the only system whose word counts; None: the latest word of any
+    stale_after_ms: int | None  # older values are missing, by the source's time
+    personal: bool  # sealed in records, kept out of logs
+    allowed_for: frozenset[str] | None  # purposes of actions that may use it; None: all
+    feature: bool  # models may learn from it
+
+    @property
+    def short_name(self) -> str:
+        """The name within its root: `age` of `customer.age`."""
+        return self.name.partition(".")[2]
+
+    def typed(self, raw: Any) -> Any:
+        """The value rules compute with. Raises InvalidAttribute with the reason."""
+        value = _CONVERTERS[self.type](raw)
+        if value is None:
+            raise InvalidAttribute(f"{self.name}: expected {_FORMS[self.type]}, found {_found(raw)}")
+        if self.min is not None and value < self.min:
+            raise InvalidAttribute(f"{self.name}: {value} is below its minimum {self.min:g}")
+        if self.max is not None and value > self.max:
+            raise InvalidAttribute(f"{self.name}: {value} is above its maximum {self.max:g}")
+        if self.enum is not None and not self.enum.issuperset((value,) if isinstance(value, str) else value):
+            raise InvalidAttribute(f"{self.name}: {_found(raw)} is not one of {', '.join(sorted(self.enum))}")
+        return value
+
+
+def _text(raw: Any) -> str | None:
+    return raw if type(raw) is str and len(raw) <= TEXT_LENGTH_MAX else None
+
+
+def _int(raw: Any) -> int | None:
+    return raw if type(raw) is int and -_INT64 <= raw < _INT64 else None
+
+
+def _double(raw: Any) -> float | None:
+    if type(raw) is float:
+        return raw if math.isfinite(raw) else None
+    return float(raw) if type(raw) is int and -_INT64 <= raw < _INT64 else None
+
+
+def _bool(raw: Any) -> bool | None:
+    return raw if type(raw) is bool else None
+
+
+def _timestamp(raw: Any) -> Timestamp | None:
+    if _text(raw) is None:
+        return None
+    try:
+        return Timestamp.parse(raw)
+    except (ValueError, RuleError):
+        return None
+
+
+def _texts(raw: Any) -> list[str] | None:
+    if type(raw) is not list or len(raw) > LIST_LENGTH_MAX or any(_text(item) is None for item in raw):
+        return None
+    return raw
+
+
+# One converter a type: the typed value, or None when the raw one (JSON) is of another kind.
+_CONVERTERS: Names[str, Callable[[Any], Any]] = {
+    "int": _int,
+    "double": _double,
+    "string": _text,
+    "bool": _bool,
+    "timestamp": _timestamp,
+    "list<string>": _texts,
+}
+
+_FORMS: Names[str, str] = {
+    "int": "a whole number of 64 bits",
+    "double": "a finite number",
+    "string": f"text of at most {TEXT_LENGTH_MAX} characters",
+    "bool": "true or false",
+    "timestamp": "a time in RFC 3339 with its zone, like 2026-03-01T09:30:00Z",
+    "list<string>": f"a list of at most {LIST_LENGTH_MAX} texts",
+}
+
+
+def _found(raw: Any) -> str:
+    text = repr(raw)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# What decoding needs of one attribute, and of all attributes that come from one source: see Schema.attributes_of.
+_Step = tuple[str, int | None, Callable[[Any], Any]]
+_Plan = tuple[tuple[str | None, tuple[_Step, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """All attributes by path (`customer.age`, `context.page`), and the purposes that actions may have."""
+
+    attributes: Names[str, Attribute] = field(default_factory=dict)
+    purposes: tuple[str, ...] = ()
+    _plans: dict[frozenset[str] | None, _Plan] = field(default_factory=dict, repr=False, compare=False)
+
+    def type_of(self, path: str) -> Type:
+        """The type that rules see. Raises InvalidAttribute for an unknown path."""
+        return RULE_TYPES[self._attribute(path).type]
+
+    def typed(self, name: str, raw: Any) -> Any:
+        """The typed value of an attribute given by its path. Raises InvalidAttribute with the reason."""
+        return self._attribute(name).typed(raw)
+
+    def context_of(self, raw: Names[str, Any]) -> dict[str, Any]:
+        """A request's context, typed. Raises InvalidAttribute for an unknown key or a wrong value."""
+        return {name: self.typed(f"context.{name}", value) for name, value in raw.items()}
+
+    def attributes_of(self, profile: Profile | None, now_ms: int, names: frozenset[str] | None) -> dict[str, Any]:
+        """The `customer` root of rules: typed values by short name; what is unknown, stale or invalid is absent.
+
+        names: the attribute paths that are asked for, others are not decoded; None for all.
+        """
+        values: dict[str, Any] = {}
+        if profile is None:
+            return values
+        for source, steps in self._plan(names):
+            if source is None:
+                values.update(_latest(profile, steps, now_ms))
+                continue
+            facts = profile.sources.get(source)
+            if facts is not None:
+                _decode(facts.attributes, now_ms - facts.at_ms, steps, values)
+        return values
+
+    def _attribute(self, path: str) -> Attribute:
+        attribute = self.attributes.get(path)
+        if attribute is None:
+            raise InvalidAttribute(f"{path}: unknown attribute. {known(path, self.attributes)}")
+        return attribute
+
+    def _plan(self, names: frozenset[str] | None) -> _Plan:
+        """Attributes asked for, by source; kept, because a strategy asks for the same few sets for ever."""
+        plan = self._plans.get(names)
+        if plan is None:
+            steps: dict[str | None, list[_Step]] = {}
+            for path, each in self.attributes.items():
+                if path.startswith("customer.") and (names is None or path in names):
+                    steps.setdefault(each.source, []).append((each.short_name, each.stale_after_ms, each.typed))
+            plan = tuple((source, tuple(found)) for source, found in steps.items())
+            self._plans[names] = plan
+        return plan
+
+
+def _decode(raw: Names[str, Any], age_ms: int, steps: Iterable[_Step], values: dict[str, Any]) -> None:
+    for name, stale_after_ms, typed in steps:
+        if name in raw and (stale_after_ms is None or age_ms <= stale_after_ms):
+            try:
+                values[name] = typed(raw[name])
+            except InvalidAttribute:
+                continue
+
+
+def _latest(profile: Profile, steps: Iterable[_Step], now_ms: int) -> dict[str, Any]:
+    """Values of attributes without a declared source: later words replace earlier ones."""
+    values: dict[str, Any] = {}
+    for _, facts in sorted(profile.sources.items(), key=lambda item: (item[1].at_ms, item[0])):
+        _decode(facts.attributes, now_ms - facts.at_ms, steps, values)
+    return values
+
+
+def schema_of(tree: Mapping, faults: Faults) -> Schema:
+    """The schema a file declares; its shape is checked already."""
+    purposes = tuple(node.value for node in tree.scalars("purposes"))
+    attributes = {}
+    for root in ("customer", "context"):
+        for name, node in tree.mapping(root).entries.items():
+            if isinstance(node, Mapping):
+                attribute = _attribute(f"{root}.{name}", node, purposes, faults)
+                attributes[attribute.name] = attribute
+    return Schema(MappingProxyType(attributes), purposes)
+
+
+def _attribute(path: str, node: Mapping, purposes: tuple[str, ...], faults: Faults) -> Attribute:
+    kind = node.value("type", "string")
+    _check_bounds(kind, node, faults)
+    for purpose in node.scalars("allowed_for"):
+        if purpose.value not in purposes:
+            faults.add(purpose, f"unknown purpose {purpose.value!r}", known(purpose.value, purposes))
+    words = frozenset(item.value for item in node.scalars("enum"))
+    days = node.value("stale_after_days")
+    allowed = frozenset(item.value for item in node.scalars("allowed_for"))
+    return Attribute(
+        name=path,
+        type=kind,
+        min=node.value("min"),
+        max=node.value("max"),
+        enum=words or None,
+        source=node.value("source"),
+        stale_after_ms=None if days is None else round(days * DAY_MS),
+        personal=node.value("personal", False),
+        allowed_for=allowed or None,
+        feature=node.value("feature", True),
+    )
+
+
+def _check_bounds(kind: str, node: Mapping, faults: Faults) -> None:
+    for name, kinds in (("min", ("int", "double")), ("max", ("int", "double")), ("enum", ("string", "list<string>"))):
+        if name in node.entries and kind not in kinds:
+            faults.add(
+                node.keys[name], f"{name} means nothing for the type {kind}", f"Only {' and '.join(kinds)} have it"
+            )
+    low, high = node.value("min"), node.scalar("max")
+    if low is not None and high is not None and high.value < low:
+        faults.add(high, f"max {high.value} is below min {low}", "Exchange them")
