@@ -74,7 +74,11 @@ class EmbeddedServer:
         finally:
             os.close(lock)  # the server has inherited it, and holds the lock alone from here on
         server = cls(data_dir, socket_path, keeper)
-        server._await_ready()
+        try:
+            server._await_ready()
+        except StoreUnavailable:
+            server.stop()
+            raise
         (data_dir / "socket").write_text(f"{socket_path}\n")
         return server
 
@@ -108,7 +112,6 @@ class EmbeddedServer:
             if reply:  # -LOADING: it lives and reads its file
                 silent_until = time.monotonic() + SILENCE_S_MAX
             if time.monotonic() > silent_until:
-                self.stop()
                 raise StoreUnavailable(f"the new server is silent: {_last_words(self._data_dir)}")
             time.sleep(0.01)
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from decisioning.customer import Profile, State
 
 _encoder = msgspec.json.Encoder()
+_canonical_encoder = msgspec.json.Encoder(order="deterministic")
 _state_decoder = msgspec.json.Decoder(State)
 _profile_decoder = msgspec.json.Decoder(Profile)
 
@@ -28,6 +31,20 @@ def unpack_state(packed: bytes) -> State:
 
 def unpack_profile(packed: bytes) -> Profile:
     return _profile_decoder.decode(packed)
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys: equal values give equal bytes, so records can be compared."""
+    return _canonical_encoder.encode(value)
+
+
+def parsed(packed: bytes) -> Any:
+    return msgspec.json.decode(packed)
+
+
+def state_of(fields: Mapping[str, Any]) -> State:
+    """A state from the JSON fields of a record."""
+    return msgspec.convert(fields, State)
 
 
 def fresh_state() -> State:

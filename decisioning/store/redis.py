@@ -18,9 +18,12 @@ from decisioning.store.decision_id import whereabouts_of
 from decisioning.store.packing import fresh_state, pack, unpack_profile, unpack_state
 from decisioning.store.protocol import Change, Committed, LogEntry, Lost, Outcome, Record, Repeated
 from decisioning.store.scripts import COMMIT, OWN, READ, Script
-from decisioning.store.wire import Command, Reply, Wire
+from decisioning.store.wire import Argument, Command, Reply, Wire
 
 SEARCH_PAGE = 256  # log entries per round trip while looking for a record
+
+Keys = tuple[bytes, ...]
+Arguments = tuple[Argument, ...]
 
 
 def connect(url: str, *, deadline_ms: int = 1_000) -> RedisStore:
@@ -49,14 +52,14 @@ class RedisStore:
         return [_outcome(change, *reply) for change, reply in zip(changes, replies, strict=True)]
 
     async def once(self, customer_key: str, key: str) -> str | None:
-        value: bytes | None = await self._ask(b"GET", _once(customer_key, key))
+        value: bytes | None = await self._ask("GET", _once(customer_key, key))
         return None if value is None else value.decode()
 
     async def erase(self, customer_key: str) -> bool:
-        return bool(await self._ask(b"DEL", _customer(customer_key)))
+        return bool(await self._ask("DEL", _customer(customer_key)))
 
     async def log(self, partition: int, *, after: str, limit: int) -> list[LogEntry]:
-        entries = await self._ask(b"XRANGE", _log(partition), b"(" + after.encode(), b"+", b"COUNT", limit)
+        entries = await self._ask("XRANGE", _log(partition), b"(" + after.encode(), b"+", b"COUNT", limit)
         return [_log_entry(*entry) for entry in entries]
 
     async def find_record(self, decision_id: str) -> bytes | None:
@@ -64,7 +67,7 @@ class RedisStore:
         if where is None:
             return None
         key, start, end = _log(where.partition), b"%d-0" % where.from_ms, b"%d" % where.until_ms
-        while page := await self._ask(b"XRANGE", key, start, end, b"COUNT", SEARCH_PAGE):
+        while page := await self._ask("XRANGE", key, start, end, b"COUNT", SEARCH_PAGE):
             for position, (_, record_id, _, body) in page:
                 if record_id == decision_id.encode():
                     return bytes(body)
@@ -72,45 +75,45 @@ class RedisStore:
         return None
 
     async def trim(self, partition: int, *, before: str) -> None:
-        await self._ask(b"XTRIM", _log(partition), b"MINID", b"=", before.encode())
+        await self._ask("XTRIM", _log(partition), b"MINID", b"=", before.encode())
 
     async def own(self, resource: str, owner: str, *, ttl_ms: int) -> bool:
         [reply] = await self._run(OWN, [((b"nb:own:" + resource.encode(),), (owner.encode(), ttl_ms))])
         return bool(reply)
 
     async def put(self, kind: str, name: str, value: bytes) -> None:
-        await self._ask(b"HSET", _registry(kind), name.encode(), value)
+        await self._ask("HSET", _registry(kind), name.encode(), value)
 
     async def get(self, kind: str, name: str) -> bytes | None:
-        value: bytes | None = await self._ask(b"HGET", _registry(kind), name.encode())
+        value: bytes | None = await self._ask("HGET", _registry(kind), name.encode())
         return value
 
     async def names(self, kind: str) -> list[str]:
-        return sorted(name.decode() for name in await self._ask(b"HKEYS", _registry(kind)))
+        return sorted(name.decode() for name in await self._ask("HKEYS", _registry(kind)))
 
     async def remove(self, kind: str, name: str) -> bool:
-        return bool(await self._ask(b"HDEL", _registry(kind), name.encode()))
+        return bool(await self._ask("HDEL", _registry(kind), name.encode()))
 
     async def ping(self) -> None:
-        await self._ask(b"EXISTS", _registry("current"))  # PING has no key: a cluster client would not know whom to ask
+        await self._ask("EXISTS", _registry("current"))  # PING has no key: a cluster client would not know whom to ask
 
     async def close(self) -> None:
         await self._wire.close()
 
-    async def _ask(self, *command: bytes | int) -> Reply:
-        [reply] = _accepted(await self._wire.exchange([command]))
+    async def _ask(self, verb: str, *arguments: Argument) -> Reply:
+        [reply] = _accepted(await self._wire.exchange([(verb, *arguments)]))
         return reply
 
-    async def _run(self, script: Script, calls: Sequence[tuple[Command, Command]]) -> list[Reply]:
+    async def _run(self, script: Script, calls: Sequence[tuple[Keys, Arguments]]) -> list[Reply]:
         """Replies of the script to each call of (keys, arguments), in one round trip.
 
         The script is called by its digest. A server that was restarted or has just joined does not know it and has done
         nothing: those calls go again with the text, which makes that server remember.
         """
-        replies = await self._wire.exchange([_command(b"EVALSHA", script.digest, *call) for call in calls])
+        replies = await self._wire.exchange([_command("EVALSHA", script.digest, *call) for call in calls])
         unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
-            again = await self._wire.exchange([_command(b"EVAL", script.text, *calls[index]) for index in unknown])
+            again = await self._wire.exchange([_command("EVAL", script.text, *calls[index]) for index in unknown])
             for index, reply in zip(unknown, again, strict=True):
                 replies[index] = reply
         return _accepted(replies)
@@ -124,17 +127,18 @@ def _accepted(replies: list[Reply]) -> list[Reply]:
     return replies
 
 
-def _command(verb: bytes, script: bytes, keys: Command, arguments: Command) -> Command:
-    return (verb, script, len(keys), *keys, *arguments)
+def _command(verb: str, script: bytes, keys: Keys, arguments: Arguments) -> Command:
+    rest: Arguments = (script, len(keys), *keys, *arguments)
+    return (verb, *rest)
 
 
-def _commit_keys(change: Change) -> Command:
+def _commit_keys(change: Change) -> Keys:
     log = _log(partition_of(change.customer_key))
     return (_customer(change.customer_key), log, *(_once(change.customer_key, once.key) for once in change.once))
 
 
-def _commit_arguments(change: Change) -> Command:
-    arguments: list[bytes | int] = [
+def _commit_arguments(change: Change) -> Arguments:
+    arguments: list[Argument] = [
         change.expected_version,
         pack(change.state),
         b"" if change.profile is None else pack(change.profile),

@@ -10,6 +10,7 @@ Nothing is sent twice: a command whose reply was lost may have run, and only the
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 
 from hiredis import pack_command
 from redis.asyncio import ConnectionPool, RedisCluster
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
@@ -28,7 +29,8 @@ LANE_COUNT = 4  # a server runs one command at a time, so more lanes only make s
 BATCH_COMMANDS = 256  # a batch takes no further call from here on: a few milliseconds of work for the server
 _NO_RETRY = Retry(NoBackoff(), 0)
 
-Command = tuple[bytes | int, ...]
+Argument = bytes | int
+Command = tuple[str, *tuple[Argument, ...]]
 Reply = Any  # bytes, int, None, lists of them, or a ResponseError: the server refused this one command
 
 
@@ -54,6 +56,7 @@ class Wire:
     """Bound to the event loop of its first call."""
 
     def __init__(self, url: str, *, deadline_ms: int) -> None:
+        parse_url(_plain(url))  # raises ValueError now instead of at the first call
         self._url = url
         self._deadline_s = deadline_ms / 1000
         self._waiting: deque[_Call] = deque()
@@ -86,6 +89,7 @@ class Wire:
         for link in filter(None, self._idle):
             await link.close()
         self._idle = [None] * LANE_COUNT
+        self._gathering = False
 
     def _wake_lane(self) -> None:
         if self._idle and not self._gathering:
@@ -98,7 +102,6 @@ class Wire:
         self._gathering = False
         batch = self._take_batch()
         sound: Link | None = None  # the link, once all replies are read; else it would give them to the wrong callers
-        reason = "the store was closed"
         try:
             async with asyncio.timeout(self._deadline_s):
                 link = link or await _open_link(self._url)
@@ -106,9 +109,9 @@ class Wire:
             sound = link
             _hand_out(replies, batch)
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
-            reason = f"the store is not available: {type(error).__name__} {error}"
+            _fail(batch, f"the store is not available: {type(error).__name__}: {error}")
         finally:
-            _fail(batch, reason)
+            _fail(batch, f"the call was given up: {sys.exception()!r}")
             if link and not sound:
                 await link.close()
             self._idle.append(sound)
@@ -143,15 +146,17 @@ def _fail(calls: Iterable[_Call], reason: str) -> None:
 
 async def _open_link(url: str) -> Link:
     """The link that fits the server: `redis+cluster://` names a cluster, and a server that is part of one says so."""
-    scheme, _, rest = url.partition("://")
-    plain_url = f"{scheme.removesuffix('+cluster')}://{rest}"
-    if scheme.endswith("+cluster"):
-        return _ClusterLink(plain_url)
-    link = _ServerLink(plain_url)
-    if scheme == "unix" or not await link.is_in_cluster():  # cluster nodes are reached by host and port only
+    if url != _plain(url):
+        return _ClusterLink(_plain(url))
+    link = _ServerLink(url)
+    if url.startswith("unix:") or not await link.is_in_cluster():  # cluster nodes name each other by host and port
         return link
     await link.close()
-    return _ClusterLink(plain_url)
+    return _ClusterLink(url)
+
+
+def _plain(url: str) -> str:
+    return url.replace("+cluster://", "://", 1)
 
 
 class _ServerLink:
@@ -168,7 +173,7 @@ class _ServerLink:
         return [await self._reply() for _ in commands]
 
     async def is_in_cluster(self) -> bool:
-        [info] = await self.exchange([(b"INFO", b"cluster")])
+        [info] = await self.exchange([("INFO", b"cluster")])
         return isinstance(info, bytes) and b"cluster_enabled:1" in info
 
     async def close(self) -> None:

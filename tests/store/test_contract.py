@@ -1,4 +1,4 @@
-"""The contract of a store, as protocol.py states it; every test runs against the memory twin and against real servers."""
+"""The contract of a store, as protocol.py states it, against the memory twin and against real servers."""
 
 from __future__ import annotations
 
