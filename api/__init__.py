@@ -1,1 +1,3 @@
-"""The edge: HTTP, command line, settings, metrics. It reads a snapshot, lets `decisioning` decide, commits, and answers."""
+"""The edge: HTTP, command line, settings, metrics. It reads a snapshot, lets `decisioning` decide, commits, and
+answers.
+"""

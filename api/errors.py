@@ -47,7 +47,7 @@ CODES: dict[type[NextbestError], tuple[str, str]] = {  # what the core raises ->
 
 
 @dataclass(slots=True)
-class Problem(Exception):  # noqa: N818 - it is an answer, not a fault of the program
+class Problem(Exception):
     """An answer that is not a success."""
 
     code: str

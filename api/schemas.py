@@ -6,15 +6,31 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-# Visible ASCII without `@`: ids travel in URLs, logs and keys, and an address would be personal data there. One more rule, no `+` followed
-# by 7-15 digits, is in the pattern too: a telephone number is one.
-CustomerId = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^(?!.*\+[0-9]{7,15})[!-?A-~]+$", description="Your id of the customer.")]
+# Visible ASCII without `@`: ids travel in URLs, logs and keys, and an address would be personal data there. One more
+# rule, no `+` followed by 7-15 digits, is in the pattern too: a telephone number is one.
+CustomerId = Annotated[
+    str,
+    Meta(
+        min_length=1, max_length=200, pattern=r"^(?!.*\+[0-9]{7,15})[!-?A-~]+$", description="Your id of the customer."
+    ),
+]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
-IdempotencyKey = Annotated[str, Meta(min_length=1, max_length=200, description="The same key is counted once; repeats get the first answer.")]
+IdempotencyKey = Annotated[
+    str, Meta(min_length=1, max_length=200, description="The same key is counted once; repeats get the first answer.")
+]
 Instant = Annotated[str, Meta(max_length=40, description="RFC 3339, for example 2026-11-21T09:30:00Z.")]
 ResponseOutcome = Literal[
-    "rendered", "impression", "machine_open", "clicked", "accepted", "rejected", "dismissed", "converted", "no_response", "undelivered"
-]  # fmt: skip
+    "rendered",
+    "impression",
+    "machine_open",
+    "clicked",
+    "accepted",
+    "rejected",
+    "dismissed",
+    "converted",
+    "no_response",
+    "undelivered",
+]
 
 
 class Strict(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -32,7 +48,9 @@ class DecisionRequest(Strict):
 
     customer: CustomerRef
     channel: Name
-    placements: Annotated[list[Name], Meta(min_length=1, max_length=20, description="Each at most once; filled in this order.")]
+    placements: Annotated[
+        list[Name], Meta(min_length=1, max_length=20, description="Each at most once; filled in this order.")
+    ]
     context: dict[str, Any] = {}
     dry_run: bool = False
     explain: bool = False
@@ -81,7 +99,9 @@ class DecisionAnswer(Struct, kw_only=True):
 
 
 class ResponseRequest(Strict):
-    """What came of an action: name it by event_token, by decision_id and placement, or, for a conversion, by customer and action or product."""
+    """What came of an action: name it by event_token, by decision_id and placement, or, for a conversion, by customer
+    and action or product.
+    """
 
     outcome: ResponseOutcome
     event_token: Annotated[str, Meta(max_length=2000)] | UnsetType = UNSET

@@ -19,6 +19,11 @@ class Settings:
     deadline_ms: int  # a decision later than this is answered with the placement's fallback
     demo: bool  # accept `demo-key` from this machine; only `nextbest run` sets it
 
+    @property
+    def store_dir(self) -> Path:
+        """Home of the embedded store."""
+        return self.data_dir / "store"
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Settings with their defaults. Raises ValueError naming the variable that cannot be read."""

@@ -1,7 +1,7 @@
 """Arbitration: who wins.
 
-Pure, on parallel arrays. An offer's priority is propensity x worth x context weight x lever - contact cost; a message's worth is certain,
-so its propensity is 1. `expected_value` leaves lever and context weight out: it alone is money.
+Pure, on parallel arrays. An offer's priority is propensity x worth x context weight x lever - contact cost; a message's
+worth is certain, so its propensity is 1. `expected_value` leaves lever and context weight out: it alone is money.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ Ints = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
 
-def priorities(propensity: Floats, worth: Floats, context_weight: Floats, lever: Floats, contact_cost: Floats) -> Floats:
+def priorities(
+    propensity: Floats, worth: Floats, context_weight: Floats, lever: Floats, contact_cost: Floats
+) -> Floats:
     """Priority of each candidate, in the strategy's currency; all arrays float64[n], propensity 1 for messages."""
     return propensity * worth * context_weight * lever - contact_cost
 
@@ -24,8 +26,8 @@ def priorities(propensity: Floats, worth: Floats, context_weight: Floats, lever:
 def arbitrate(priority: Floats, action_hash: Hashes, *, person: str) -> Ints:
     """Candidate positions, best first; equal priorities are ordered by a hash of person and action.
 
-    Ties are common: an untrained action starts at its group's mean. A random tie-break would make a page differ on reload, and the order
-    of files would make one action win everywhere.
+    Ties are common: an untrained action starts at its group's mean. A random tie-break would make a page differ on
+    reload, and the order of files would make one action win everywhere.
     """
     order = np.argsort(-priority, kind="stable")
     ranked = priority[order]

@@ -29,8 +29,12 @@ def permitted(strategy: Strategy, consents: Iterable[Consent], *, channel: str) 
     return mask
 
 
-def change(consents: list[Consent], *, channel: str, purpose: str, granted: bool, at_ms: int, source: str) -> list[Consent]:
-    """The consents with one statement taken in: the newest wins, a withdrawal wins a tie, an older statement changes nothing."""
+def change(
+    consents: list[Consent], *, channel: str, purpose: str, granted: bool, at_ms: int, source: str
+) -> list[Consent]:
+    """The consents with one statement taken in: the newest wins, a withdrawal wins a tie, an older statement changes
+    nothing.
+    """
     previous = next((each for each in consents if each.channel == channel and each.purpose == purpose), None)
     if previous is not None and (at_ms < previous.at_ms or (at_ms == previous.at_ms and granted)):
         return consents

@@ -1,7 +1,8 @@
 """Contact policy: how often a customer may be reached.
 
-Pure. Reads interactions, never the store. Windows slide (the last 7 x 24 h), they do not follow calendar weeks. Called after the rules,
-because most candidates are gone by then; a leased offer is not asked again, it was charged when it entered the lease.
+Pure. Reads interactions, never the store. Windows slide (the last 7 x 24 h), they do not follow calendar weeks. Called
+after the rules, because most candidates are gone by then; a leased offer is not asked again, it was charged when it
+entered the lease.
 """
 
 from __future__ import annotations
@@ -23,18 +24,20 @@ def held_back(strategy: Strategy, interactions: Sequence[Interaction], *, channe
         mask = 0
         for key, times_ms in _times_by_key(policy, interactions, channel).items():
             if is_holding(policy, times_ms, now_ms=now_ms):
-                mask |= policy.mask & (strategy.masks_under.get(key, 0) if key else policy.mask)
-        if mask:
+                mask |= strategy.masks_under.get(key, 0) if key else policy.mask
+        if mask := mask & policy.mask:
             found[policy.name] = mask
     return found
 
 
 def is_holding(policy: ContactPolicy, times_ms: Sequence[int], *, now_ms: int) -> bool:
-    """True while the limit is reached within the sliding window, or was and its hold has not passed. times_ms ascends."""
+    """True while the limit is reached within the sliding window, or was and its hold lasts. times_ms ascends."""
     limit = policy.limit
     for last in range(len(times_ms) - 1, limit - 2, -1):
         first_ms, last_ms = times_ms[last - limit + 1], times_ms[last]
-        if last_ms - first_ms < policy.window_ms and (now_ms - first_ms < policy.window_ms or now_ms - last_ms < policy.hold_ms):
+        if last_ms - first_ms < policy.window_ms and (
+            now_ms - first_ms < policy.window_ms or now_ms - last_ms < policy.hold_ms
+        ):
             return True
     return False
 

@@ -1,7 +1,7 @@
 """The customer as a decision sees it: profile, consents, interactions, lease.
 
-Plain data, no store and no clock. `store/` packs these values, `decide.py` reads them, `respond.py` and `decide.py` return changed
-copies. Times are milliseconds since the epoch by the *store's* clock, never a replica's.
+Plain data, no store and no clock. `store/` packs these values, `decide.py` reads them, `respond.py` and `decide.py`
+return changed copies. Times are milliseconds since the epoch by the *store's* clock, never a replica's.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class LeaseEntry:
 
 @dataclass(slots=True)
 class Hold:
-    """What a placement shows while its `nothing` or `message` lasts; it holds in this channel only and yields to a lease."""
+    """What a placement shows while its `nothing` or `message` lasts; it holds in this channel only and yields to a
+    lease.
+    """
 
     outcome: str  # message or nothing
     action: str | None

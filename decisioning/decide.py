@@ -1,7 +1,7 @@
 """Decide: an offer, a message, or nothing. The main path.
 
-Pure and synchronous: the clock is in the snapshot, randomness is a hash of the inputs, the store stays outside. Online requests, personas,
-simulation and replay all call this one function.
+Pure and synchronous: the clock is in the snapshot, randomness is a hash of the inputs, the store stays outside. Online
+requests, personas, simulation and replay all call this one function.
 """
 
 from __future__ import annotations
@@ -26,13 +26,23 @@ from rules import EvaluationError, Program
 def decide(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Scorer, *, decision_id: str) -> Decision:
     """Decide what each asked placement shows and what the customer's next state is.
 
-    decision_id names the draw in leases and records; it has no influence on the outcome. Raises UnknownChannel or UnknownPlacement.
+    decision_id names the draw in leases and records; it has no influence on the outcome. Raises UnknownChannel or
+    UnknownPlacement.
     """
     filling = prepare(request, snapshot, strategy, scorer, decision_id=decision_id)
     placements = fill(filling)
     standing, drops = filling.standing, filling.gated.drops | filling.drops
     state = next_state(filling)
-    return Decision(decision_id, snapshot.now_ms, standing.holdout, standing.arms, placements, drops, state, filling.moment.attributes)
+    return Decision(
+        decision_id,
+        snapshot.now_ms,
+        standing.holdout,
+        standing.arms,
+        placements,
+        drops,
+        state,
+        filling.moment.attributes,
+    )
 
 
 def prepare(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Scorer, *, decision_id: str) -> Filling:
@@ -41,6 +51,8 @@ def prepare(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Sc
     moment = moment_of(request, snapshot, strategy, strategy.reads | scorer.reads)
     standing = standing_of(snapshot.state.assignment_key, strategy)
     gated = gate(candidates, moment, snapshot.state, strategy)
+    if standing.holdout:
+        gated.allowed &= strategy.bypass_mask  # what was leased or held before the holdout began is not shown either
     renewed = renew(snapshot.state.lease, moment, strategy)
     scores = score(gated.reachable, moment, strategy, scorer)
     language = strategy.language_of(moment.attributes)

@@ -1,7 +1,7 @@
 """Gates: who may get it, whether it makes sense now, and whether it is good for the customer.
 
-Pure. Sets of actions go in and come out as masks; every drop has its reason. A rule that cannot be evaluated is `unknown`: it never
-passes and never reads as a quiet no.
+Pure. Sets of actions go in and come out as masks; every drop has its reason. A rule that cannot be evaluated is
+`unknown`: it never passes and never reads as a quiet no.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ def live(strategy: Strategy, *, now_ms: int) -> Mask:
     mask = (1 << len(strategy.actions)) - 1
     for index in strategy.dated:
         action = strategy.actions[index]
-        if (action.start_ms is not None and now_ms < action.start_ms) or (action.end_ms is not None and now_ms >= action.end_ms):
+        if (action.start_ms is not None and now_ms < action.start_ms) or (
+            action.end_ms is not None and now_ms >= action.end_ms
+        ):
             mask &= ~(1 << index)
     return mask
 
 
 def gate(candidates: Mask, moment: Moment, state: State, strategy: Strategy) -> Gated:
-    """Pass the candidates through consent, eligibility, applicability, suitability and contact policies, in this order."""
+    """Pass the candidates through dates, consent, the rules of each stage and contact policies, in this order."""
     drops: dict[str, Mask] = {}
     consented = permitted(strategy, state.consents, channel=moment.channel)
     left = candidates & live(strategy, now_ms=moment.now_ms)

@@ -48,7 +48,7 @@ class InvalidIdentifier(NextbestError):
 
 
 class SealBroken(NextbestError):
-    """Sealed text does not open: another key, a damaged text, or a key that is none. After an erasure this is for ever."""
+    """Sealed text does not open: another key, a damaged text, or none at all. After an erasure this is for ever."""
 
 
 class TableFaulty(NextbestError):

@@ -1,6 +1,7 @@
 """Explain: for every candidate, the rank it reached or the gate that stopped it, with the rule and the values it saw.
 
-Cold path. It prepares the same answer as `decide` and then asks each action alone, in the words its rules were written in.
+Cold path. It prepares the same answer as `decide` and then asks each action alone, in the words its rules were written
+in.
 """
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ from decisioning.request import Decision, Request
 from rules import EvaluationError, Program
 
 
-def explain(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Scorer, *, decision_id: str) -> list[dict[str, Any]]:
+def explain(
+    request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Scorer, *, decision_id: str
+) -> list[dict[str, Any]]:
     """One entry per placement and candidate: `placed`, `ranked` or `dropped`, with what decided it."""
     decision = decide(request, snapshot, strategy, scorer, decision_id=decision_id)
     filling = prepare(request, snapshot, strategy, scorer, decision_id=decision_id)
-    return [entry for name in request.placements for entry in _of_placement(strategy.placements[name], filling, decision)]
+    return [
+        entry for name in request.placements for entry in _of_placement(strategy.placements[name], filling, decision)
+    ]
 
 
 def _of_placement(placement: Placement, filling: Filling, decision: Decision) -> Iterator[dict[str, Any]]:
@@ -37,12 +42,18 @@ def _of_placement(placement: Placement, filling: Filling, decision: Decision) ->
     priority = priority_of(filling.scores, candidates, chosen)
     order = arbitrate(priority, strategy.action_hash[index], person=filling.snapshot.state.assignment_key)
     ranks = {int(index[at]): (rank, float(priority[at])) for rank, at in enumerate(order, start=1)}
-    by_rank = sorted((int(each) for each in candidates.action_index), key=lambda each: ranks.get(each, (np.inf, 0.0))[0])
+    by_rank = sorted(
+        (int(each) for each in candidates.action_index), key=lambda each: ranks.get(each, (np.inf, 0.0))[0]
+    )
     for each in by_rank:
         action = strategy.actions[each]
         entry: dict[str, Any] = {"placement": placement.name, "action": action.key, "kind": action.kind}
         if each in ranks:
-            entry |= {"rank": ranks[each][0], "priority": ranks[each][1], "propensity": float(filling.scores.propensity[each])}
+            entry |= {
+                "rank": ranks[each][0],
+                "priority": ranks[each][1],
+                "propensity": float(filling.scores.propensity[each]),
+            }
         reason = _reason(each, decision.drops)
         if shown.action == action.key:
             entry["status"] = "placed"
@@ -71,7 +82,7 @@ def _evidence(reason: str, action: Action, filling: Filling) -> dict[str, Any]:
 
 
 def _rule(stage: Gate, action: Action, moment: Moment) -> dict[str, Any]:
-    """The first rule of a stage that is not true, and the values it saw; a value that is missing is listed as missing."""
+    """The first rule of a stage that is not true, and the values it saw, missing ones named as missing."""
     for rule in stage.rules[action.index]:
         for clause in rule.clauses:
             try:
@@ -80,7 +91,13 @@ def _rule(stage: Gate, action: Action, moment: Moment) -> dict[str, Any]:
                 found: dict[str, Any] = {}
             except EvaluationError as error:
                 found = {"unknown_because": str(error)}
-            return {"rule": rule.text, "clause": clause.text, "where": rule.where, "values": _values(clause, moment), **found}
+            return {
+                "rule": rule.text,
+                "clause": clause.text,
+                "where": rule.where,
+                "values": _values(clause, moment),
+                **found,
+            }
     return {}
 
 

@@ -1,7 +1,7 @@
 """Interactions: what a customer's recent past answers to rules and contact policies.
 
-Pure. `history.count(…)` and its two sisters in rules are the methods of `History`; contact policies count with the same scopes.
-A window that reaches further back than what is kept is unknown, never zero.
+Pure. `history.count(…)` and its two sisters in rules are the methods of `History`; contact policies count with the same
+scopes. A window that reaches further back than what is kept is unknown, never zero.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ DAY_MS = 86_400_000
 
 
 def is_under(action: str, key: str) -> bool:
-    """True when the action is, or belongs to, the issue, group or action named by key (`grow`, `grow/cards`, `grow/cards/gold`)."""
+    """True when the action is, or belongs to, the issue, group or action named by key (`grow`, `grow/cards`,
+    `grow/cards/gold`).
+    """
     return action == key or action.startswith(key + "/")
 
 
@@ -35,7 +37,9 @@ def append(state: State, interaction: Interaction) -> None:
 
 
 class History:
-    """The `history` of rules, seen from one channel at one moment. Scopes are `channel`, `customer`, or kind and key: `group:grow/cards`."""
+    """The `history` of rules, seen from one channel at one moment. Scopes are `channel`, `customer`, or kind and key:
+    `group:grow/cards`.
+    """
 
     __slots__ = ("_channel", "_complete_since_ms", "_interactions", "_now_ms")
 
@@ -49,7 +53,9 @@ class History:
         """How many interactions of this outcome lie within the window before now."""
         since_ms = self._now_ms - window.to_ms()
         if since_ms < self._complete_since_ms and outcome not in ANSWERS:
-            raise EvaluationError(f"history of {outcome} is kept only since {Timestamp.from_ms(self._complete_since_ms)}")
+            raise EvaluationError(
+                f"history of {outcome} is kept only since {Timestamp.from_ms(self._complete_since_ms)}"
+            )
         return sum(1 for each in self._matching(outcome, scope) if each.at_ms > since_ms)
 
     def days_since(self, outcome: str, scope: str) -> float:
@@ -73,5 +79,7 @@ class History:
         for each in self._interactions:
             if each.outcome != outcome:
                 continue
-            if kind == "customer" or (each.channel == self._channel if kind == "channel" else is_under(each.action, key)):
+            if kind == "customer" or (
+                each.channel == self._channel if kind == "channel" else is_under(each.action, key)
+            ):
                 yield each

@@ -46,7 +46,9 @@ class Moment:
         """Feature values by attribute path, known ones only."""
         values: dict[str, Any] = {"channel": self.channel}
         for root in ("customer", "context"):
-            values.update((path, value) for name, value in self.activation[root].items() if (path := f"{root}.{name}") in paths)
+            values.update(
+                (path, value) for name, value in self.activation[root].items() if (path := f"{root}.{name}") in paths
+            )
         return values
 
 

@@ -1,7 +1,7 @@
 """Placements: filled in the order asked, no action twice, each with one outcome.
 
-Pure. Three things can fill a placement: a render of the customer's lease, the message or nothing this channel already holds, or a fresh
-draw. Only a draw is a trial of the policy and carries a selection probability.
+Pure. Three things can fill a placement: a render of the customer's lease, the message or nothing this channel already
+holds, or a fresh draw. Only a draw is a trial of the policy and carries a selection probability.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from decisioning.customer import Hold, LeaseEntry, Snapshot
 from decisioning.eligibility import Gated
 from decisioning.errors import ContentUnknown
 from decisioning.experiments.assignment import Standing, draw
+from decisioning.interactions import ANSWERS, DAY_MS
 from decisioning.lease import Renewed, showable
-from decisioning.moment import Moment, Scorer
+from decisioning.moment import Moment
 from decisioning.request import MESSAGE, NOTHING, OFFER, Placed, Request
 from rules import EvaluationError
 
@@ -78,7 +79,8 @@ def fill(filling: Filling) -> list[Placed]:
 def place_lease(filling: Filling) -> bool:
     """Render the lease; True when further offers may stand beside it.
 
-    The first entry goes to the first placement that can show it. If none can, no other offer may appear: it would compete.
+    The first entry goes to the first placement that can show it. If none can, no other offer may appear: it would
+    compete.
     """
     shown = showable(filling.renewed.entries, filling.gated.allowed, filling.strategy)
     for position, entry in enumerate(filling.renewed.entries):
@@ -96,10 +98,18 @@ def _render_entry(filling: Filling, entry: LeaseEntry) -> Placed | None:
         placement = filling.strategy.placements[name]
         if name in filling.placed or not placement.candidates.mask >> index & 1:
             continue
-        content = _content(filling, placement, index)
+        content = render(filling, placement, index)
         if content is not None:
-            return Placed(name, OFFER, ["lease"], entry.action, filling.request.channel, content=content, lease_of=entry.decision_id,
-                          valid_until_ms=entry.until_ms)
+            return Placed(
+                name,
+                OFFER,
+                ["lease"],
+                entry.action,
+                filling.request.channel,
+                content=content,
+                lease_of=entry.decision_id,
+                valid_until_ms=entry.until_ms,
+            )
     return None
 
 
@@ -113,11 +123,19 @@ def held(filling: Filling, placement: Placement) -> Placed | None:
     index = filling.strategy.action_index.get(hold.action, -1)
     if index < 0 or not filling.gated.allowed & placement.candidates.mask & ~filling.used >> index & 1:
         return None
-    content = _content(filling, placement, index)
+    content = render(filling, placement, index)
     if content is None:
         return None
-    return Placed(placement.name, MESSAGE, ["held"], hold.action, filling.request.channel, content=content, lease_of=hold.decision_id,
-                  valid_until_ms=hold.until_ms)
+    return Placed(
+        placement.name,
+        MESSAGE,
+        ["held"],
+        hold.action,
+        filling.request.channel,
+        content=content,
+        lease_of=hold.decision_id,
+        valid_until_ms=hold.until_ms,
+    )
 
 
 def drawn(filling: Filling, placement: Placement, *, offers_open: bool) -> Placed:
@@ -134,7 +152,7 @@ def drawn(filling: Filling, placement: Placement, *, offers_open: bool) -> Place
         winner = arbitrated(filling, placement, mandatory, nothing_value=-np.inf, reasons=["mandatory"])
         if winner.outcome != NOTHING:
             return winner
-    reasons = list(filling.renewed.ended)
+    reasons = [*filling.renewed.ended, *_last_answer(filling)]
     if standing.holdout or standing.draws_at_random:
         exempt = arbitrated(filling, placement, contenders & strategy.bypass_mask, placement.nothing_value, reasons)
         if exempt.outcome != NOTHING:
@@ -148,8 +166,10 @@ def drawn(filling: Filling, placement: Placement, *, offers_open: bool) -> Place
     return arbitrated(filling, placement, contenders, placement.nothing_value, reasons)
 
 
-def arbitrated(filling: Filling, placement: Placement, contenders: Mask, nothing_value: float, reasons: list[str]) -> Placed:
-    """The best contender if it is worth more than nothing, else nothing; the reasons name the margin and the runner-up."""
+def arbitrated(
+    filling: Filling, placement: Placement, contenders: Mask, nothing_value: float, reasons: list[str]
+) -> Placed:
+    """The best contender if it is worth more than nothing, else nothing; the reasons name margin and runner-up."""
     candidates, chosen = placement.candidates, positions_of(placement.candidates, contenders, filling.strategy)
     if chosen.size == 0:
         return _nothing(filling, placement, ["no_candidate", *reasons])
@@ -158,8 +178,12 @@ def arbitrated(filling: Filling, placement: Placement, contenders: Mask, nothing
     order = arbitrate(priority, filling.strategy.action_hash[index], person=filling.snapshot.state.assignment_key)
     for rank, at in enumerate(order):
         if priority[at] <= nothing_value:
-            return _nothing(filling, placement, [*_won("nothing_worth_more", nothing_value - priority[at], _key(filling, index[at])), *reasons])
-        content = _content(filling, placement, int(index[at]))
+            return _nothing(
+                filling,
+                placement,
+                [*_won("nothing_worth_more", nothing_value - priority[at], _key(filling, index[at])), *reasons],
+            )
+        content = render(filling, placement, int(index[at]))
         if content is None:
             filling.drop("content_unknown", int(index[at]))
             continue
@@ -168,7 +192,9 @@ def arbitrated(filling: Filling, placement: Placement, contenders: Mask, nothing
             margin, runner_up = priority[at] - nothing_value, NOTHING
         else:
             margin, runner_up = priority[at] - priority[following], _key(filling, index[following])
-        return _winner(filling, placement, int(chosen[at]), content, [*_won("won_arbitration", margin, runner_up), *reasons])
+        return _winner(
+            filling, placement, int(chosen[at]), content, [*_won("won_arbitration", margin, runner_up), *reasons]
+        )
     return _nothing(filling, placement, ["no_candidate", *reasons])
 
 
@@ -179,7 +205,7 @@ def at_random(filling: Filling, placement: Placement, contenders: Mask, reasons:
     position = filling.request.placements.index(placement.name)
     while chosen.size:
         at = int(draw("random", state.assignment_key, state.draw_index, position) * chosen.size)
-        content = _content(filling, placement, int(placement.candidates.action_index[chosen[at]]))
+        content = render(filling, placement, int(placement.candidates.action_index[chosen[at]]))
         if content is not None:
             return _winner(filling, placement, int(chosen[at]), content, ["random_arm", *reasons], 1.0 / chosen.size)
         filling.drop("content_unknown", int(placement.candidates.action_index[chosen[at]]))
@@ -191,7 +217,14 @@ def _won(code: str, margin: float, runner_up: str) -> list[str]:
     return [code, f"margin:{margin:.4f}", f"runner_up:{runner_up}"]
 
 
-def _winner(filling: Filling, placement: Placement, at: int, content: Mapping[str, Any], reasons: list[str], probability: float = 1.0) -> Placed:
+def _winner(
+    filling: Filling,
+    placement: Placement,
+    at: int,
+    content: Mapping[str, Any],
+    reasons: list[str],
+    probability: float = 1.0,
+) -> Placed:
     candidates, scores = placement.candidates, filling.scores
     index = int(candidates.action_index[at])
     here = np.array([at])
@@ -225,8 +258,13 @@ def _nothing(filling: Filling, placement: Placement, reasons: list[str]) -> Plac
 
 def priority_of(scores: Scores, candidates: Candidates, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
     index = candidates.action_index[chosen]
-    return priorities(scores.propensity[index], candidates.worth[chosen], scores.context_weight[index], candidates.lever[chosen],
-                      candidates.contact_cost[chosen])
+    return priorities(
+        scores.propensity[index],
+        candidates.worth[chosen],
+        scores.context_weight[index],
+        candidates.lever[chosen],
+        candidates.contact_cost[chosen],
+    )
 
 
 def positions_of(candidates: Candidates, mask: Mask, strategy: Strategy) -> NDArray[np.int64]:
@@ -250,13 +288,23 @@ def _groups_used(filling: Filling) -> Mask:
     return mask
 
 
-def _content(filling: Filling, placement: Placement, index: int) -> Mapping[str, Any] | None:
+def render(filling: Filling, placement: Placement, index: int) -> Mapping[str, Any] | None:
     """What the placement would show of an action, or None when a value it needs is missing."""
     treatment = filling.strategy.actions[index].treatments[filling.request.channel]
     try:
         return treatment.content.render(filling.language, filling.moment.activation)
     except (ContentUnknown, EvaluationError):
         return None
+
+
+def _last_answer(filling: Filling) -> list[str]:
+    """What the customer last answered, while it is fresh: it explains why a channel shows something else than before."""
+    for each in reversed(filling.snapshot.state.interactions):
+        if each.at_ms <= filling.moment.now_ms - DAY_MS:
+            break
+        if each.outcome in ANSWERS:
+            return [f"answered:{each.outcome}:{each.action}"]
+    return []
 
 
 def _note(filling: Filling, reason: str, mask: Mask) -> None:

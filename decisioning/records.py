@@ -1,7 +1,8 @@
 """Records: what the log keeps of a decision, and how to decide it again.
 
-A record holds everything `decide` read: request, attributes, state, versions. Personal values and the customer's id are sealed with the
-customer's own key before the record leaves this module, so that deleting the key erases the person and leaves the counts.
+A record holds everything `decide` read: request, attributes, state, versions. Personal values and the customer's id are
+sealed with the customer's own key before the record leaves this module, so that deleting the key erases the person and
+leaves the counts.
 """
 
 from __future__ import annotations
@@ -16,12 +17,23 @@ from decisioning.decide import decide
 from decisioning.moment import Scorer
 from decisioning.request import Decision, Placed, Request
 from decisioning.sealing import seal, unseal
-from decisioning.store.packing import pack, state_of, unpack
+from decisioning.store.packing import canonical, parsed, state_of
 from rules import Timestamp
 
 SECRET_STATE = frozenset({"person_key", "sealing_key"})  # the record names the person once, and never holds its own key
-CORE = ("placement", "outcome", "action", "treatment", "rank", "reasons", "propensity", "priority", "expected_value", "selection_probability",
-        "lease_of")  # fmt: skip
+CORE = (
+    "placement",
+    "outcome",
+    "action",
+    "treatment",
+    "rank",
+    "reasons",
+    "propensity",
+    "priority",
+    "expected_value",
+    "selection_probability",
+    "lease_of",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +46,30 @@ class Versions:
 
 
 def record_of(
-    decision: Decision, request: Request, snapshot: Snapshot, strategy: Strategy, versions: Versions, *, key_id: str, degraded: bool = False
+    decision: Decision,
+    request: Request,
+    snapshot: Snapshot,
+    strategy: Strategy,
+    versions: Versions,
+    *,
+    key_id: str,
+    owner: str,
 ) -> bytes:
-    """The log record of a decision, as canonical JSON."""
+    """The log record of a decision, as canonical JSON.
+
+    owner is the customer's id sealed with the *installation's* key: it lets a response name the decision alone while
+    the record is in the store, and does not travel to history.
+    """
     attributes = {name: as_json(value) for name, value in decision.attributes.items()}
     context = {name: as_json(value) for name, value in request.context.items()}
-    personal = {name for path, each in strategy.schema.attributes.items() if each.personal for name in (path,)}
+    personal = {path for path, each in strategy.schema.attributes.items() if each.personal}
     sealed = {
         "customer_id": snapshot.customer_key,
         "attributes": {name: value for name, value in attributes.items() if f"customer.{name}" in personal},
         "context": {name: value for name, value in context.items() if f"context.{name}" in personal},
     }
     state = snapshot.state
-    return pack(
+    return canonical(
         {
             "kind": "decision",
             "decision_id": decision.decision_id,
@@ -58,16 +81,19 @@ def record_of(
             "profile_found": snapshot.profile is not None,
             "holdout": decision.holdout,
             "arms": decision.arms,
-            "degraded": degraded,
+            "degraded": False,  # a degraded answer is not recorded
+            "owner": owner,
             "draw_index": state.draw_index,
             "versions": versions,
             "api_key": key_id,
             "snapshot": {
                 "attributes": {name: value for name, value in attributes.items() if name not in sealed["attributes"]},
-                "state": {each.name: getattr(state, each.name) for each in fields(State) if each.name not in SECRET_STATE},
+                "state": {
+                    each.name: getattr(state, each.name) for each in fields(State) if each.name not in SECRET_STATE
+                },
                 "state_version": snapshot.state_version,
             },
-            "sealed": seal(state.sealing_key, pack(sealed)),
+            "sealed": seal(state.sealing_key, canonical(sealed)),
             "placements": core_of(decision.placements),
         }
     )
@@ -96,10 +122,14 @@ class Recorded:
 
 def open_record(body: Mapping[str, Any], sealing_key: str, strategy: Strategy) -> Recorded:
     """Turn a record back into a question and a snapshot. Raises SealBroken when the key is not the customer's."""
-    private = unpack(unseal(sealing_key, body["sealed"]))
+    private = parsed(unseal(sealing_key, body["sealed"]))
     seen = body["snapshot"]
     state = state_of({**seen["state"], "person_key": body["person_key"], "sealing_key": sealing_key})
-    profile = _profile_of({**seen["attributes"], **private["attributes"]}, strategy, at_ms=body["at_ms"]) if body["profile_found"] else None
+    profile = (
+        _profile_of({**seen["attributes"], **private["attributes"]}, strategy, at_ms=body["at_ms"])
+        if body["profile_found"]
+        else None
+    )
     context = strategy.schema.context_of({**body["context"], **private["context"]})
     request = Request(private["customer_id"], body["channel"], tuple(body["placement_names"]), context)
     snapshot = Snapshot(private["customer_id"], body["at_ms"], seen["state_version"], profile, state)

@@ -19,7 +19,9 @@ class Request:
     channel: str
     placements: tuple[str, ...]
     context: Mapping[str, Any] = field(default_factory=dict)  # typed by the schema
-    offers_allowed: bool = True  # False after two lost races: only what the newest state leases may be placed as an offer
+    offers_allowed: bool = (
+        True  # False after two lost races: only what the newest state leases may be placed as an offer
+    )
 
 
 @dataclass(slots=True)

@@ -1,21 +1,18 @@
 """Respond: what a customer did with an action, and what that changes.
 
-Pure. A response is remembered for rules and contact policies, an answer ends the lease on its action, and every channel then decides anew.
+Pure. A response is remembered for rules and contact policies, an answer ends the lease on its action, and every channel
+then decides anew.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from decisioning.catalog.outcomes import UNCOUNTED_OUTCOMES
 from decisioning.catalog.strategy import Action, Strategy
 from decisioning.customer import Interaction, Snapshot, State
 from decisioning.interactions import ANSWERS, append
 from decisioning.lease import end_by_answer
-
-OUTCOMES = (
-    "rendered", "impression", "machine_open", "clicked", "accepted", "rejected", "dismissed", "converted", "no_response", "undelivered",
-)  # fmt: skip
-NOT_REMEMBERED = frozenset({"machine_open", "no_response", "undelivered"})  # nobody did or saw anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +32,12 @@ class Response:
 
 def respond(response: Response, state: State) -> State:
     """The customer's state after the response."""
-    after = replace(state, interactions=list(state.interactions), lease=end_by_answer(state.lease, response.action, response.outcome))
-    if response.outcome not in NOT_REMEMBERED:
+    after = replace(
+        state,
+        interactions=list(state.interactions),
+        lease=end_by_answer(state.lease, response.action, response.outcome),
+    )
+    if response.outcome not in UNCOUNTED_OUTCOMES:
         append(after, Interaction(response.at_ms, response.outcome, response.action, response.channel or ""))
     if response.outcome in ANSWERS:
         after.holds = {}  # what a channel showed beside the old offer need not be right any more
@@ -61,7 +62,9 @@ def record_of(response: Response, state: State, *, received_ms: int) -> dict[str
 
 
 def converted_action(product: str, snapshot: Snapshot, strategy: Strategy) -> Action | None:
-    """The action a conversion of this product belongs to: the leased one, else the one last met, else the first; None: no such product."""
+    """The action a conversion of this product belongs to: the leased one, else the one last met, else the first; None:
+    no such product.
+    """
     selling = [action for action in strategy.actions if action.product == product]
     keys = {action.key for action in selling}
     leased = (entry.action for entry in snapshot.state.lease if entry.action in keys)

@@ -1,6 +1,7 @@
 """Scoring: a trained model seen from a strategy.
 
-The model knows actions by key in its own order; the strategy by index. The pairing is computed once, when either changes.
+The model knows actions by key in its own order; the strategy by index. The pairing is computed once, when either
+changes.
 """
 
 from __future__ import annotations

@@ -172,7 +172,6 @@ FILES: tuple[tuple[re.Pattern[str], Shape | None], ...] = (
     (re.compile(r"content/blocks\.yaml"), BLOCKS),
     (re.compile(r"personas/[^/]+\.yaml"), PERSONA),
     (re.compile(r"content/images/[^/]+\.(png|jpg|jpeg|gif|webp|svg)"), None),
-    (re.compile(r"(.*/)?README\.md"), None),
 )
 REQUIRED_FILES = (
     "strategy.yaml",
@@ -182,3 +181,7 @@ REQUIRED_FILES = (
     "consents.yaml",
     "content/blocks.yaml",
 )
+
+# What may lie in the same directory without being part of the strategy: changing it makes no new version.
+FOLDERS_BESIDE = frozenset({"generated", "__pycache__"})
+FILES_BESIDE = re.compile(r"(.*/)?README\.md|[^/]+\.py|mapping\.yaml")

@@ -31,7 +31,7 @@ from decisioning.catalog.content import Showing
 from decisioning.catalog.expressions import Expressions
 from decisioning.catalog.faults import Fault, Faults, known
 from decisioning.catalog.gates import context_weights_of, gates_of
-from decisioning.catalog.layout import FILES, REQUIRED_FILES
+from decisioning.catalog.layout import FILES, FILES_BESIDE, FOLDERS_BESIDE, REQUIRED_FILES
 from decisioning.catalog.personas import personas_of
 from decisioning.catalog.placements import fields_of, placements_of
 from decisioning.catalog.policies import check_reached, contact_policies_of, experiments_of, holdout_of
@@ -59,10 +59,12 @@ def read_bundle(path: str | os.PathLike[str]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     faults, byte_count = [], 0
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in FOLDERS_BESIDE)
         for name in sorted(name for name in names if not name.startswith(".")):
             file = Path(folder, name)
             relative = file.relative_to(root).as_posix()
+            if FILES_BESIDE.fullmatch(relative):
+                continue
             if not file.is_file() or file.is_symlink():
                 faults.append(Fault(relative, 1, 1, "this is not a regular file", "Put the file itself here"))
                 continue

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-REMEMBERED_OUTCOMES = ("rendered", "impression", "clicked", "accepted", "rejected", "dismissed", "converted")
-
-# Nobody did or saw anything in the last three: rules and contact policies cannot count them, learning may read them.
-RESPONSE_OUTCOMES = (*REMEMBERED_OUTCOMES, "machine_open", "no_response", "undelivered")
+# Nobody did or saw anything in these: rules and contact policies cannot count them, learning may read them.
+UNCOUNTED_OUTCOMES = ("machine_open", "no_response", "undelivered")
+REPORTED_OUTCOMES = ("rendered", "impression", "clicked", "accepted", "rejected", "dismissed", "converted")
+RESPONSE_OUTCOMES = (*REPORTED_OUTCOMES, *UNCOUNTED_OUTCOMES)
+REMEMBERED_OUTCOMES = ("selected", *REPORTED_OUTCOMES)  # a decision remembers by itself what it selected
 
 DROP_REASONS = (
     "not_live",

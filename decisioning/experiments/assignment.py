@@ -1,7 +1,7 @@
 """Assignment: holdout and arms by salted hash of the person.
 
-Pure. The unit is the stored random `assignment_key`, so assignment survives merges of identifiers and no one can choose an id that
-lands in a wanted arm. Text is hashed as UTF-8; a draw keeps 53 bits, which a float holds exactly.
+Pure. The unit is the stored random `assignment_key`, so assignment survives merges of identifiers and no one can choose
+an id that lands in a wanted arm. Text is hashed as UTF-8; a draw keeps 53 bits, which a float holds exactly.
 """
 
 from __future__ import annotations

@@ -1,0 +1,224 @@
+"""The application: which endpoint answers what, and the life of one serving process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from multiprocessing import parent_process
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from api import metrics
+from api.customers import delete_customer, get_customer, patch_customer, put_consents
+from api.decide import decide_endpoint, fallback
+from api.endpoint import KIB, Endpoint
+from api.errors import STATUS, Problem
+from api.explain import explain_endpoint
+from api.keys import KeyRing
+from api.live import Live
+from api.openapi import paths_of
+from api.respond import respond_endpoint
+from api.schemas import (
+    ConsentStatements,
+    CustomerAnswer,
+    CustomerPatch,
+    DecisionAnswer,
+    DecisionRequest,
+    Erased,
+    Explanation,
+    ResponseAnswer,
+    ResponseBatch,
+    ResponseBatchAnswer,
+    ResponseRequest,
+)
+from api.service import Service
+from api.settings import Settings
+from api.storage import url_of
+from api.tokens import installation_sealer
+from decisioning.errors import StoreUnavailable
+from decisioning.store.process import die_with_parent
+from decisioning.store.redis import connect
+
+LOG = logging.getLogger("nextbest")
+CUSTOMER = "/v1/customers/{customer_id}"
+
+
+def endpoints() -> list[Endpoint]:
+    """The API, one row an endpoint: every one has an owner (its scope) and a limit."""
+    known = ("invalid_identifier", "not_found")
+    return [
+        Endpoint(
+            "POST",
+            "/v1/decisions",
+            "decide",
+            decide_endpoint,
+            DecisionAnswer,
+            "Decide: an offer, a message, or nothing.",
+            DecisionRequest,
+            rescue=fallback,
+            problems=("unknown_channel", "unknown_placement", "invalid_attribute", "invalid_identifier", "conflict"),
+        ),
+        Endpoint(
+            "GET",
+            "/v1/decisions/{decision_id}",
+            "admin",
+            explain_endpoint,
+            Explanation,
+            "Explain a recorded decision.",
+            problems=("not_found", "erased"),
+        ),
+        Endpoint(
+            "POST",
+            "/v1/responses",
+            "respond",
+            respond_endpoint,
+            (ResponseAnswer, ResponseBatchAnswer),
+            "Report what came of an action.",
+            (ResponseRequest, ResponseBatch),
+            body_bytes_max=1024 * KIB,
+            problems=("invalid_token", "unknown_channel", *known),
+        ),
+        Endpoint("GET", CUSTOMER, "customers", get_customer, CustomerAnswer, "Read a customer.", problems=known),
+        Endpoint(
+            "PATCH",
+            CUSTOMER,
+            "customers",
+            patch_customer,
+            CustomerAnswer,
+            "Set attributes.",
+            CustomerPatch,
+            problems=("invalid_attribute", "invalid_identifier"),
+        ),
+        Endpoint("DELETE", CUSTOMER, "customers", delete_customer, Erased, "Erase a customer.", problems=known),
+        Endpoint(
+            "PUT",
+            f"{CUSTOMER}/consents",
+            "customers",
+            put_consents,
+            CustomerAnswer,
+            "State consents.",
+            ConsentStatements,
+            problems=("unknown_channel", "invalid_identifier"),
+        ),
+    ]
+
+
+def create_app() -> FastAPI:
+    """The application of one serving process; uvicorn calls this in each worker."""
+    if (parent := parent_process()) is not None and parent.pid is not None:
+        die_with_parent(parent.pid)  # one of several workers, which must not stay when their server is killed
+    settings = Settings.from_environment()
+    store = connect(url_of(settings), deadline_ms=settings.deadline_ms)
+    keys = KeyRing(settings.demo)
+    return assemble(Service(settings, store, keys, Live(store, settings.models_dir, keys)))
+
+
+def assemble(service: Service) -> FastAPI:
+    """Put the endpoints around a service."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(_attend(service))
+        yield
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await service.store.close()
+
+    app = FastAPI(
+        title="Nextbest",
+        version="1",
+        summary="An offer, a brand message, or nothing: decided at the moment of contact.",
+        lifespan=lifespan,
+        openapi_url=None,
+    )
+    rows = endpoints()
+    for each in rows:
+        each.service = service
+        app.router.routes.append(Route(each.path, each, methods=[each.method]))
+    _operator_pages(app, service)
+    _schema_page(app, rows)
+    app.add_exception_handler(HTTPException, _plain_problem)
+    return app
+
+
+async def _attend(service: Service) -> None:
+    """Meet the store, as often as it takes, then keep strategy, model and keys fresh."""
+    while service.sealer is None:
+        try:
+            await service.live.refresh()
+            service.sealer = await installation_sealer(service.store)
+        except StoreUnavailable as error:
+            LOG.warning("store not reached yet: %s", error)
+            await asyncio.sleep(1)
+    await service.live.watch()
+
+
+def _operator_pages(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", summary="The process is alive.", tags=["operation"])
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get(
+        "/readyz",
+        summary="Strategy, model and store are there.",
+        tags=["operation"],
+        responses={503: {"description": "Not yet."}},
+    )
+    async def readyz() -> JSONResponse:
+        try:
+            await service.store.ping()
+            store = True
+        except StoreUnavailable:
+            store = False
+        deployed = service.live.current
+        ready = store and deployed is not None and service.sealer is not None
+        metrics.READY.set(ready)
+        versions = (
+            {"strategy": deployed.versions.strategy, "model": deployed.versions.model}
+            if deployed
+            else {"strategy": None, "model": None}
+        )
+        return JSONResponse({"ready": ready, "store": store, **versions}, 200 if ready else 503)
+
+    @app.get("/metrics", summary="Prometheus metrics.", tags=["operation"], response_class=Response)
+    async def prometheus() -> Response:
+        return Response(generate_latest(_registry()), media_type=CONTENT_TYPE_LATEST)
+
+
+def _registry() -> CollectorRegistry:
+    """All workers' metrics when several serve, this process's otherwise."""
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):  # `nextbest serve --workers N` sets it
+        return REGISTRY
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
+
+
+def _schema_page(app: FastAPI, rows: list[Endpoint]) -> None:
+    """`/openapi.json`: FastAPI's own description of the operator pages, and ours of /v1."""
+    described: dict[str, Any] = app.openapi()
+    paths, components = paths_of(rows)
+    described["paths"] |= paths
+    described.setdefault("components", {})["schemas"] = described.get("components", {}).get("schemas", {}) | components
+    described["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> JSONResponse:
+        return JSONResponse(described)
+
+
+async def _plain_problem(request: Request, error: Exception) -> JSONResponse:
+    """Routes and methods that do not exist, in the shape of every other error."""
+    assert isinstance(error, HTTPException)
+    code = next((code for code, status in STATUS.items() if status == error.status_code), "invalid_field")
+    problem = Problem(code, f"{error.detail}. The endpoints are listed at /openapi.json.", "path")
+    return JSONResponse(problem.body(), error.status_code, headers=dict(error.headers or {}))

@@ -1,0 +1,46 @@
+"""Progress of long work: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+LINE_EVERY_S = 5.0
+
+Report = Callable[[int, int], None]  # done, of how many
+
+
+class Bars:
+    """Shows how far each named piece of work is."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def of(self, name: str) -> Report:
+        """A callable that is told how many of how many are done."""
+        task = self._progress.add_task(name, total=None)
+        told_s = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            nonlocal told_s
+            self._progress.update(task, completed=done, total=total)
+            if self._progress.disable and (done >= total or time.monotonic() - told_s > LINE_EVERY_S):
+                told_s = time.monotonic()
+                print(f"{name}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+
+        return report

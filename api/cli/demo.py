@@ -1,0 +1,233 @@
+"""`nextbest run`: a complete Nextbest on one machine, from one strategy directory.
+
+Starts the embedded store, loads the customers and trains the model that lie beside the strategy, publishes it, and
+starts worker and server as children. What was recorded stays in the data directory, so a second start does only what is
+new. Everything ends with this process, and this process with its parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+
+from api.cli.bars import Bars
+from api.cli.port import holder_of, is_free
+from api.keys import DEMO_KEY
+from api.live import publish_strategy
+from api.settings import Settings
+from api.storage import COMMAND_DEADLINE_MS
+from decisioning.catalog.load import load_bundle, read_bundle
+from decisioning.catalog.strategy import Strategy
+from decisioning.errors import NextbestError
+from decisioning.history.load import load_customers
+from decisioning.store.embedded import EmbeddedServer
+from decisioning.store.process import die_with_parent
+from decisioning.store.protocol import Store
+from decisioning.store.redis import connect
+
+OUT = Console(highlight=False, soft_wrap=True)
+HOST = "127.0.0.1"
+READY_PATIENCE_S = 30.0
+END_PATIENCE_S = 8.0
+TABLES = ("parquet", "jsonl", "csv")
+
+
+@dataclass(slots=True)
+class Ended(Exception):
+    """Somebody asked this process to end."""
+
+    signal_number: int
+
+
+def run_demo(strategy_dir: Path, *, port: int, workers: int) -> None:
+    """Run until asked to end, or until a child ends by itself."""
+    parent_pid = os.getppid()
+    die_with_parent(parent_pid)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _raise_ended)
+    if not is_free(HOST, port):
+        raise NextbestError(f"port {port} is taken by {holder_of(port)}. Choose another: make run PORT={port + 1}")
+    settings = _settings(strategy_dir)
+    try:
+        with ExitStack() as stack:
+            url = settings.redis_url or stack.enter_context(EmbeddedServer.start(settings.store_dir)).url
+            strategy = asyncio.run(_prepare(url, strategy_dir, settings))
+            children = [
+                stack.enter_context(Child(["worker"], url, settings)),
+                stack.enter_context(
+                    Child(["serve", "--host", HOST, "--port", str(port), "--workers", str(workers)], url, settings)
+                ),
+            ]
+            _await_ready(port, children)
+            _tell(strategy, port)
+            _attend(children)
+    except Ended as ended:
+        if ended.signal_number != signal.SIGINT:
+            sys.exit(128 + ended.signal_number)
+
+
+def _raise_ended(number: int, _: object) -> None:
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)  # one is enough; a second must not interrupt the orderly end
+    raise Ended(number)
+
+
+def _settings(strategy_dir: Path) -> Settings:
+    """Each strategy directory has its own data, beside those of others."""
+    os.environ.setdefault("NEXTBEST_DATA_DIR", str(Path(".nextbest", strategy_dir.resolve().name).resolve()))
+    return Settings.from_environment()
+
+
+async def _prepare(url: str, strategy_dir: Path, settings: Settings) -> Strategy:
+    store = connect(url, deadline_ms=COMMAND_DEADLINE_MS)
+    try:
+        files = read_bundle(strategy_dir)
+        strategy = load_bundle(files)
+        if await store.get("current", "strategy") != strategy.version.encode():
+            await publish_strategy(store, files)
+            OUT.print(f"strategy {strategy.name} {strategy.version[:12]}: {len(strategy.actions)} actions published")
+        training = asyncio.create_task(
+            _train(store, url, _table(strategy_dir, "history"), strategy_dir / "mapping.yaml", settings)
+        )
+        await _load(
+            store, strategy, _table(strategy_dir, "customers"), settings
+        )  # beside the training: it has a core of its own
+        await training
+        return strategy
+    finally:
+        await store.close()
+
+
+async def _load(store: Store, strategy: Strategy, customers: Path, settings: Settings) -> None:
+    mark = _mark(customers, strategy.schema_version)
+    if await store.get("loaded", "customers") == mark:
+        return
+    rejects = settings.data_dir / "rejects.csv"
+    with Bars() as bars:
+        summary = await load_customers(
+            [customers],
+            strategy.schema,
+            store,
+            at_ms=time.time_ns() // 1_000_000,
+            rejects_path=rejects,
+            progress=bars.of("customers"),
+        )
+    OUT.print(str(summary), markup=False)
+    await store.put("loaded", "customers", mark)
+
+
+async def _train(store: Store, url: str, history: Path, mapping: Path, settings: Settings) -> None:
+    mark = _mark(history, sha256(mapping.read_bytes()).hexdigest())
+    current = await store.get("current", "model")
+    if (
+        current is not None
+        and (settings.models_dir / current.decode()).is_dir()
+        and await store.get("loaded", "history") == mark
+    ):
+        return
+    words = ["train", "--history", str(history), "--mapping", str(mapping), "--promote"]
+    with Child(words, url, settings) as trainer:
+        while trainer.process.poll() is None:
+            await asyncio.sleep(0.1)
+    if trainer.process.returncode != 0:
+        raise NextbestError("training failed; its message is above.")
+    await store.put("loaded", "history", mark)
+
+
+def _table(strategy_dir: Path, name: str) -> Path:
+    """The generated table beside a strategy."""
+    for kind in TABLES:
+        if (path := strategy_dir / "generated" / f"{name}.{kind}").exists():
+            return path
+    raise NextbestError(
+        f"{strategy_dir}/generated has no {name} table ({', '.join(TABLES)}). `make run` generates the example's."
+    )
+
+
+def _mark(table: Path, also: str) -> bytes:
+    """Changes when a table changes, without reading it."""
+    seen = table.stat()
+    return f"{table.name} {seen.st_size} {seen.st_mtime_ns} {also}".encode()
+
+
+class Child:
+    """One of our own commands as a child process that cannot outlive this one; leaving the block ends it."""
+
+    def __init__(self, words: Sequence[str], url: str, settings: Settings) -> None:
+        self.name = words[0]
+        stated = {
+            "NEXTBEST_REDIS_URL": url,
+            "NEXTBEST_DATA_DIR": str(settings.data_dir),
+            "NEXTBEST_HISTORY_DIR": str(settings.history_dir),
+            "NEXTBEST_MODELS_DIR": str(settings.models_dir),
+            "NEXTBEST_DEMO": "1",
+        }
+        command = [sys.executable, "-m", "api.cli", "--parent", str(os.getpid()), *words]
+        self.process = subprocess.Popen(
+            command, env={**os.environ, **stated}, process_group=0
+        )  # ctrl-c reaches it through us
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(END_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def _await_ready(port: int, children: Sequence[Child]) -> None:
+    deadline_s = time.monotonic() + READY_PATIENCE_S
+    while time.monotonic() < deadline_s:
+        _raise_if_ended(children)
+        try:
+            if httpx.get(f"http://{HOST}:{port}/readyz", timeout=1).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise NextbestError(f"the server was not ready within {READY_PATIENCE_S:g} s; its messages are above.")
+
+
+def _attend(children: Sequence[Child]) -> None:
+    while True:
+        _raise_if_ended(children)
+        time.sleep(0.2)
+
+
+def _raise_if_ended(children: Sequence[Child]) -> None:
+    for child in children:
+        if child.process.poll() is not None:
+            raise NextbestError(
+                f"{child.name} ended with exit code {child.process.returncode}; its messages are above."
+            )
+
+
+def _tell(strategy: Strategy, port: int) -> None:
+    channel = next(iter(strategy.channels))
+    placements = ", ".join(f'"{each.name}"' for each in strategy.placements.values() if each.channel == channel)
+    OUT.print(
+        f"""
+Nextbest decides on http://{HOST}:{port}   (API: /docs, health: /readyz, metrics: /metrics; end with ctrl-c)
+
+curl -s http://{HOST}:{port}/v1/decisions -H 'Authorization: Bearer {DEMO_KEY}' -H 'Content-Type: application/json' \
+  -d '{{"customer": {{"id": "C-00001"}}, "channel": "{channel}", "placements": [{placements}]}}'
+""",
+        markup=False,
+    )

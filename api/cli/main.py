@@ -1,0 +1,232 @@
+"""`nextbest`: the commands, each a thin call into the part that does the work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+import uvicorn
+from rich.console import Console
+
+from api.cli.bars import Bars
+from api.cli.demo import run_demo
+from api.keys import PER_SECOND_DEFAULT, SCOPES, add_key, known_keys
+from api.live import publish_strategy
+from api.settings import Settings
+from api.storage import opened
+from decisioning.catalog.load import load_directory, read_bundle
+from decisioning.errors import NextbestError
+from decisioning.history.load import load_customers
+from decisioning.history.mapping import read_mapping
+from decisioning.history.worker import run_worker
+from decisioning.personas import failures
+from decisioning.store.process import die_with_parent
+from models import ModelError
+
+OUT = Console(highlight=False, soft_wrap=True)
+ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def main() -> None:
+    """Entry point: expected errors are one plain message and exit code 1."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        commands(prog_name="nextbest")
+    except (NextbestError, ModelError, ValueError) as error:
+        ERR.print(str(error), markup=False)
+        sys.exit(1)
+
+
+@click.group()
+@click.option(
+    "--parent", type=int, hidden=True, help="End when this process does; `nextbest run` starts its children so."
+)
+def commands(parent: int | None) -> None:
+    """Decide at the moment of contact: an offer, a brand message, or nothing."""
+    if parent is not None:
+        die_with_parent(parent)
+
+
+def in_loop(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async command."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(command(*args, **kwargs))
+
+    return run
+
+
+@commands.command()
+@click.argument("strategy_dir", type=DIRECTORY)
+@click.option("--port", default=8080, show_default=True)
+@click.option("--workers", default=1, show_default=True, help="Serving processes.")
+def run(strategy_dir: Path, port: int, workers: int) -> None:
+    """Everything on this machine: store, example customers, model, worker and server, for trying a strategy out."""
+    run_demo(strategy_dir, port=port, workers=workers)
+
+
+@commands.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8080, show_default=True)
+@click.option("--workers", default=1, show_default=True, help="Serving processes; each is ready on its own.")
+def serve(host: str, port: int, workers: int) -> None:
+    """Answer decisions over HTTP."""
+    Settings.from_environment()  # a variable that cannot be read is told here, once, and not by every worker
+    if workers > 1:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="nextbest-metrics-")  # wiped by being new
+    uvicorn.run(
+        "api.app:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+        timeout_worker_healthcheck=30,
+    )
+
+
+@commands.command()
+@in_loop
+async def worker() -> None:
+    """Move decisions and responses from the store to history, as Parquet."""
+    settings = Settings.from_environment()
+    async with opened(settings) as store:
+        await run_worker(store, settings.history_dir, stop=asyncio.Event())
+
+
+@commands.command()
+@click.argument("strategy_dir", type=DIRECTORY)
+def check(strategy_dir: Path) -> None:
+    """Read a strategy, report all its faults, and meet its personas."""
+    started_s = time.perf_counter()
+    strategy = load_directory(strategy_dir)
+    lines = failures(strategy, now_ms=time.time_ns() // 1_000_000)
+    for line in lines:
+        ERR.print(line, markup=False)
+    if lines:
+        ERR.print(f"{len(lines)} of the personas' expectations failed", markup=False)
+        sys.exit(1)
+    OUT.print(
+        f"{strategy.name} {strategy.version[:12]}: {len(strategy.actions)} actions, {len(strategy.placements)} "
+        f"placements, {len(strategy.personas)} personas as expected, in {time.perf_counter() - started_s:.2f} s"
+    )
+
+
+@commands.command()
+@click.argument("strategy_dir", type=DIRECTORY)
+@in_loop
+async def publish(strategy_dir: Path) -> None:
+    """Check a strategy, meet its personas, and switch every running process to it."""
+    files = read_bundle(strategy_dir)
+    strategy = load_directory(strategy_dir)
+    if lines := failures(strategy, now_ms=time.time_ns() // 1_000_000):
+        raise NextbestError("\n".join([*lines, "nothing was published; the running strategy stays"]))
+    async with opened(Settings.from_environment()) as store:
+        OUT.print(f"published {strategy.name} {(await publish_strategy(store, files))[:12]}")
+
+
+@commands.command()
+@click.argument("files", nargs=-1, required=True, type=FILE)
+@click.option("--strategy", "strategy_dir", required=True, type=DIRECTORY, help="Whose schema types the attributes.")
+@click.option("--mapping", type=FILE, help="Names the columns, when they are not called as in the schema.")
+@click.option("--source", help="The source all attributes come from, when the schema does not say.")
+@click.option("--rejects", type=click.Path(path_type=Path), default=Path("rejects.csv"), show_default=True)
+@in_loop
+async def load(
+    files: tuple[Path, ...], strategy_dir: Path, mapping: Path | None, source: str | None, rejects: Path
+) -> None:
+    """Load customers from CSV, JSON lines or Parquet; running it again is harmless."""
+    schema = load_directory(strategy_dir).schema
+    settings = Settings.from_environment()
+    async with opened(settings) as store:
+        with Bars() as bars:
+            summary = await load_customers(
+                files,
+                schema,
+                store,
+                mapping=read_mapping(mapping) if mapping else None,
+                source=source,
+                at_ms=time.time_ns() // 1_000_000,
+                rejects_path=rejects,
+                progress=bars.of("customers"),
+            )
+    OUT.print(str(summary))
+
+
+@commands.command()
+@click.option("--history", required=True, type=FILE, help="CSV, JSON lines or Parquet.")
+@click.option("--mapping", required=True, type=FILE, help="Names features, action, outcome and time among the columns.")
+@click.option("--out", type=click.Path(path_type=Path), help="Directory of artifacts; default: where the servers look.")
+@click.option("--promote", is_flag=True, help="Switch every running process to the new model.")
+@in_loop
+async def train(history: Path, mapping: Path, out: Path | None, promote: bool) -> None:
+    """Fit calibrated propensities per action from a history table."""
+    from api.cli.training import train_model  # sklearn takes a second to import, and no other command needs it
+
+    settings = Settings.from_environment()
+    with Bars() as bars:
+        version, report = train_model(history, mapping, out or settings.models_dir, progress=bars.of("training"))
+    OUT.print(report, markup=False)
+    if promote:
+        async with opened(settings) as store:
+            await store.put("current", "model", version.encode())
+    OUT.print(f"model {version} {'promoted' if promote else 'written'}")
+
+
+@commands.group()
+def keys() -> None:
+    """API keys."""
+
+
+@keys.command("add")
+@click.argument("key_id")
+@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES))
+@click.option(
+    "--per-second",
+    default=float(PER_SECOND_DEFAULT),
+    show_default=True,
+    help="Requests a second, in each serving process.",
+)
+@in_loop
+async def keys_add(key_id: str, scopes: tuple[str, ...], per_second: float) -> None:
+    """Make a key; its secret is shown once and stored nowhere."""
+    async with opened(Settings.from_environment()) as store:
+        OUT.print(await add_key(store, key_id, scopes, per_second), markup=False)
+
+
+@keys.command("list")
+@in_loop
+async def keys_list() -> None:
+    """Known keys, their scopes and rates."""
+    async with opened(Settings.from_environment()) as store:
+        for key in (await known_keys(store)).values():
+            OUT.print(f"{key.key_id}  {','.join(key.scopes)}  {key.per_second:g}/s", markup=False)
+
+
+@keys.command("remove")
+@click.argument("key_id")
+@in_loop
+async def keys_remove(key_id: str) -> None:
+    """Remove a key; it stops working within about a second."""
+    async with opened(Settings.from_environment()) as store:
+        for digest, key in (await known_keys(store)).items():
+            if key.key_id == key_id:
+                await store.remove("api_key", digest)
+                return
+    raise NextbestError(f"no key {key_id!r}. `nextbest keys list` shows the known ones.")

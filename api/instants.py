@@ -1,0 +1,28 @@
+"""Instants: times on the wire are RFC 3339 in UTC, inside they are milliseconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from api.errors import Problem
+
+FUTURE_MS_MAX = 300_000  # clocks differ; five minutes is more than they should
+
+
+def text_of(at_ms: int) -> str:
+    """`2026-11-21T09:30:00.123Z`"""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def ms_of(text: str, *, now_ms: int, where: str) -> int:
+    """Milliseconds of a stated time; raises Problem for one that cannot be read, has no zone, or lies ahead."""
+    try:
+        stated = datetime.fromisoformat(text)
+        at_ms = int(stated.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise Problem("invalid_field", "This is no RFC 3339 time. Write it like 2026-11-21T09:30:00Z.", where) from None
+    if stated.tzinfo is None:
+        raise Problem("invalid_field", "This time has no zone. Write it like 2026-11-21T09:30:00Z.", where)
+    if not 0 <= at_ms <= now_ms + FUTURE_MS_MAX:
+        raise Problem("invalid_field", "This time lies in the future, or before 1970. Leave it out to mean now.", where)
+    return at_ms

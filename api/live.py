@@ -1,0 +1,126 @@
+"""Live: the strategy and model that decide now, and how a running process takes up new ones.
+
+The store's registry points at a version of each. Every process looks once a second; what it finds is loaded and
+compiled beside the old pair and swapped in by one assignment. Whatever is faulty is refused, counted and logged, and
+the old pair goes on deciding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from api import metrics
+from api.keys import KeyRing, known_keys
+from decisioning.catalog.load import load_bundle
+from decisioning.catalog.strategy import Strategy
+from decisioning.errors import NextbestError, StoreUnavailable
+from decisioning.records import Versions
+from decisioning.scoring import ModelScorer
+from decisioning.store.protocol import Store
+from models import ModelError, PropensityModel, load_artifact
+
+LOG = logging.getLogger("nextbest")
+REFRESH_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """One strategy paired with one model."""
+
+    strategy: Strategy
+    scorer: ModelScorer
+    versions: Versions
+
+
+class Live:
+    """The pair in force in this process."""
+
+    def __init__(self, store: Store, models_dir: Path, keys: KeyRing) -> None:
+        self._store = store
+        self._models_dir = models_dir
+        self._keys = keys
+        self._strategy: Strategy | None = None
+        self._model: PropensityModel | None = None
+        self._refused: set[str] = set()  # versions that were faulty: not tried, and not logged, every second
+        self.current: Deployed | None = None
+
+    async def refresh(self) -> None:
+        """Look once: take up what is new and sound. Raises StoreUnavailable."""
+        self._keys.keys = await known_keys(self._store)
+        pointers = {part: (await self._store.get("current", part) or b"").decode() for part in ("strategy", "model")}
+        strategy, model = self._strategy, self._model
+        if pointers["strategy"] and (strategy is None or strategy.version != pointers["strategy"]):
+            strategy = await self._load("strategy", pointers["strategy"], self._load_strategy) or strategy
+        if pointers["model"] and (model is None or model.version != pointers["model"]):
+            model = await self._load("model", pointers["model"], self._load_model) or model
+        if strategy is not None and model is not None and (strategy is not self._strategy or model is not self._model):
+            self.current = Deployed(strategy, ModelScorer(strategy, model), Versions(strategy.version, model.version))
+        self._strategy, self._model = strategy, model
+
+    async def watch(self) -> None:
+        """Refresh once a second until cancelled."""
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            try:
+                await self.refresh()
+            except StoreUnavailable as error:
+                LOG.warning("registry not read: %s", error)
+
+    async def deployed(self, versions: Versions) -> Deployed | None:
+        """The pair with these versions, for replay; None when one of them is gone."""
+        if self.current is not None and self.current.versions == versions:
+            return self.current
+        try:
+            strategy, model = await self._load_strategy(versions.strategy), await self._load_model(versions.model)
+        except (NextbestError, ModelError) as error:
+            LOG.warning("recorded versions not loaded: %s", error)
+            return None
+        return Deployed(strategy, ModelScorer(strategy, model), versions)
+
+    async def _load(self, part, version, load):
+        if version in self._refused:
+            return None
+        try:
+            loaded = await load(version)
+        except (NextbestError, ModelError) as error:
+            if isinstance(error, StoreUnavailable):
+                raise
+            self._refused.add(version)
+            metrics.DEPLOYMENTS.labels(part, "refused").inc()
+            LOG.error("%s %s refused, the old one stays: %s", part, version[:12], error)
+            return None
+        metrics.DEPLOYMENTS.labels(part, "taken").inc()
+        return loaded
+
+    async def _load_strategy(self, version: str) -> Strategy:
+        packed = await self._store.get("strategy", version)
+        if packed is None:
+            raise NextbestError(f"strategy {version[:12]} is not in the store. `nextbest publish DIR` puts it there.")
+        return await asyncio.to_thread(load_bundle, unpack_bundle(packed))
+
+    async def _load_model(self, version: str) -> PropensityModel:
+        return await asyncio.to_thread(load_artifact, self._models_dir / version)
+
+
+async def publish_strategy(store: Store, files: Mapping[str, bytes]) -> str:
+    """Check a strategy, store it under its version and make it current. Raises StrategyFaulty, and then changes
+    nothing.
+    """
+    strategy = await asyncio.to_thread(load_bundle, files)
+    await store.put(
+        "strategy", strategy.version, orjson.dumps({path: b64encode(body).decode() for path, body in files.items()})
+    )
+    await store.put("current", "strategy", strategy.version.encode())
+    return strategy.version
+
+
+def unpack_bundle(packed: bytes) -> dict[str, bytes]:
+    """A stored strategy's files."""
+    return {path: b64decode(body) for path, body in orjson.loads(packed).items()}

@@ -1,0 +1,27 @@
+"""Metrics: what `/metrics` shows. Labels come from closed sets, never from customers or ids; docs/metrics.md explains
+each.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+LATENCY_BUCKETS_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512)
+
+REQUESTS = Counter("requests_total", "Requests by endpoint (route template) and status.", ["endpoint", "status"])
+DECISION_LATENCY = Histogram(
+    "decision_latency_seconds", "From the first byte of a decision request to its answer.", buckets=LATENCY_BUCKETS_S
+)
+PLACEMENTS = Counter(
+    "placements_total", "Placements answered, by outcome and by what filled them.", ["outcome", "filled_by"]
+)
+DROPS = Counter("candidates_dropped_total", "Candidates removed, by reason.", ["reason"])
+DEGRADED = Counter("decisions_degraded_total", "Answers given without all parts, by cause.", ["cause"])
+RACES_LOST = Counter("commits_lost_total", "Commits that met a newer state and decided again.")
+RESPONSES = Counter(
+    "responses_total", "Responses, by outcome and whether they were counted or repeated.", ["outcome", "status"]
+)
+DEPLOYMENTS = Counter(
+    "deployments_total", "Strategies and models taken up or refused while running.", ["part", "result"]
+)
+READY = Gauge("ready", "1 when strategy, model and store are there.", multiprocess_mode="livemin")

@@ -1,0 +1,211 @@
+"""POST /v1/responses: what came of an action, one or up to a thousand at a time.
+
+Every item is understood before the first is written, so a fault refuses all and loses nothing. Then each is committed
+on its customer by compare-and-set together with its log record; a repeat finds its once-key taken and is counted no
+second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from api import metrics
+from api.endpoint import Call
+from api.errors import Problem
+from api.instants import ms_of
+from api.live import Deployed
+from api.schemas import ResponseBatch, ResponseRequest
+from api.service import Service
+from decisioning.errors import StoreUnavailable
+from decisioning.identifiers import checked_customer_id
+from decisioning.respond import Response, converted_action, record_of, respond
+from decisioning.store.packing import canonical, parsed
+from decisioning.store.protocol import Change, Committed, Once, Record, Repeated
+
+ONCE_TTL_S = 7 * 86_400  # a repeat later than this is dropped by history, not here
+ATTEMPTS_MAX = 20  # each lost race means that somebody else got through
+AT_ONCE_MAX = 32  # customers of one batch written at the same time
+
+
+async def respond_endpoint(call: Call) -> dict[str, Any]:
+    """Take one response, or a batch."""
+    deployed = call.service.deployed()
+    fields = msgspec.json.decode(call.raw, type=dict[str, msgspec.Raw])
+    if "responses" not in fields:
+        response = await _understood(call, msgspec.json.decode(call.raw, type=ResponseRequest), deployed, "")
+        return await _counted(call.service, response)
+    batch = msgspec.json.decode(call.raw, type=ResponseBatch)
+    responses = [
+        await _understood(call, item, deployed, f"responses[{at}].") for at, item in enumerate(batch.responses)
+    ]
+    return {"responses": await _all_counted(call.service, responses)}
+
+
+async def _understood(call: Call, body: ResponseRequest, deployed: Deployed, prefix: str) -> Response:
+    """The response a body means; raises Problem saying which field is missing or wrong."""
+    now_ms = time.time_ns() // 1_000_000
+    at_ms = ms_of(body.at, now_ms=now_ms, where=f"{prefix}at") if isinstance(body.at, str) else now_ms
+    stated = {name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not msgspec.UNSET}
+    if "event_token" in stated:
+        named = _by_token(call.service, stated, prefix)
+    elif "decision_id" in stated:
+        named = await _by_decision(call.service, stated, prefix)
+    elif "customer" in stated:
+        named = await _by_customer(call.service, body, stated, deployed, prefix)
+    else:
+        raise Problem(
+            "invalid_field",
+            "Say what this answers: event_token, decision_id, or customer with action or product.",
+            f"{prefix}event_token",
+        )
+    return Response(
+        _identity(call, named, stated), outcome=body.outcome, at_ms=at_ms, value=stated.get("value"), **named
+    )
+
+
+def _by_token(service: Service, stated: dict[str, Any], prefix: str) -> dict[str, Any]:
+    _refuse(
+        stated,
+        {"decision_id", "placement", "customer", "action", "product", "channel"},
+        "event_token says it already",
+        prefix,
+    )
+    assert service.sealer is not None
+    customer_key, decision_id, placement, action, channel, expires_ms = service.sealer.open(
+        "event", stated["event_token"]
+    )
+    if not isinstance(expires_ms, int) or expires_ms < time.time_ns() // 1_000_000:
+        raise Problem(
+            "invalid_token", "This token has expired. Report by customer and action instead.", f"{prefix}event_token"
+        )
+    return {
+        "customer_key": customer_key,
+        "decision_id": decision_id,
+        "placement": placement,
+        "action": action,
+        "channel": channel,
+    }
+
+
+async def _by_decision(service: Service, stated: dict[str, Any], prefix: str) -> dict[str, Any]:
+    _refuse(stated, {"customer", "action", "product", "channel"}, "decision_id says it already", prefix)
+    packed = await service.store.find_record(stated["decision_id"])
+    if packed is None:
+        raise Problem(
+            "not_found",
+            "No such decision in the store; it keeps them for about a day. Use the event_token.",
+            f"{prefix}decision_id",
+        )
+    assert service.sealer is not None
+    record = parsed(packed)
+    shown = {each["placement"]: each["action"] for each in record["placements"] if each["action"] is not None}
+    placement = stated.get("placement") or next(iter(shown), None)
+    if placement not in shown or ("placement" not in stated and len(shown) > 1):
+        raise Problem(
+            "invalid_field",
+            f"Name a placement that showed an action: {', '.join(shown) or 'none did'}.",
+            f"{prefix}placement",
+        )
+    (customer_key,) = service.sealer.open("owner", record["owner"])
+    return {
+        "customer_key": customer_key,
+        "decision_id": stated["decision_id"],
+        "placement": placement,
+        "action": shown[placement],
+        "channel": record["channel"],
+    }
+
+
+async def _by_customer(
+    service: Service, body: ResponseRequest, stated: dict[str, Any], deployed: Deployed, prefix: str
+) -> dict[str, Any]:
+    if body.outcome != "converted":
+        raise Problem(
+            "invalid_field", "Only 'converted' may come without a decision. Send the event_token.", f"{prefix}outcome"
+        )
+    _refuse(stated, {"placement"}, "a conversion without a decision has none", prefix)
+    if ("action" in stated) == ("product" in stated):
+        raise Problem("invalid_field", "Name either the action or the product.", f"{prefix}action")
+    if stated.get("channel", next(iter(deployed.strategy.channels))) not in deployed.strategy.channels:
+        raise Problem("unknown_channel", f"Known: {', '.join(sorted(deployed.strategy.channels))}.", f"{prefix}channel")
+    customer_key = checked_customer_id(stated["customer"].id)
+    action = stated.get("action")
+    if action is None:
+        snapshot = (await service.store.read([customer_key]))[0]
+        sold = converted_action(stated["product"], snapshot, deployed.strategy)
+        action = sold.key if sold is not None else None
+    if action not in deployed.strategy.action_index:
+        raise Problem(
+            "not_found",
+            "The strategy has no such action or product.",
+            f"{prefix}{'action' if 'action' in stated else 'product'}",
+        )
+    return {"customer_key": customer_key, "action": action, "channel": stated.get("channel")}
+
+
+def _refuse(stated: dict[str, Any], names: set[str], why: str, prefix: str) -> None:
+    for name in sorted(names & stated.keys()):
+        raise Problem("invalid_field", f"Leave this out: {why}.", f"{prefix}{name}")
+
+
+def _identity(call: Call, named: dict[str, Any], stated: dict[str, Any]) -> str:
+    """What makes two reports the same response: the caller's key, else decision, placement and outcome; else nothing
+    can.
+    """
+    if "idempotency_key" in stated:
+        parts = ["key", call.key.key_id, named["customer_key"], stated["idempotency_key"]]
+    elif "decision_id" in named:
+        parts = ["decision", named["decision_id"], named["placement"], stated["outcome"]]
+    else:
+        parts = ["single", secrets.token_hex(16)]
+    return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
+
+
+async def _all_counted(service: Service, responses: Sequence[Response]) -> list[dict[str, str]]:
+    """Count a batch: customers side by side, the responses of one customer in order."""
+    by_customer: dict[str, list[int]] = {}
+    for at, response in enumerate(responses):
+        by_customer.setdefault(response.customer_key, []).append(at)
+    answers: list[dict[str, str]] = [{}] * len(responses)
+    gate = asyncio.Semaphore(AT_ONCE_MAX)
+
+    async def one_customer(positions: list[int]) -> None:
+        async with gate:
+            for at in positions:
+                answers[at] = await _counted(service, responses[at])
+
+    await asyncio.gather(*(one_customer(positions) for positions in by_customer.values()))
+    return answers
+
+
+async def _counted(service: Service, response: Response) -> dict[str, str]:
+    snapshot = (await service.store.read([response.customer_key]))[0]
+    for _ in range(ATTEMPTS_MAX):
+        body = canonical(record_of(response, snapshot.state, received_ms=snapshot.now_ms))
+        outcome = (
+            await service.store.commit(
+                [
+                    Change(
+                        response.customer_key,
+                        snapshot.state_version,
+                        respond(response, snapshot.state),
+                        records=[Record(response.response_id, body)],
+                        once=[Once(f"respond:{response.response_id}", "", ONCE_TTL_S)],
+                    )
+                ]
+            )
+        )[0]
+        if isinstance(outcome, Committed | Repeated):
+            status = "counted" if isinstance(outcome, Committed) else "repeated"
+            metrics.RESPONSES.labels(response.outcome, status).inc()
+            return {"response_id": response.response_id, "status": status}
+        metrics.RACES_LOST.inc()
+        snapshot = outcome.snapshot
+    raise StoreUnavailable(f"a response lost {ATTEMPTS_MAX} races in a row; send it again")

@@ -1,0 +1,34 @@
+"""The service: what every endpoint of one process shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from api.errors import Problem
+from api.keys import KeyRing
+from api.live import Deployed, Live
+from api.settings import Settings
+from api.tokens import Sealer
+from decisioning.store.protocol import Store
+
+
+@dataclass(slots=True)
+class Service:
+    """Store, strategy and model in force, keys and seals."""
+
+    settings: Settings
+    store: Store
+    keys: KeyRing
+    live: Live
+    sealer: Sealer | None = None  # known once the store has answered for the first time
+
+    def deployed(self) -> Deployed:
+        """The pair that decides now; raises Problem while there is none."""
+        if self.live.current is None or self.sealer is None:
+            raise Problem(
+                "not_ready",
+                "No strategy, model or store yet. /readyz says which one is missing.",
+                "server",
+                retry_after_s=2,
+            )
+        return self.live.current

@@ -1,0 +1,64 @@
+"""Tokens: what a caller echoes without being able to read it.
+
+A sealed token is the key's id in clear and an AES-256-GCM ciphertext over a short list of texts, so a customer cannot
+be read from a URL or a log. Keys rotate: the newest seals, every known one opens.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from api.errors import Problem
+from decisioning.store.protocol import Store
+
+NONCE_BYTES = 12
+SETUP_TTL_MS = 5_000
+
+
+class Sealer:
+    """Seals and opens tokens with the installation's keys."""
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
+        self._current = max(keys)
+
+    def seal(self, kind: str, parts: Sequence[str | int | None]) -> str:
+        """A token for these parts; `kind` is authenticated, so a token of one kind cannot pass for another."""
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = self._ciphers[self._current].encrypt(nonce, orjson.dumps(parts), kind.encode())
+        return f"{self._current}.{urlsafe_b64encode(nonce + sealed).decode().rstrip('=')}"
+
+    def open(self, kind: str, token: str) -> list[str | int | None]:
+        """The parts. Raises Problem for a token that is forged, cut, or of another kind or installation."""
+        key_id, _, body = token.partition(".")
+        cipher = self._ciphers.get(key_id)
+        try:
+            raw = urlsafe_b64decode(body + "=" * (-len(body) % 4))
+            if cipher is None or len(raw) <= NONCE_BYTES:
+                raise ValueError("no such key, or too short")
+            parts: list[str | int | None] = orjson.loads(
+                cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], kind.encode())
+            )
+            return parts
+        except (InvalidTag, ValueError):
+            raise Problem(
+                "invalid_token",
+                "This token was not made here or was changed. Send it back exactly as received.",
+                "event_token",
+            ) from None
+
+
+async def installation_sealer(store: Store) -> Sealer:
+    """The installation's sealer; the first process that asks makes its key."""
+    while not (names := await store.names("token_key")):
+        if await store.own("token_key", secrets.token_hex(8), ttl_ms=SETUP_TTL_MS):
+            await store.put("token_key", "k1", secrets.token_bytes(32))
+    keys = {name: await store.get("token_key", name) for name in names}
+    return Sealer({name: key for name, key in keys.items() if key is not None})

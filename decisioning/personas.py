@@ -1,0 +1,70 @@
+"""Personas: tests a marketer writes. One customer, one moment, the expected outcome, decided by the same `decide` as a
+real one.
+
+Propensities are stated in the persona, so that the test is about the strategy and not about this week's model; holdout
+and experiments do not apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from decisioning.catalog.strategy import Persona, Strategy
+from decisioning.customer import Consent, Interaction, Profile, Snapshot, SourceFacts, State
+from decisioning.decide import decide
+from decisioning.interactions import DAY_MS, append
+from decisioning.request import Decision, Request
+from decisioning.scoring import StatedScorer
+
+
+def failures(strategy: Strategy, *, now_ms: int) -> list[str]:
+    """What the strategy's personas expected and did not get, a line each, with the file."""
+    return [
+        f"{persona.where}: {persona.name}: {line}"
+        for persona in strategy.personas
+        for line in _failures(persona, strategy, now_ms)
+    ]
+
+
+def meet(persona: Persona, strategy: Strategy, *, now_ms: int) -> Decision:
+    """Decide for a persona."""
+    body = persona.body
+    neutral = replace(strategy, holdout=None, experiments=())
+    request = Request(
+        persona.name, body["channel"], tuple(body["placements"]), strategy.schema.context_of(body.get("context", {}))
+    )
+    scorer = StatedScorer(strategy, body.get("propensities", {}))
+    return decide(request, _snapshot(persona, strategy, now_ms), neutral, scorer, decision_id="persona")
+
+
+def _failures(persona: Persona, strategy: Strategy, now_ms: int) -> Iterator[str]:
+    decision = meet(persona, strategy, now_ms=now_ms)
+    for placed in decision.placements:
+        expected = persona.body.get("expect", {}).get(placed.placement, {})
+        for name, wanted in expected.items():
+            if (got := getattr(placed, name)) != wanted:
+                yield f"{placed.placement}: expected {name} {wanted}, got {got} ({', '.join(placed.reasons)})"
+    for action, wanted in persona.body.get("expect_dropped", {}).items():
+        bit = 1 << strategy.action_index[action]
+        got = [reason for reason, mask in decision.drops.items() if mask & bit]
+        if wanted not in got:
+            yield f"{action}: expected drop {wanted}, got {', '.join(got) or 'no drop'}"
+
+
+def _snapshot(persona: Persona, strategy: Strategy, now_ms: int) -> Snapshot:
+    profile = Profile()
+    for name, value in persona.body.get("customer", {}).items():
+        source = strategy.schema.attributes[f"customer.{name}"].source or "persona"
+        profile.sources.setdefault(source, SourceFacts(now_ms, {})).attributes[name] = value
+    state = State(person_key=persona.name, assignment_key=persona.name, sealing_key="")
+    state.consents = [
+        Consent(each["channel"], each["purpose"], each["granted"], now_ms, 1)
+        for each in persona.body.get("consents", ())
+    ]
+    for each in persona.body.get("history", ()):
+        append(
+            state,
+            Interaction(now_ms - int(each["days_ago"] * DAY_MS), each["outcome"], each["action"], each["channel"]),
+        )
+    return Snapshot(persona.name, now_ms, 1, profile, state)
