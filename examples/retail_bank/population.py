@@ -257,7 +257,7 @@ def _products(
         "has_credit_card": credit_card,
         "credit_card_utilisation": np.where(credit_card == 1.0, np.round(rng.beta(1.6, 2.4, len(age)), 3), np.nan),
         "has_mortgage": mortgage,
-        "mortgage_fix_in_days": np.where(mortgage == 1.0, np.floor(rng.uniform(-60.0, 1825.0, len(age))), np.nan),
+        "mortgage_fix_in_days": np.where(mortgage == 1.0, np.floor(rng.uniform(-200.0, 1400.0, len(age))), np.nan),
     }
 
 

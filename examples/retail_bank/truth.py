@@ -50,53 +50,53 @@ GROUP_EFFECTS: Mapping[str, Mapping[str, float]] = {
 }
 
 OFFERS: Mapping[str, Offer] = {
-    "acquire/accounts/open_current_account": Offer(0.040, 70.0, {}),
+    "acquire/accounts/open_current_account": Offer(0.04, 70.0, {}),
     "acquire/accounts/switch_bank": Offer(0.025, 95.0, {}),
     "grow/cards/gold_upgrade": Offer(
-        0.045, 85.0, {"income": 0.40, "travel": 0.50, "travel*income": 0.30, "young": -0.50}
+        0.028, 85.0, {"income": 0.40, "travel": 0.50, "travel*income": 0.30, "young": -0.50}
     ),
-    "grow/cards/platinum_upgrade": Offer(0.025, 160.0, {"income": 0.60, "travel": 0.70, "balance": 0.30}),
-    "grow/cards/credit_card": Offer(0.040, 95.0, {"balance": -0.30, "online": 0.40, "young": 0.40, "retired": -0.80}),
-    "grow/cards/credit_limit_increase": Offer(0.060, 60.0, {"credit_use": 2.20, "balance": -0.30}),
-    "grow/cards/family_card": Offer(0.055, 30.0, {"children": 0.50, "digital": 0.30}),
-    "grow/loans/personal_loan": Offer(0.024, 190.0, {"credit_use": 1.20, "income": -0.30, "young": 0.30}),
-    "grow/loans/car_loan": Offer(0.016, 240.0, {"budapest": -0.70, "income": 0.30, "children": 0.20}),
-    "grow/loans/home_improvement_loan": Offer(0.014, 260.0, {"owner": 1.00, "age": 0.30}),
-    "grow/loans/debt_consolidation": Offer(0.026, 170.0, {"credit_use": 1.80, "income": -0.40}),
-    "grow/loans/overdraft": Offer(0.060, 35.0, {"young": 0.50, "balance": -0.30}),
+    "grow/cards/platinum_upgrade": Offer(0.01, 110.0, {"income": 0.60, "travel": 0.70, "balance": 0.30}),
+    "grow/cards/credit_card": Offer(0.03, 60.0, {"balance": -0.30, "online": 0.40, "young": 0.40, "retired": -0.80}),
+    "grow/cards/credit_limit_increase": Offer(0.05, 40.0, {"credit_use": 2.20, "balance": -0.30}),
+    "grow/cards/family_card": Offer(0.042, 18.0, {"children": 0.50, "digital": 0.30}),
+    "grow/loans/personal_loan": Offer(0.02, 110.0, {"credit_use": 1.20, "income": -0.30, "young": 0.30}),
+    "grow/loans/car_loan": Offer(0.013, 130.0, {"budapest": -0.70, "income": 0.30, "children": 0.20}),
+    "grow/loans/home_improvement_loan": Offer(0.011, 140.0, {"owner": 1.00, "age": 0.30}),
+    "grow/loans/debt_consolidation": Offer(0.024, 95.0, {"credit_use": 1.80, "income": -0.40}),
+    "grow/loans/overdraft": Offer(0.055, 22.0, {"young": 0.50, "balance": -0.30}),
     "grow/mortgages/first_home": Offer(
-        0.0085, 900.0, {"owner": -0.80, "balance": 0.40, "budapest": 0.40, "children": 0.30}
+        0.0048, 450.0, {"owner": -0.80, "balance": 0.40, "budapest": 0.40, "children": 0.30}
     ),
-    "grow/mortgages/refinance": Offer(0.024, 420.0, {"mortgage": 0.90, "digital": 0.30}),
-    "grow/mortgages/green_renovation": Offer(0.011, 380.0, {"owner": 1.00, "budapest": -0.60, "balance": 0.30}),
-    "grow/savings/savings_account": Offer(0.070, 45.0, {"age": 0.20, "digital": 0.20}),
+    "grow/mortgages/refinance": Offer(0.012, 180.0, {"mortgage": 0.90, "digital": 0.30}),
+    "grow/mortgages/green_renovation": Offer(0.007, 160.0, {"owner": 1.00, "budapest": -0.60, "balance": 0.30}),
+    "grow/savings/savings_account": Offer(0.065, 32.0, {"age": 0.20, "digital": 0.20}),
     "grow/savings/term_deposit": Offer(
-        0.045, 70.0, {"retired": 0.90, "balance": 0.30, "balance*age": 0.25, "digital": -0.20}
+        0.026, 40.0, {"retired": 0.90, "balance": 0.30, "balance*age": 0.25, "digital": -0.20}
     ),
-    "grow/savings/regular_saver": Offer(0.065, 38.0, {"young": 0.50, "income": 0.30, "balance": -0.40}),
-    "grow/savings/child_savings": Offer(0.050, 42.0, {"children": 0.60, "family_years": 0.40}),
-    "grow/investments/fund_starter": Offer(0.030, 75.0, {"digital": 0.40, "young*digital": 0.60, "retired": -0.60}),
-    "grow/investments/managed_portfolio": Offer(0.012, 320.0, {"premium_card": 0.50, "age": 0.30, "digital": -0.30}),
-    "grow/investments/pension_plan": Offer(0.016, 210.0, {"family_years": 0.50, "age": 0.40, "retired": -2.00}),
-    "grow/investments/government_bonds": Offer(0.040, 50.0, {"retired": 0.90, "age": 0.30, "digital": -0.20}),
-    "grow/insurance/travel_insurance": Offer(0.060, 22.0, {"travel": 0.90, "owner": -0.20}),
-    "grow/insurance/home_insurance": Offer(0.032, 65.0, {"owner": 0.90, "mortgage": 0.80}),
+    "grow/savings/regular_saver": Offer(0.06, 24.0, {"young": 0.50, "income": 0.30, "balance": -0.40}),
+    "grow/savings/child_savings": Offer(0.042, 28.0, {"children": 0.60, "family_years": 0.40}),
+    "grow/investments/fund_starter": Offer(0.026, 60.0, {"digital": 0.40, "young*digital": 0.60, "retired": -0.60}),
+    "grow/investments/managed_portfolio": Offer(0.005, 160.0, {"premium_card": 0.50, "age": 0.30, "digital": -0.30}),
+    "grow/investments/pension_plan": Offer(0.014, 110.0, {"family_years": 0.50, "age": 0.40, "retired": -2.00}),
+    "grow/investments/government_bonds": Offer(0.03, 32.0, {"retired": 0.90, "age": 0.30, "digital": -0.20}),
+    "grow/insurance/travel_insurance": Offer(0.052, 18.0, {"travel": 0.90, "owner": -0.20}),
+    "grow/insurance/home_insurance": Offer(0.032, 55.0, {"owner": 0.90, "mortgage": 0.80}),
     "grow/insurance/life_insurance": Offer(
-        0.014, 120.0, {"children": 0.50, "mortgage": 0.70, "family_years": 0.50, "retired": -1.00}
+        0.012, 90.0, {"children": 0.50, "mortgage": 0.70, "family_years": 0.50, "retired": -1.00}
     ),
-    "grow/insurance/payment_protection": Offer(0.028, 48.0, {"mortgage": 0.50, "income": -0.40, "credit_use": 0.60}),
+    "grow/insurance/payment_protection": Offer(0.027, 40.0, {"mortgage": 0.50, "income": -0.40, "credit_use": 0.60}),
     "retain/relationship/salary_switch": Offer(
-        0.035, 80.0, {"young": 0.50, "retired": -1.80, "balance": 0.30, "digital": 0.30}
+        0.034, 80.0, {"young": 0.50, "retired": -1.80, "balance": 0.30, "digital": 0.30}
     ),
-    "retain/relationship/bonus_rate": Offer(0.075, 55.0, {"balance": 0.60, "retired": 0.40}),
-    "retain/relationship/fee_free_account": Offer(0.110, 25.0, {"income": -0.40, "young": 0.40}),
-    "retain/relationship/adviser_review": Offer(0.045, 40.0, {"balance": 0.50, "age": 0.40, "digital": -0.40}),
-    "retain/loyalty/join": Offer(0.120, 15.0, {"travel": 0.30, "digital": 0.20}),
-    "retain/loyalty/points_for_fee": Offer(0.100, 12.0, {"premium_card": 0.70, "loyal": 0.30}),
-    "retain/loyalty/silver_fast_track": Offer(0.075, 18.0, {"travel": 0.50, "online": 0.20}),
-    "nurture/digital/mobile_app": Offer(0.100, 14.0, {"online": 0.40, "age": -0.30}),
-    "nurture/digital/e_statements": Offer(0.120, 5.0, {"age": -0.20}),
-    "nurture/digital/mobile_wallet": Offer(0.120, 9.0, {"young": 0.40, "online": 0.30}),
+    "retain/relationship/bonus_rate": Offer(0.065, 25.0, {"balance": 0.60, "retired": 0.40}),
+    "retain/relationship/fee_free_account": Offer(0.11, 14.0, {"income": -0.40, "young": 0.40}),
+    "retain/relationship/adviser_review": Offer(0.042, 28.0, {"balance": 0.50, "age": 0.40, "digital": -0.40}),
+    "retain/loyalty/join": Offer(0.12, 10.0, {"travel": 0.30, "digital": 0.20}),
+    "retain/loyalty/points_for_fee": Offer(0.1, 8.0, {"premium_card": 0.70, "loyal": 0.30}),
+    "retain/loyalty/silver_fast_track": Offer(0.07, 12.0, {"travel": 0.50, "online": 0.20}),
+    "nurture/digital/mobile_app": Offer(0.095, 12.0, {"online": 0.40, "age": -0.30}),
+    "nurture/digital/e_statements": Offer(0.11, 5.0, {"age": -0.20}),
+    "nurture/digital/mobile_wallet": Offer(0.09, 8.0, {"young": 0.40, "online": 0.30}),
 }
 
 CHANNEL_EFFECTS: Mapping[str, Mapping[str, float]] = {
