@@ -40,10 +40,10 @@ for i = 3, #KEYS do
 end
 if repeated then return values end
 
-local cell = redis.call('HMGET', KEYS[1], 'v', 's', 'p')
-local now = redis.call('TIME')
-if (cell[1] or '0') ~= ARGV[1] then
-  return {'lost', now[1], now[2], cell[1], cell[2], cell[3]}
+local version = redis.call('HGET', KEYS[1], 'v')
+if (version or '0') ~= ARGV[1] then
+  local now, cell = redis.call('TIME'), redis.call('HMGET', KEYS[1], 's', 'p')
+  return {'lost', now[1], now[2], version, cell[1], cell[2]}
 end
 
 local records_end = 4 + 2 * tonumber(ARGV[4])
@@ -51,10 +51,11 @@ for i = 3, #KEYS do
   local value = records_end + 2 * (i - 3) + 1
   redis.call('SET', KEYS[i], ARGV[value], 'EX', ARGV[value + 1])
 end
-if not cell[1] then
+if not version then
+  local now = redis.call('TIME')
   redis.call('HSET', KEYS[1], 'v', now[1] .. string.format('%06d', now[2]))
 end
-local version = redis.call('HINCRBY', KEYS[1], 'v', 1)
+version = redis.call('HINCRBY', KEYS[1], 'v', 1)
 redis.call('HSET', KEYS[1], 's', ARGV[2])
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'p', ARGV[3]) end
 for i = 5, records_end, 2 do

@@ -72,14 +72,23 @@ def free_port() -> int:
             return port
 
 
+def emptied(server: EmbeddedServer | ClusterNode) -> str:
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+    return server.url
+
+
+@pytest.fixture(params=[*SERVERS, "cluster"])
+def any_url(request: pytest.FixtureRequest) -> str:
+    """The URL of each kind of real server, empty."""
+    return emptied(request.getfixturevalue(request.param))
+
+
 @pytest.fixture(params=["memory", *SERVERS, "cluster"])
 async def any_store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    url = request.getfixturevalue(request.param).url
-    with redis.Redis.from_url(url) as client:
-        client.flushall()
-    store = connect(url)
+    store = connect(emptied(request.getfixturevalue(request.param)))
     yield store
     await store.close()

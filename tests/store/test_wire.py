@@ -115,12 +115,14 @@ async def test_a_server_that_forgot_the_scripts_is_taught_again(store: RedisStor
     assert [type(outcome) for outcome in outcomes] == [Lost, Committed]
 
 
-async def test_a_refused_commit_is_unavailable_and_has_written_nothing(store: RedisStore, store_url: str) -> None:
+async def test_a_full_server_refuses_commits_whole_and_still_reads_and_trims(store: RedisStore, store_url: str) -> None:
     with redis.Redis.from_url(store_url) as client:
         client.config_set("maxmemory", 1)
         try:
             with pytest.raises(StoreUnavailable, match="maxmemory"):
                 await store.commit([change("C-1")])
+            assert (await store.read(["C-1"]))[0].state_version == 0
+            await store.trim(0, before="1-0")
         finally:
             client.config_set("maxmemory", 0)
 

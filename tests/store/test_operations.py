@@ -1,0 +1,56 @@
+"""The store's page in the operations guide says what is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import redis
+
+from decisioning.customer import partition_of
+from decisioning.store.packing import fresh_state
+from decisioning.store.protocol import Change, Once, Record
+from decisioning.store.redis import connect
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+
+
+async def test_the_rights_in_the_guide_are_enough(any_url: str) -> None:
+    rights = re.search(r"ACL SETUSER nextbest on >secret (.+?)\n\n", GUIDE, re.DOTALL)
+    assert rights
+    with redis.Redis.from_url(any_url) as client:
+        client.execute_command(
+            "ACL", "SETUSER", "nextbest", "reset", "on", ">secret", *rights[1].replace("\\", "").split()
+        )
+    store = connect(any_url.replace("://", "://nextbest:secret@"))
+    partition = partition_of("C-1")
+
+    await store.ping()
+    [snapshot] = await store.read(["C-1"])
+    records, once = [Record("r", b"{}")], [Once("k", "v", ttl_s=60)]
+    await store.commit([Change("C-1", 0, snapshot.state, records=records, once=once)])
+    await store.commit([Change("C-1", 0, fresh_state())])
+    await store.log(partition, after="0-0", limit=1)
+    await store.find_record(f"{partition:03d}-{snapshot.now_ms:x}-{0:016x}")
+    await store.trim(partition, before="1-0")
+    await store.once("C-1", "k")
+    await store.own("worker", "host", ttl_ms=1)
+    await store.put("strategy", "a", b"")
+    await store.get("strategy", "a")
+    await store.names("strategy")
+    await store.remove("strategy", "a")
+    await store.erase("C-1")
+    await store.close()
+
+
+async def test_every_key_is_in_the_guide(store_url: str) -> None:
+    store = connect(store_url)
+    records, once = [Record("r", b"{}")], [Once("k", "v", ttl_s=60)]
+    await store.commit([Change("CUSTOMER", 0, fresh_state(), records=records, once=once)])
+    await store.put("KIND", "a", b"")
+    await store.own("JOB", "host", ttl_ms=1000)
+    await store.close()
+
+    with redis.Redis.from_url(store_url, decode_responses=True) as client:
+        keys = {re.sub(r"\{p\d{3}\}", "{pNNN}", key) for key in client.scan_iter()}
+    assert {re.sub(r":o:[0-9a-f]{32}$", ":o:HASH", key) for key in keys} == set(re.findall(r"`(nb:\S+)`", GUIDE))
