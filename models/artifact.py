@@ -1,0 +1,168 @@
+"""Artifacts: a model on disk, named by what it decides.
+
+A directory per version: model.json (features, actions, golden rows), weights.npz, and report.json for readers. Text
+and plain arrays only, nothing that runs when it is read. Everything is checked before a model is handed out: a worker
+that refuses to start is cheap, one that quietly serves a half-copied file is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.errors import ArtifactFaulty, ModelError
+from models.features import Coded, FeatureEncoder, Floats, Learnt, Numeric
+from models.propensity import GoldenRow, PropensityModel, describe
+
+FORMAT = 1
+PARITY_MAX = 1e-9  # most a golden propensity may differ: what rounding alone can do
+MODEL_FILE, WEIGHTS_FILE, REPORT_FILE = "model.json", "weights.npz", "report.json"
+
+
+def save(model: PropensityModel, directory: Path | str, *, report: Mapping[str, Any] | None = None) -> str:
+    """Write the model below directory/<version>, in one step, and return the version. A version already there is kept.
+
+    Raises ArtifactFaulty, and writes nothing, when the model does not reproduce its golden rows.
+    """
+    _refuse_parity_gap(model)
+    target = Path(directory) / model.version
+    if target.exists():
+        return model.version
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=target.parent))
+    try:
+        _write(model, unfinished, report)
+        unfinished.chmod(0o755)
+        unfinished.rename(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return model.version
+
+
+def load(path: Path | str) -> PropensityModel:
+    """The model in directory/<version>.
+
+    Raises ArtifactFaulty for anything missing, damaged, changed, of another format, or computing differently here.
+    """
+    folder = Path(path).resolve()
+    header = _header(folder)
+    weights = _weights(folder, header)
+    try:
+        encoder = FeatureEncoder([_feature(raw) for raw in header["features"]])
+        golden = [GoldenRow(**raw) for raw in header["golden"]]
+        model = PropensityModel(encoder, header["actions"], weights, golden)
+    except (ModelError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _faulty(folder, f"{MODEL_FILE} does not describe a model: {error}") from error
+    if model.version != folder.name:
+        raise _faulty(folder, f"its content is version {model.version}; it was changed after it was saved")
+    _refuse_parity_gap(model)
+    return model
+
+
+def load_report(path: Path | str) -> dict[str, Any]:
+    """The training report saved with a version, empty when there was none."""
+    file = Path(path) / REPORT_FILE
+    if not file.exists():
+        return {}
+    return _json_object(file)
+
+
+def _write(model: PropensityModel, folder: Path, report: Mapping[str, Any] | None) -> None:
+    packed = io.BytesIO()
+    np.savez(packed, weights=model.weights)
+    (folder / WEIGHTS_FILE).write_bytes(packed.getvalue())
+    header = {
+        "format": FORMAT,
+        **describe(model.encoder, model.actions),
+        "golden": [asdict(row) for row in model.golden],
+        "weights_sha256": hashlib.sha256(packed.getvalue()).hexdigest(),
+    }
+    (folder / MODEL_FILE).write_text(json.dumps(header, sort_keys=True, indent=1, allow_nan=False), encoding="utf-8")
+    if report is not None:
+        (folder / REPORT_FILE).write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def _header(folder: Path) -> dict[str, Any]:
+    header = _json_object(folder / MODEL_FILE)
+    if header.get("format") != FORMAT:
+        raise _faulty(folder, f"format {header.get('format')!r} is not {FORMAT}, the one read here")
+    return header
+
+
+def _json_object(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _faulty(file.parent, f"{file.name} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise _faulty(file.parent, f"{file.name} is not a JSON object")
+    return content
+
+
+def _weights(folder: Path, header: Mapping[str, Any]) -> Floats:
+    try:
+        packed = (folder / WEIGHTS_FILE).read_bytes()
+        if hashlib.sha256(packed).hexdigest() != header.get("weights_sha256"):
+            raise _faulty(folder, f"{WEIGHTS_FILE} is not the file that was saved")
+        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+            weights = arrays["weights"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise _faulty(folder, f"{WEIGHTS_FILE} cannot be read: {error}") from error
+    if weights.dtype != np.float64 or weights.ndim != 2:
+        raise _faulty(folder, f"{WEIGHTS_FILE} holds {weights.dtype}{weights.shape}, not a float64 matrix")
+    return weights  # type: ignore[no-any-return]
+
+
+def _feature(raw: Mapping[str, Any]) -> Learnt:
+    fields = dict(raw)
+    if not isinstance(fields.get("path"), str):
+        raise ValueError(f"a feature without a path: {raw}")
+    if fields.get("kind") == "numeric":
+        del fields["kind"]
+        return _checked_numeric(Numeric(**fields | {"knots": tuple(fields["knots"])}))
+    if fields.get("kind") in ("categorical", "flag"):
+        return _checked_coded(Coded(**fields | {"levels": tuple(fields["levels"])}))
+    raise ValueError(f"{fields['path']}: kind {fields.get('kind')!r} is unknown")
+
+
+def _checked_numeric(feature: Numeric) -> Numeric:
+    numbers = (feature.median, feature.mean, feature.sd, *feature.knots)
+    if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers):
+        raise ValueError(f"{feature.path}: median, mean, sd and knots must be finite numbers")
+    if not isinstance(feature.logarithmic, bool) or feature.sd <= 0.0:
+        raise ValueError(f"{feature.path}: logarithmic must be true or false and sd positive")
+    if any(before >= after for before, after in zip(feature.knots, feature.knots[1:], strict=False)):
+        raise ValueError(f"{feature.path}: knots must ascend")
+    return feature
+
+
+def _checked_coded(feature: Coded) -> Coded:
+    if not all(isinstance(level, (str, int)) for level in feature.levels):
+        raise ValueError(f"{feature.path}: levels must be texts, whole numbers or booleans")
+    if len(set(feature.levels)) < len(feature.levels):
+        raise ValueError(f"{feature.path}: a level is there twice")
+    return feature
+
+
+def _refuse_parity_gap(model: PropensityModel) -> None:
+    gap = model.parity_gap()
+    if not gap <= PARITY_MAX:  # written so that NaN is refused
+        raise ArtifactFaulty(
+            f"model {model.version}: its golden rows come out up to {gap:.2g} away from what the training "
+            f"library computed (at most {PARITY_MAX:g}). Train it again with the versions installed here."
+        )
+
+
+def _faulty(folder: Path, what: str) -> ArtifactFaulty:
+    return ArtifactFaulty(f"model {folder.name} in {folder.parent}: {what}. Copy or train it again.")
