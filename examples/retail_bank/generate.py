@@ -64,9 +64,9 @@ GRANTED_WHEN_ABSENT = {"web": True, "email": False, "call_center": True}  # as c
 
 def main() -> None:
     options = _options()
-    options.out.mkdir(parents=True, exist_ok=True)
     end = datetime.fromisoformat(options.until).replace(tzinfo=UTC)
     customers, contacts = generate(seed=options.seed, count=options.customers, end=end)
+    options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "customers.jsonl").write_text("".join(lines_of(customers)), encoding="utf-8")
     write_history(contacts, options.out / "history.parquet")
     contact_count = len(contacts["at_ms"])
@@ -134,7 +134,7 @@ def _records(columns: Columns, answers: Columns, end: datetime) -> list[dict[str
     ]
 
 
-def _known(column: NDArray[np.float64], kind: type) -> list[Any]:
+def _known(column: Column, kind: type) -> list[Any]:
     return [None if value != value else kind(value) for value in column.tolist()]
 
 

@@ -7,8 +7,7 @@ plausible for the customer, with small pushes that campaigns gave; its exact pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,25 +64,14 @@ PLAUSIBLE: Mapping[str, Plausible] = {
     ),
     "retain/relationship/bonus_rate": lambda customers: customers["has_savings"] == 1.0,
     "retain/relationship/adviser_review": lambda customers: customers["segment"] != "student",
+    "retain/loyalty/join": lambda customers: np.array([tier is None for tier in customers["loyalty_tier"]]),
     "retain/loyalty/points_for_fee": lambda customers: customers["loyalty_points"] >= 1000.0,
     "retain/loyalty/silver_fast_track": lambda customers: customers["loyalty_tier"] == "blue",
+    "nurture/digital/mobile_app": lambda customers: ~(customers["app_active_days_30d"] > 0.0),
     "nurture/digital/mobile_wallet": lambda customers: customers["app_active_days_30d"] >= 1.0,
 }
 ACTIONS = tuple(key for key in OFFERS if not key.startswith("acquire/"))  # visitors have no history
 VALUES = np.array([OFFERS[key].value for key in ACTIONS])
-
-
-@dataclass(slots=True)
-class Contacts:
-    """The log, in blocks of rows of one round and channel."""
-
-    blocks: list[dict[str, Column]] = field(default_factory=list)
-
-    def in_order_of_time(self) -> dict[str, Column]:
-        """All contacts as columns, oldest first, ties by customer."""
-        columns = {name: np.concatenate([block[name] for block in self.blocks]) for name in self.blocks[0]}
-        order = np.lexsort((columns["customer_index"], columns["at_ms"]))
-        return {name: column[order] for name, column in columns.items()}
 
 
 def simulate(
@@ -103,7 +91,7 @@ def simulate(
     contact_count = np.minimum(rng.poisson(CONTACTS_MEAN, count), CONTACTS_MAX)
     days_ago = _days_ago(rng, contact_count)
     pushes = {channel: rng.normal(0.0, CAMPAIGN_PUSH, len(ACTIONS)) for channel in CHANNEL_SHARES}
-    contacts = Contacts()
+    blocks: list[dict[str, Column]] = []
     for each in range(CONTACTS_MAX):
         rows = np.flatnonzero((contact_count > each) & (columns["tenure_days"] > np.nan_to_num(days_ago[:, each])))
         channel = rng.choice(list(CHANNEL_SHARES), len(rows), p=list(CHANNEL_SHARES.values()))
@@ -111,10 +99,10 @@ def simulate(
             reached = rows[(channel == name) & consents[name][rows]]
             if len(reached):
                 at_ms = end_ms - (days_ago[reached, each] * DAY_MS).astype(np.int64)
-                contacts.blocks.append(_contact(rng, columns, reached, name, push, at_ms=at_ms, end_ms=end_ms))
+                blocks.append(_contact(rng, columns, reached, name, push, at_ms=at_ms, end_ms=end_ms))
         population.live_on(rng, columns, rows)
         advance()
-    return contacts.in_order_of_time()
+    return _in_order_of_time(blocks)
 
 
 def _days_ago(rng: np.random.Generator, contact_count: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -122,6 +110,13 @@ def _days_ago(rng: np.random.Generator, contact_count: NDArray[np.int64]) -> NDA
     days_ago = rng.uniform(0.0, WINDOW_DAYS, (len(contact_count), CONTACTS_MAX))
     days_ago[np.arange(CONTACTS_MAX) >= contact_count[:, None]] = np.nan
     return -np.sort(-days_ago, axis=1)  # NaN sort last
+
+
+def _in_order_of_time(blocks: Sequence[Columns]) -> dict[str, Column]:
+    """All contacts as columns, oldest first, ties by customer."""
+    columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    order = np.lexsort((columns["customer_index"], columns["at_ms"]))
+    return {name: column[order] for name, column in columns.items()}
 
 
 def _contact(

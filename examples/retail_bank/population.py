@@ -146,15 +146,11 @@ def accept(columns: dict[str, Column], action: str, rows: NDArray[np.int64]) -> 
 
 
 def has_already(columns: Columns, action: str) -> NDArray[np.bool_]:
-    """Whether customers already have what the action offers; never for what can be had again."""
-    for name, value in ACQUIRED.get(action, {}).items():
-        column = columns[name]
-        if name == "app_active_days_30d":
-            return column > 0
-        if name == "loyalty_tier":
-            return np.array([tier is not None for tier in column]) if value == "blue" else column != "blue"
-        return column == value
-    return np.zeros(len(columns["age"]), dtype=bool)
+    """Whether customers already have exactly what the action would give; never for what can be had again."""
+    if action not in ACQUIRED:
+        return np.zeros(len(columns["age"]), dtype=bool)
+    name, value = next(iter(ACQUIRED[action].items()))
+    return np.asarray(columns[name] == value, dtype=bool)
 
 
 def live_on(rng: np.random.Generator, columns: dict[str, Column], rows: NDArray[np.int64]) -> None:
@@ -274,13 +270,19 @@ def _behaviour(rng: np.random.Generator, digital: Column) -> dict[str, Column]:
         "last_login_days_ago": np.where(is_online, np.round(rng.exponential(9.0, count), 4), np.nan),
         "last_product_viewed": _viewed(rng, is_online),
         "loyalty_points": points,
-        "loyalty_tier": np.where(tier == "", None, tier.astype(object)),
+        "loyalty_tier": _known_where(tier != "", tier.astype(object)),
     }
 
 
 def _viewed(rng: np.random.Generator, is_online: NDArray[np.bool_]) -> Column:
     viewed = _choose(rng, VIEWED_SHARES, len(is_online))
-    return np.where(is_online & (rng.random(len(is_online)) < 0.5), viewed, None)
+    return _known_where(is_online & (rng.random(len(is_online)) < 0.5), viewed)
+
+
+def _known_where(is_known: NDArray[np.bool_], texts: Column) -> Column:
+    column = np.full(len(texts), None, dtype=object)
+    column[is_known] = texts[is_known]
+    return column
 
 
 def _leave_gaps(rng: np.random.Generator, columns: dict[str, Column]) -> None:

@@ -129,7 +129,7 @@ def true_propensity(
     customers: Mapping[str, Sequence[Any] | NDArray[Any]],
     action_keys: Sequence[str],
     channel: str,
-    pages: Sequence[str | None] | None = None,
+    pages: Sequence[str | None] | NDArray[Any] | None = None,
 ) -> Floats:
     """The true chance of acceptance, float64[customers, actions], 0..1.
 
