@@ -44,6 +44,7 @@ class MemoryStore:
         self._once: dict[tuple[str, str], _Expiring] = {}
         self._owners: dict[str, _Expiring] = {}
         self._logs: defaultdict[int, list[LogEntry]] = defaultdict(list)
+        self._ends: defaultdict[int, str] = defaultdict(lambda: "0-0")  # the last position given in each log
         self._registries: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
 
     async def read(self, customer_keys: Sequence[str]) -> list[Snapshot]:
@@ -122,15 +123,17 @@ class MemoryStore:
         self._cells[change.customer_key] = _Cell(self._version, pack(change.state), profile)
         for once in change.once:
             self._once[change.customer_key, once.key] = _Expiring(once.value, self._clock() + once.ttl_s * 1000)
-        log = self._logs[partition_of(change.customer_key)]
+        partition = partition_of(change.customer_key)
         for record in change.records:
-            log.append(LogEntry(self._next_position(log), record))
+            self._logs[partition].append(LogEntry(self._next_position(partition), record))
 
-    def _next_position(self, log: list[LogEntry]) -> str:
+    def _next_position(self, partition: int) -> str:
         """As Redis counts: the clock and a sequence number, never going back, not even after a trim to nothing."""
         now_ms = self._clock()
-        last_ms, last_sequence = _order(log[-1].position) if log else (0, 0)
-        return f"{now_ms}-0" if now_ms > last_ms else f"{last_ms}-{last_sequence + 1}"
+        last_ms, last_sequence = _order(self._ends[partition])
+        position = f"{now_ms}-0" if now_ms > last_ms else f"{last_ms}-{last_sequence + 1}"
+        self._ends[partition] = position
+        return position
 
     def _live(self, entry: _Expiring | None) -> str | None:
         return entry.value if entry and entry.until_ms > self._clock() else None
@@ -138,4 +141,4 @@ class MemoryStore:
 
 def _order(position: str) -> tuple[int, int]:
     milliseconds, _, sequence = position.partition("-")
-    return int(milliseconds), int(sequence or 0)
+    return int(milliseconds), int(sequence)

@@ -112,11 +112,11 @@ class Wire:
             _fail(batch, f"the store is not available: {type(error).__name__}: {error}")
         finally:
             _fail(batch, f"the call was given up: {sys.exception()!r}")
-            if link and not sound:
-                await link.close()
             self._idle.append(sound)
             if self._waiting:
                 self._wake_lane()
+            if link and not sound:
+                await link.close()
 
     def _take_batch(self) -> list[_Call]:
         batch: list[_Call] = []

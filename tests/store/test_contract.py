@@ -190,6 +190,19 @@ async def test_a_trim_forgets_what_is_older_than_the_position_and_nothing_else(a
     assert await any_store.log(partition, after="0-0", limit=10) == entries[2:]
 
 
+async def test_positions_go_on_after_a_log_was_trimmed_to_nothing(any_store: Store) -> None:
+    partition = partition_of("C-1")
+    await any_store.commit([change_of(await read_one(any_store), records=[Record("a", b"{}")])])
+    [first] = await any_store.log(partition, after="0-0", limit=10)
+    await any_store.trim(partition, before=f"{first.position}1")
+    assert await any_store.log(partition, after="0-0", limit=10) == []
+
+    await any_store.commit([change_of(await read_one(any_store), records=[Record("b", b"{}")])])
+
+    [entry] = await any_store.log(partition, after=first.position, limit=10)
+    assert entry.record.record_id == "b"
+
+
 async def test_a_decision_record_is_found_by_its_id(any_store: Store) -> None:
     snapshot = await read_one(any_store)
     partition = partition_of("C-1")
