@@ -141,4 +141,4 @@ class MemoryStore:
 
 def _order(position: str) -> tuple[int, int]:
     milliseconds, _, sequence = position.partition("-")
-    return int(milliseconds), int(sequence)
+    return int(milliseconds), int(sequence or 0)  # a time alone stands for its first position, as it does for Redis
