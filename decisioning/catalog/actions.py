@@ -175,7 +175,7 @@ def _placements(
             faults.add(placement, f"unknown placement {name!r}", known(name, around.fields))
         elif home == channel:
             found.append(name)
-        elif home in around.channels:
+        elif home in around.channels and channel in around.channels:
             way_out = "move it there" if home in treatments.keys else f"add a treatment for {home}"
             message = f"the placement {name} belongs to the channel {home}, not to {channel}"
             faults.add(placement, message, f"Remove it here, and {way_out}")

@@ -106,12 +106,16 @@ class Expressions:
     def constant(self, node: Scalar, piece: Piece) -> Value | None:
         """The value of an expression that reads nothing."""
         try:
-            return compile(check(parse(piece.text), Environment({}, {}), None))({})
+            value = compile(check(parse(piece.text), self._environment))({})
         except RuleFault as fault:
             self._note(node, piece, fault)
-        except EvaluationError as error:
-            self._faults.add(node.at(piece.offset), str(error), "Write a constant")
-        return None
+            return None
+        except EvaluationError:
+            value = None
+        if value is None:
+            message = f"{piece.text!r} is not a constant"
+            self._faults.add(node.at(piece.offset), message, "Write a text in quotes, or a number")
+        return value
 
     def _compiled(
         self, node: Scalar, piece: Piece, owner: Owner, expected: Type | None, *, split: bool = True
@@ -163,6 +167,8 @@ class Expressions:
         return programs
 
     def _check_purposes(self, node: Scalar, piece: Piece, reading: _Reading, owner: Owner) -> None:
+        if owner.purpose not in self._schema.purposes:
+            return
         for path, read_at in reading.reads_at.items():
             attribute = self._schema.attributes.get(path)
             if attribute and attribute.allowed_for is not None and owner.purpose not in attribute.allowed_for:

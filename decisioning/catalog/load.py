@@ -43,6 +43,7 @@ from decisioning.catalog.yaml_text import Mapping, Node, read_yaml
 from decisioning.errors import StrategyFaulty
 
 BUNDLE_BYTES_MAX = 64 << 20  # pictures included
+FOUNDATION = ("strategy.yaml", "channels.yaml", "placements.yaml", "schema.yaml")  # what all other files refer to
 _IMAGES = "content/images/"
 
 
@@ -116,9 +117,7 @@ class _Reading:
     @property
     def is_sound(self) -> bool:
         """True when everything that others refer to could be read."""
-        return self.unreadable.isdisjoint(
-            ("strategy.yaml", "channels.yaml", "placements.yaml", "schema.yaml", "contact_policies.yaml")
-        )
+        return self.unreadable.isdisjoint((*FOUNDATION, "contact_policies.yaml"))
 
     @property
     def blocks(self) -> Mapping | None:
@@ -169,6 +168,9 @@ def _shape_of(path: str) -> tuple[bool, Shape | None]:
 
 def _read_file(path: str, content: bytes, shape: Shape, faults: Faults) -> Mapping | None:
     tree = read_yaml(path, content, faults)
+    if path in FOUNDATION and isinstance(tree, Mapping) and not tree.entries:
+        faults.add(tree, "the file is empty", "docs/strategy.md shows its form")
+        return None
     checked = None if tree is None else shape.check(tree, faults)
     return checked if isinstance(checked, Mapping) else None
 

@@ -56,8 +56,10 @@ class _Checker:
             if name not in names:
                 self.faults.add(node.keys[name], f"unknown attribute {root}.{name}", known(name, names))
                 continue
+            attribute = self.schema.attributes[f"{root}.{name}"]
             try:
-                self.schema.typed(f"{root}.{name}", plain(value))
+                if attribute.type:
+                    attribute.typed(plain(value))
             except InvalidAttribute as error:
                 self.faults.add(value, str(error), "schema.yaml says what it may be")
 

@@ -18,7 +18,7 @@ from decisioning.catalog.faults import Faults, known
 from decisioning.catalog.yaml_text import Mapping
 from decisioning.customer import Profile
 from decisioning.errors import InvalidAttribute
-from rules import BOOL, DOUBLE, INT, STRING, TIMESTAMP, RuleError, Timestamp, Type, list_of
+from rules import BOOL, DOUBLE, DYN, INT, STRING, TIMESTAMP, RuleError, Timestamp, Type, list_of
 
 TEXT_LENGTH_MAX = 4_096  # code points
 LIST_LENGTH_MAX = 1_000
@@ -142,7 +142,7 @@ class Schema:
 
     def type_of(self, path: str) -> Type:
         """The type that rules see. Raises InvalidAttribute for an unknown path."""
-        return RULE_TYPES[self._attribute(path).type]
+        return RULE_TYPES.get(self._attribute(path).type, DYN)  # DYN: its type is a fault already
 
     def typed(self, name: str, raw: Any) -> Any:
         """The typed value of an attribute given by its path. Raises InvalidAttribute with the reason."""
@@ -218,8 +218,8 @@ def schema_of(tree: Mapping, faults: Faults) -> Schema:
 
 
 def _attribute(path: str, node: Mapping, purposes: tuple[str, ...], faults: Faults) -> Attribute:
-    kind = node.value("type", "string")
-    _check_bounds(kind, node, faults)
+    kind = node.value("type", "")
+    low, high = _bounds(kind, node, faults)
     for purpose in node.scalars("allowed_for"):
         if purpose.value not in purposes:
             faults.add(purpose, f"unknown purpose {purpose.value!r}", known(purpose.value, purposes))
@@ -229,8 +229,8 @@ def _attribute(path: str, node: Mapping, purposes: tuple[str, ...], faults: Faul
     return Attribute(
         name=path,
         type=kind,
-        min=node.value("min"),
-        max=node.value("max"),
+        min=low,
+        max=high,
         enum=words or None,
         source=node.value("source"),
         stale_after_ms=None if days is None else round(days * DAY_MS),
@@ -240,12 +240,14 @@ def _attribute(path: str, node: Mapping, purposes: tuple[str, ...], faults: Faul
     )
 
 
-def _check_bounds(kind: str, node: Mapping, faults: Faults) -> None:
+def _bounds(kind: str, node: Mapping, faults: Faults) -> tuple[float | None, float | None]:
     for name, kinds in (("min", ("int", "double")), ("max", ("int", "double")), ("enum", ("string", "list<string>"))):
-        if name in node.entries and kind not in kinds:
+        if name in node.entries and kind and kind not in kinds:
             faults.add(
                 node.keys[name], f"{name} means nothing for the type {kind}", f"Only {' and '.join(kinds)} have it"
             )
     low, high = node.value("min"), node.scalar("max")
     if low is not None and high is not None and high.value < low:
         faults.add(high, f"max {high.value} is below min {low}", "Exchange them")
+        return None, None
+    return low, node.value("max")

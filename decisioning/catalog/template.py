@@ -88,6 +88,4 @@ def _insertion(text: str, start: int) -> tuple[Insertion, int]:
 
 def _piece(text: str, start: int, end: int) -> Piece:
     piece = text[start:end]
-    if not piece.strip():
-        raise TemplateError("nothing stands here", start, "Write {{ expression }} or {{ expression | default }}")
     return Piece(piece.strip(), start + len(piece) - len(piece.lstrip()))

@@ -12,7 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from decisioning.catalog.content import ESCAPES, Content, Dynamic, Showing, inserted, joined, listed, named, version_of
+from decisioning.catalog.content import (
+    ESCAPES,
+    Content,
+    Dynamic,
+    Showing,
+    Version,
+    inserted,
+    joined,
+    listed,
+    named,
+    version_of,
+)
 from decisioning.catalog.expressions import Expressions, Owner
 from decisioning.catalog.faults import Faults, known
 from decisioning.catalog.shape import describe
@@ -87,8 +98,11 @@ class Writer:
                 )
         parts = [(field, node.entries[name]) for name, field in fields.items() if name in node.entries]
         writing = _Writing(self, owner)
-        versions = {}
+        versions: dict[str, Version] = {}
         for language in self.languages:
+            if versions and not writing.is_translated:
+                versions[language.lower()] = next(iter(versions.values()))
+                continue
             values = {field.name: writing.value(field, part, language) for field, part in parts}
             versions[language.lower()] = version_of(values)
         default = next(iter(versions.values()), version_of({}))
@@ -104,6 +118,7 @@ class _Writing:
         self._owner = owner
         self._compiled: dict[int, str | Dynamic] = {}  # by identity of the node
         self.reads: set[str] = set()
+        self.is_translated = False
 
     def value(self, field: Field, node: Node, language: str) -> Any:
         """What a field shows in one language: a JSON value, or a function of the activation."""
@@ -148,6 +163,7 @@ class _Writing:
         return compiled
 
     def _in_language(self, node: Mapping, language: str) -> Node | None:
+        self.is_translated = True
         languages = self._writer.languages
         for tag in node.entries:
             if tag not in languages:

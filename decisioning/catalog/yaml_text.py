@@ -24,8 +24,8 @@ DEPTH_MAX = 24  # the deepest form (the text of a link, per language) needs 10
 
 _SPECIAL: dict[str, bool | None] = {"null": None, "Null": None, "NULL": None, "~": None, "": None}
 _SPECIAL |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
-_WHOLE = re.compile(r"[-+]?[0-9]{1,19}")
-_DECIMAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WHOLE = re.compile(r"[-+]?[0-9]{1,40}")  # more than any form takes, and little enough to be cheap
+_DECIMAL = re.compile(r"[-+]?(\.[0-9]+([eE][-+]?[0-9]+)?|[0-9]+(\.[0-9]*([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+))")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
@@ -112,7 +112,7 @@ class _Unreadable(Exception):
 
 
 def read_yaml(file: str, content: bytes, faults: Faults) -> Node | None:
-    """The tree of one file, None when it is empty or cannot be read; faults, duplicate keys among them, are noted."""
+    """The tree of one file, None when it cannot be read; faults, duplicate keys among them, are noted."""
     start = Node(file, 1, 1)
     text = _decode(content, start, faults)
     if text is None:
@@ -158,8 +158,8 @@ class _Reader:
         self._text = text
         self._faults = faults
 
-    def read(self, events: Iterator[Any]) -> Node | None:
-        root: Node | None = None
+    def read(self, events: Iterator[Any]) -> Node:
+        root: Node = Mapping(self._file, 1, 1)  # what a file of comments alone means
         document_count = 0
         for event in events:
             if isinstance(event, DocumentStartEvent):
@@ -225,7 +225,7 @@ class _Reader:
 
 
 def _core_value(text: str) -> Any:
-    """What a plain scalar means in the core schema; integers beyond 19 digits, which no attribute holds, stay text."""
+    """What a plain scalar means in the core schema."""
     if text in _SPECIAL:
         return _SPECIAL[text]
     if text[0] not in "+-.0123456789":
