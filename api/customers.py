@@ -34,7 +34,7 @@ async def patch_customer(call: Call) -> dict[str, Any]:
     schema = call.service.deployed().strategy.schema
     for name, value in call.body.attributes.items():
         if value is None:
-            schema.known(f"customer.{name}")
+            schema.type_of(f"customer.{name}")  # it must exist to be forgotten
         else:
             schema.typed(f"customer.{name}", value)
 

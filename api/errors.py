@@ -72,8 +72,8 @@ def problem_of(error: Exception) -> Problem | None:
     if isinstance(error, msgspec.ValidationError):
         message, _, path = str(error).partition(" - at `")
         return Problem("invalid_field", message, path.removesuffix("`").removeprefix("$").removeprefix(".") or "body")
-    if isinstance(error, msgspec.DecodeError):
-        return Problem("malformed_json", str(error), "body")
+    if isinstance(error, msgspec.DecodeError | UnicodeDecodeError):
+        return Problem("malformed_json", f"{error}. Send JSON in UTF-8.", "body")
     if isinstance(error, NextbestError):
         code, where = CODES.get(type(error), ("internal", "server"))
         return Problem(code, str(error), where, retry_after_s=1 if code == "store_unavailable" else None)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 
@@ -22,12 +23,13 @@ from decisioning.catalog.load import load_bundle
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import NextbestError, StoreUnavailable
 from decisioning.records import Versions
-from decisioning.scoring import ModelScorer
+from decisioning.scoring import ModelScorer, PropensityModel, load_model
 from decisioning.store.protocol import Store
-from models import ModelError, PropensityModel, load_artifact
 
 LOG = logging.getLogger("nextbest")
 REFRESH_S = 1.0
+
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +81,19 @@ class Live:
             return self.current
         try:
             strategy, model = await self._load_strategy(versions.strategy), await self._load_model(versions.model)
-        except (NextbestError, ModelError) as error:
+        except NextbestError as error:
             LOG.warning("recorded versions not loaded: %s", error)
             return None
         return Deployed(strategy, ModelScorer(strategy, model), versions)
 
-    async def _load(self, part, version, load):
+    async def _load(self, part: str, version: str, load: Callable[[str], Awaitable[Loaded]]) -> Loaded | None:
         if version in self._refused:
             return None
         try:
             loaded = await load(version)
-        except (NextbestError, ModelError) as error:
-            if isinstance(error, StoreUnavailable):
-                raise
+        except StoreUnavailable:
+            raise
+        except NextbestError as error:
             self._refused.add(version)
             metrics.DEPLOYMENTS.labels(part, "refused").inc()
             LOG.error("%s %s refused, the old one stays: %s", part, version[:12], error)
@@ -106,7 +108,7 @@ class Live:
         return await asyncio.to_thread(load_bundle, unpack_bundle(packed))
 
     async def _load_model(self, version: str) -> PropensityModel:
-        return await asyncio.to_thread(load_artifact, self._models_dir / version)
+        return await asyncio.to_thread(load_model, self._models_dir / version)
 
 
 async def publish_strategy(store: Store, files: Mapping[str, bytes]) -> str:

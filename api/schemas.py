@@ -6,12 +6,15 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-# Visible ASCII without `@`: ids travel in URLs, logs and keys, and an address would be personal data there. One more
-# rule, no `+` followed by 7-15 digits, is in the pattern too: a telephone number is one.
+from decisioning.identifiers import CUSTOMER_ID_LENGTH_MAX, CUSTOMER_ID_PATTERN
+
 CustomerId = Annotated[
     str,
     Meta(
-        min_length=1, max_length=200, pattern=r"^(?!.*\+[0-9]{7,15})[!-?A-~]+$", description="Your id of the customer."
+        min_length=1,
+        max_length=CUSTOMER_ID_LENGTH_MAX,
+        pattern=CUSTOMER_ID_PATTERN,
+        description="Your id of the customer.",
     ),
 ]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]

@@ -35,6 +35,10 @@ class InvalidAttribute(NextbestError):
     """A customer or context attribute is unknown to the schema or breaks its type or quality rule."""
 
 
+class ModelRefused(NextbestError):
+    """A model artifact is damaged, or there is none under this version."""
+
+
 class StoreUnavailable(NextbestError):
     """The store did not answer in time; nothing is known about what it did with the last command."""
 

@@ -7,13 +7,23 @@ changes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decisioning.catalog.strategy import Strategy
-from models import PropensityModel
+from decisioning.errors import ModelRefused
+from models import ModelError, PropensityModel, load_artifact
+
+
+def load_model(folder: Path) -> PropensityModel:
+    """The model in an artifact's folder. Raises ModelRefused for one that is damaged or not there."""
+    try:
+        return load_artifact(folder)
+    except ModelError as error:
+        raise ModelRefused(str(error)) from error
 
 
 class ModelScorer:

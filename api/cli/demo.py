@@ -111,7 +111,7 @@ async def _prepare(url: str, strategy_dir: Path, settings: Settings) -> Strategy
 
 
 async def _load(store: Store, strategy: Strategy, customers: Path, settings: Settings) -> None:
-    mark = _mark(customers, strategy.schema_version)
+    mark = _mark(customers, strategy.version)
     if await store.get("loaded", "customers") == mark:
         return
     rejects = settings.data_dir / "rejects.csv"

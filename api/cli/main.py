@@ -1,4 +1,7 @@
-"""`nextbest`: the commands, each a thin call into the part that does the work."""
+"""`nextbest`: the commands, each a thin call into the part that does the work.
+
+Commands that read or write tables import what they need when they run: a serving process carries neither duckdb nor scikit-learn.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +21,14 @@ import uvicorn
 from rich.console import Console
 
 from api.cli.bars import Bars
-from api.cli.demo import run_demo
 from api.keys import PER_SECOND_DEFAULT, SCOPES, add_key, known_keys
 from api.live import publish_strategy
 from api.settings import Settings
 from api.storage import opened
 from decisioning.catalog.load import load_directory, read_bundle
 from decisioning.errors import NextbestError
-from decisioning.history.load import load_customers
-from decisioning.history.mapping import read_mapping
-from decisioning.history.worker import run_worker
 from decisioning.personas import failures
 from decisioning.store.process import die_with_parent
-from models import ModelError
 
 OUT = Console(highlight=False, soft_wrap=True)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -43,7 +41,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         commands(prog_name="nextbest")
-    except (NextbestError, ModelError, ValueError) as error:
+    except (NextbestError, ValueError) as error:
         ERR.print(str(error), markup=False)
         sys.exit(1)
 
@@ -74,6 +72,8 @@ def in_loop(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., 
 @click.option("--workers", default=1, show_default=True, help="Serving processes.")
 def run(strategy_dir: Path, port: int, workers: int) -> None:
     """Everything on this machine: store, example customers, model, worker and server, for trying a strategy out."""
+    from api.cli.demo import run_demo
+
     run_demo(strategy_dir, port=port, workers=workers)
 
 
@@ -105,6 +105,8 @@ def serve(host: str, port: int, workers: int) -> None:
 @in_loop
 async def worker() -> None:
     """Move decisions and responses from the store to history, as Parquet."""
+    from decisioning.history.worker import run_worker
+
     settings = Settings.from_environment()
     async with opened(settings) as store:
         await run_worker(store, settings.history_dir, stop=asyncio.Event())
@@ -152,6 +154,9 @@ async def load(
     files: tuple[Path, ...], strategy_dir: Path, mapping: Path | None, source: str | None, rejects: Path
 ) -> None:
     """Load customers from CSV, JSON lines or Parquet; running it again is harmless."""
+    from decisioning.history.load import load_customers
+    from decisioning.history.mapping import read_mapping
+
     schema = load_directory(strategy_dir).schema
     settings = Settings.from_environment()
     async with opened(settings) as store:
@@ -177,7 +182,7 @@ async def load(
 @in_loop
 async def train(history: Path, mapping: Path, out: Path | None, promote: bool) -> None:
     """Fit calibrated propensities per action from a history table."""
-    from api.cli.training import train_model  # sklearn takes a second to import, and no other command needs it
+    from decisioning.training import train_model
 
     settings = Settings.from_environment()
     with Bars() as bars:

@@ -1,0 +1,40 @@
+"""Training: from a table of past contacts to a model artifact. The only caller of the training half of `models`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from decisioning.errors import ModelRefused
+from decisioning.history.mapping import read_mapping
+from decisioning.history.training import read_training
+from models import Feature, ModelError, save_artifact
+from models.report import TrainingReport
+from models.train import train
+
+
+def train_model(
+    history: Path, mapping: Path, out: Path, progress: Callable[[str, int, int], None]
+) -> tuple[str, TrainingReport]:
+    """Fit a model and write its artifact below `out`; returns its version and the report.
+
+    progress is told what is being done, how many steps of it are done, and of how many.
+    Raises MappingFaulty, TableFaulty, or ModelRefused when the table cannot carry a model or leaks its label.
+    """
+    progress("reading", 0, 1)
+    table = read_training([history], read_mapping(mapping))
+    features = [Feature(path, kind) for path, kind in table.kinds.items()]
+    try:
+        trained = train(
+            table.columns,
+            actions=table.actions,
+            labels=table.labels,
+            features=features,
+            order=table.order,
+            clusters=table.customer_ids,
+            progress=progress,
+        )
+        return save_artifact(trained.model, out, report=asdict(trained.report)), trained.report
+    except ModelError as error:
+        raise ModelRefused(str(error)) from error

@@ -1,0 +1,95 @@
+"""Customers and consents: typed by the schema, effective on the next request."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.api.desk import HERO, Desk
+from tests.decisioning.bank import GOLD, SILVER
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_patched_attribute_counts_on_the_next_decision():
+    desk = Desk()
+    await desk.know(income=10.0)
+    assert (await desk.ask("email.hero", dry_run=True))["placements"][0]["action"] == SILVER
+
+    patched = await desk.http.patch("/v1/customers/C-1", json={"attributes": {"income": 5000.0}})
+    assert patched.json()["sources"]["core"]["attributes"]["income"] == 5000.0
+
+    assert (await desk.ask("email.hero", dry_run=True))["placements"][0]["action"] == GOLD
+
+
+async def test_null_forgets_an_attribute():
+    desk = Desk()
+    await desk.know()
+
+    patched = await desk.http.patch("/v1/customers/C-1", json={"attributes": {"age": None}})
+
+    assert "age" not in patched.json()["sources"]["crm"]["attributes"]
+    assert (await desk.ask(explain=True))["placements"][0]["outcome"] == "message"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "says"),
+    [
+        ({"agee": 4}, "age"),
+        ({"age": "forty"}, "whole number"),
+        ({"age": 3}, "minimum"),
+        ({"age": True}, "whole number"),
+        ({"tier": "tin"}, "classic"),
+        ({"agee": None}, "age"),
+        ({}, "length"),
+    ],
+)
+async def test_an_attribute_that_breaks_its_schema_is_refused_with_the_reason(attributes, says):
+    answer = await Desk().http.patch("/v1/customers/C-1", json={"attributes": attributes})
+
+    assert answer.status_code == 422
+    assert says in answer.json()["message"]
+
+
+async def test_a_consent_names_known_channels_and_purposes():
+    desk = Desk()
+    for body in (
+        [{"channel": "fax", "purpose": "marketing", "granted": True}],
+        [{"channel": "web", "purpose": "fun", "granted": True}],
+    ):
+        answer = await desk.http.put("/v1/customers/C-1/consents", json=body)
+        assert answer.status_code == 422 and answer.json()["where"].startswith("[0].")
+
+
+async def test_an_older_statement_does_not_undo_a_newer_one():
+    desk = Desk()
+    await desk.http.put(
+        "/v1/customers/C-1/consents", json=[{"channel": "web", "purpose": "marketing", "granted": False}]
+    )
+
+    older = {"channel": "web", "purpose": "marketing", "granted": True, "at": "2020-01-01T00:00:00Z"}
+    answer = await desk.http.put("/v1/customers/C-1/consents", json=[older])
+
+    assert [each["granted"] for each in answer.json()["consents"]] == [False]
+
+
+async def test_keys_open_only_what_their_scopes_say_and_only_so_often():
+    desk = Desk()
+    decide_only = desk.add_key("decider", "decide", per_second=3)
+
+    assert (await desk.http.get("/v1/customers/C-1", headers=decide_only)).status_code == 403
+    assert (
+        await desk.http.post("/v1/decisions", json=HERO, headers={"Authorization": "Bearer nobody"})
+    ).status_code == 401
+    assert (await desk.http.post("/v1/decisions", json=HERO, headers={"Authorization": ""})).status_code == 401
+    statuses = [(await desk.http.post("/v1/decisions", json=HERO, headers=decide_only)).status_code for _ in range(6)]
+    assert statuses[:2] == [200, 200] and statuses[-1] == 429
+
+
+async def test_the_demo_key_opens_nothing_from_elsewhere_or_outside_the_demo():
+    desk = Desk()
+    desk.http._transport.client = ("10.0.0.7", 1)
+    assert (await desk.http.post("/v1/decisions", json=HERO)).status_code == 401
+
+    desk.http._transport.client = ("127.0.0.1", 1)
+    desk.keys.demo = False
+    assert (await desk.http.post("/v1/decisions", json=HERO)).status_code == 401

@@ -1,0 +1,123 @@
+"""POST /v1/responses: what came of an action, counted once however often it is told."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from decisioning.errors import StoreUnavailable
+from decisioning.store.memory import MemoryStore
+from decisioning.store.packing import parsed
+from tests.api.desk import Desk
+from tests.decisioning.bank import GOLD
+
+pytestmark = pytest.mark.anyio
+
+
+async def records(desk: Desk, kind: str) -> list[dict]:
+    entries = [
+        entry for partition in range(256) for entry in await desk.store.log(partition, after="0-0", limit=10_000)
+    ]
+    return [body for entry in entries if (body := parsed(entry.record.body))["kind"] == kind]
+
+
+async def offered(desk: Desk, customer: str = "C-1") -> dict:
+    await desk.know(customer)
+    return await desk.ask(customer=customer)
+
+
+async def test_a_token_a_decision_id_and_its_placement_name_the_same_response():
+    desk = Desk()
+    answer = await offered(desk)
+    token = answer["placements"][0]["event_token"]
+
+    by_token = await desk.tell(event_token=token, outcome="clicked")
+    by_id = await desk.tell(decision_id=answer["decision_id"], outcome="clicked")
+    by_both = await desk.tell(decision_id=answer["decision_id"], placement="web.hero", outcome="clicked")
+
+    assert by_token.json()["status"] == "counted"
+    assert by_id.json() == by_both.json() == {"response_id": by_token.json()["response_id"], "status": "repeated"}
+    assert len(await records(desk, "response")) == 1
+
+
+async def test_the_same_response_from_five_clients_at_once_counts_once():
+    desk = Desk()
+    token = (await offered(desk))["placements"][0]["event_token"]
+
+    answers = await asyncio.gather(*(desk.tell(event_token=token, outcome="accepted") for _ in range(5)))
+
+    assert sorted(answer.json()["status"] for answer in answers) == ["counted"] + ["repeated"] * 4
+    (snapshot,) = await desk.store.read(["C-1"])
+    assert [each.outcome for each in snapshot.state.interactions] == ["selected", "accepted"]
+
+
+async def test_a_conversion_needs_no_decision_and_ends_the_lease():
+    desk = Desk()
+    await offered(desk)
+
+    told = await desk.tell(
+        customer={"id": "C-1"}, product="P-GOLD", outcome="converted", value=85.0, idempotency_key="o-1"
+    )
+
+    assert told.json()["status"] == "counted"
+    assert (await desk.ask("email.hero"))["placements"][0]["lease_of"] is None
+    (record,) = await records(desk, "response")
+    assert (record["action"], record["value"], record["decision_id"]) == (GOLD, 85.0, None)
+    assert "C-1" not in str(record)
+
+
+async def test_a_batch_is_counted_in_order_and_a_fault_in_it_refuses_all():
+    desk = Desk()
+    tokens = [(await offered(desk, f"C-{number}"))["placements"][0]["event_token"] for number in range(5)]
+    good = [{"event_token": token, "outcome": "impression"} for token in tokens]
+
+    refused = await desk.http.post(
+        "/v1/responses", json={"responses": [*good, {"event_token": "x", "outcome": "clicked"}]}
+    )
+    assert refused.status_code == 422 and refused.json()["code"] == "invalid_token"
+    assert await records(desk, "response") == []
+
+    taken = await desk.http.post("/v1/responses", json={"responses": good + good})
+    assert [each["status"] for each in taken.json()["responses"]] == ["counted"] * 5 + ["repeated"] * 5
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ({"outcome": "clicked"}, "event_token"),
+        ({"outcome": "clicked", "customer": {"id": "C-1"}, "action": GOLD}, "outcome"),
+        ({"outcome": "converted", "customer": {"id": "C-1"}}, "action"),
+        ({"outcome": "converted", "customer": {"id": "C-1"}, "action": "grow/cards/none"}, "action"),
+        ({"outcome": "converted", "customer": {"id": "C-1"}, "product": "P-NONE"}, "product"),
+        ({"outcome": "converted", "customer": {"id": "C-1"}, "action": GOLD, "at": "2999-01-01T00:00:00Z"}, "at"),
+        ({"outcome": "converted", "customer": {"id": "C-1"}, "action": GOLD, "at": "yesterday"}, "at"),
+        ({"outcome": "converted", "customer": {"id": "C-1"}, "action": GOLD, "channel": "fax"}, "channel"),
+        ({"outcome": "bought", "customer": {"id": "C-1"}, "action": GOLD}, "outcome"),
+        ({"outcome": "clicked", "decision_id": "000-1-2"}, "decision_id"),
+        ({"responses": []}, "responses"),
+        ({"responses": [{"outcome": "clicked"}]}, "responses[0].event_token"),
+    ],
+)
+async def test_a_response_that_names_nothing_is_told_what_is_missing(body, where):
+    answer = await Desk().http.post("/v1/responses", json=body)
+
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["where"] == where
+
+
+async def test_a_token_of_another_kind_or_installation_is_refused():
+    desk = Desk()
+    for token in (desk.service.sealer.seal("owner", ["C-1"]), "k1.AAAA", "k9.AAAA", "", "k1."):
+        answer = await desk.tell(event_token=token, outcome="clicked")
+        assert answer.status_code == 422 and answer.json()["code"] == "invalid_token"
+
+
+async def test_while_the_store_is_down_the_caller_is_told_to_come_back():
+    class Down(MemoryStore):
+        async def commit(self, changes):
+            raise StoreUnavailable("gone")
+
+    answer = await Desk(Down()).tell(customer={"id": "C-1"}, action=GOLD, outcome="converted")
+
+    assert answer.status_code == 503 and answer.headers["retry-after"] == "1"
