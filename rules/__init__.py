@@ -1,6 +1,10 @@
-"""Rules: text of the Common Expression Language to typed trees, programs and indexes of predicates. docs/rules.md is the language."""
+"""Rules: text of the Common Expression Language to typed trees, programs and indexes of predicates.
 
-from rules.check import CheckedNode, check
+docs/rules.md is the language; errors.py is everything that goes wrong.
+"""
+
+from rules.check import check
+from rules.checked import CheckedNode
 from rules.compile import Program, compile
 from rules.environment import Environment, Signature
 from rules.errors import EvaluationError, RuleError, RuleFault, RuleSyntaxError, RuleTypeError
@@ -46,9 +50,52 @@ from rules.unparse import unparse
 from rules.values import UInt
 
 __all__ = [
-    "BOOL", "BYTES", "DOUBLE", "DURATION", "DYN", "INT", "NULL", "STRING", "TIMESTAMP", "TYPE", "UINT",
-    "Binary", "Call", "CheckedNode", "Conditional", "Duration", "Environment", "EvaluationError", "Has", "Ident", "Index", "ListOf",
-    "Literal", "Logic", "Loop", "MapOf", "Node", "PredicateIndex", "Program", "RuleError", "RuleFault", "RuleSyntaxError",
-    "RuleTypeError", "Select", "Signature", "Timestamp", "Type", "UInt", "Unary",
-    "check", "compile", "conjuncts", "list_of", "map_of", "object_of", "parse", "transform", "unparse",
-]  # fmt: skip
+    "BOOL",
+    "BYTES",
+    "DOUBLE",
+    "DURATION",
+    "DYN",
+    "INT",
+    "NULL",
+    "STRING",
+    "TIMESTAMP",
+    "TYPE",
+    "UINT",
+    "Binary",
+    "Call",
+    "CheckedNode",
+    "Conditional",
+    "Duration",
+    "Environment",
+    "EvaluationError",
+    "Has",
+    "Ident",
+    "Index",
+    "ListOf",
+    "Literal",
+    "Logic",
+    "Loop",
+    "MapOf",
+    "Node",
+    "PredicateIndex",
+    "Program",
+    "RuleError",
+    "RuleFault",
+    "RuleSyntaxError",
+    "RuleTypeError",
+    "Select",
+    "Signature",
+    "Timestamp",
+    "Type",
+    "UInt",
+    "Unary",
+    "check",
+    "compile",
+    "conjuncts",
+    "list_of",
+    "map_of",
+    "object_of",
+    "parse",
+    "transform",
+    "unparse",
+]

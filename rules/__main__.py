@@ -12,7 +12,9 @@ from rules.cases import failure, load_cases
 def main(arguments: list[str] | None = None) -> int:
     """Run the files named on the command line; 1 when a case failed."""
     parser = argparse.ArgumentParser(prog="python -m rules", description="Run cases of the rule language.")
-    parser.add_argument("--cases", nargs="+", required=True, type=Path, metavar="FILE", help="JSON lines, or a JSON list of cases")
+    parser.add_argument(
+        "--cases", nargs="+", required=True, type=Path, metavar="FILE", help="JSON lines, or a JSON list of cases"
+    )
     passed = failed = 0
     for path in parser.parse_args(arguments).cases:
         for case in load_cases(path):

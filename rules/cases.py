@@ -1,7 +1,7 @@
 """Cases of the language as data, in two formats, and what it means to pass one.
 
-JSON lines hold cases of the CEL conformance suite with typed values; a JSON list holds business rules with plain profiles, whose answer is
-true, false or "unknown". The command line and the tests run both through `failure`.
+JSON lines hold cases of the CEL conformance suite with typed values; a JSON list holds business rules with plain
+profiles, whose answer is true, false or "unknown". The command line and the tests run both through `failure`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,22 @@ from rules.errors import RuleError
 from rules.parse import parse
 from rules.timestamps import Duration, Timestamp
 from rules.tree import Ident, walk
-from rules.types import BOOL, BYTES, DOUBLE, DURATION, DYN, INT, NULL, STRING, TIMESTAMP, TYPE, UINT, Type, list_of, map_of
+from rules.types import (
+    BOOL,
+    BYTES,
+    DOUBLE,
+    DURATION,
+    DYN,
+    INT,
+    NULL,
+    STRING,
+    TIMESTAMP,
+    TYPE,
+    UINT,
+    Type,
+    list_of,
+    map_of,
+)
 from rules.values import TYPE_NAMES, TypeValue, UInt, Value, as_key, from_key, kind_of
 
 Typed = Mapping[str, Any]  # a value as an object with one key, its kind
@@ -56,7 +71,9 @@ def failure(case: Case) -> str | None:
     return None if wanted == got else f"expected {wanted}, got {got}{detail}"
 
 
-UNKNOWN = "unknown"  # the answer of a business case that cannot be known, and of a conformance case that ends in an error
+UNKNOWN = (
+    "unknown"  # the answer of a business case that cannot be known, and of a conformance case that ends in an error
+)
 
 
 def _conformance_case(raw: Mapping[str, Any]) -> Case:
@@ -71,8 +88,7 @@ def _evaluate_conformance(raw: Mapping[str, Any]) -> Typed:
     environment = Environment({**dict.fromkeys(bindings, DYN), **types}, container=raw.get("container", ""))
     node = parse(raw["expr"])
     checked = resolve(node, environment)[0] if raw.get("disable_check") else check(node, environment)
-    program = compile(checked)
-    return to_typed(TypeValue(str(program.type))) if raw.get("check_only") else to_typed(program(bindings))
+    return to_typed(compile(checked)(bindings))
 
 
 def _business_case(raw: Mapping[str, Any]) -> Case:
@@ -117,16 +133,12 @@ def _sorted(typed: Typed) -> Typed:
         case "map":
             return {"map": _sorted_entries(raw)}
         case "double":
-            return {"double": _write_double(float(raw))}
+            return {"double": repr(float(raw))}
     return typed
 
 
 def _sorted_entries(entries: Iterable[Any]) -> list[Any]:
     return sorted(([_sorted(key), _sorted(value)] for key, value in entries), key=lambda entry: json.dumps(entry[0]))
-
-
-def _write_double(value: float) -> str:
-    return repr(value)
 
 
 def read_type(text: str) -> Type:
@@ -141,14 +153,33 @@ def read_type(text: str) -> Type:
 
 
 _READ: Mapping[str, Callable[[Any], Value]] = {
-    "int": int, "uint": UInt, "double": float, "string": str, "bytes": base64.b64decode, "bool": bool, "null": lambda raw: None,
-    "timestamp": Timestamp.parse, "duration": Duration.parse, "type": TypeValue,
-}  # fmt: skip
+    "int": int,
+    "uint": UInt,
+    "double": float,
+    "string": str,
+    "bytes": base64.b64decode,
+    "bool": bool,
+    "null": lambda raw: None,
+    "timestamp": Timestamp.parse,
+    "duration": Duration.parse,
+    "type": TypeValue,
+}
 _WRITE: Mapping[str, Callable[[Value], Any]] = {
-    "int": int, "uint": int, "double": _write_double, "bool": bool, "null": lambda value: None, "type": lambda value: value.name,
+    "int": int,
+    "uint": int,
+    "double": repr,
+    "bool": bool,
+    "null": lambda value: None,
+    "type": lambda value: value.name,
     "bytes": lambda value: base64.b64encode(value).decode(),
-}  # fmt: skip
+}
 _DECLARED: Mapping[str, Type] = {
-    **{TYPE_NAMES[type_.kind]: type_ for type_ in (INT, UINT, DOUBLE, STRING, BYTES, BOOL, NULL, TYPE, TIMESTAMP, DURATION)},
-    "dyn": DYN, "timestamp": TIMESTAMP, "duration": DURATION, "null": NULL,
-}  # fmt: skip
+    **{
+        TYPE_NAMES[type_.kind]: type_
+        for type_ in (INT, UINT, DOUBLE, STRING, BYTES, BOOL, NULL, TYPE, TIMESTAMP, DURATION)
+    },
+    "dyn": DYN,
+    "timestamp": TIMESTAMP,
+    "duration": DURATION,
+    "null": NULL,
+}

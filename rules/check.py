@@ -1,17 +1,18 @@
 """Tree and declarations to a checked tree: every name resolved, every type inferred, every fault reported.
 
-A fault makes its node DYN and checking goes on, so that an author sees all faults at once. The compiler reads types only to leave out
-tests it can prove needless; where a type is DYN it tests at evaluation.
+A fault makes its node DYN and checking goes on, so that an author sees all faults at once. The compiler reads types
+only to leave out tests it can prove needless; where a type is DYN it tests at evaluation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from itertools import count
 from typing import Any
 
+from rules.checked import CheckedNode, Denotation, Function, HostMethod, LoopSlots, LoopVariable, Variable
 from rules.environment import Environment, Signature
 from rules.errors import EvaluationError, RuleTypeError
 from rules.functions import FUNCTIONS, METHODS
@@ -35,72 +36,25 @@ from rules.tree import (
     Select,
     Unary,
 )
-from rules.types import BOOL, DYN, INT, NUMERIC_KINDS, STRING, TYPE, Type, accepts, comparable, element_of, join, list_of, map_of
+from rules.types import (
+    BOOL,
+    DYN,
+    INT,
+    NUMERIC_KINDS,
+    STRING,
+    TYPE,
+    Type,
+    accepts,
+    comparable,
+    element_of,
+    join,
+    list_of,
+    map_of,
+)
 from rules.values import KINDS, ORDERED, TYPE_NAMES, TypeValue, Value
 
 NEARBY_COUNT = 3  # names offered for one that is unknown
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A declared variable, read from the activation."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class LoopVariable:
-    """A name bound by a loop, kept under a slot that no text can spell."""
-
-    slot: str
-
-
-@dataclass(frozen=True, slots=True)
-class Denotation:
-    """A type used as a value."""
-
-    value: TypeValue
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """The overloads that the arguments may fit: one when all their types are known, none when they fit nowhere."""
-
-    name: str
-    overloads: tuple[Overload, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HostMethod:
-    """A method that the host answers on a variable."""
-
-    variable: str
-    name: str
-    result: Type
-
-
-@dataclass(frozen=True, slots=True)
-class LoopSlots:
-    """The slots a loop binds, in the order of its variables."""
-
-    slots: tuple[str, ...]
-
-
-Reference = Variable | LoopVariable | Denotation | Function | HostMethod | LoopSlots
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedNode:
-    """A node with its type, what it refers to, and its checked parts in evaluation order.
-
-    A node without a reference that needs one (an unknown name or function) fails at evaluation; only evaluation without checking meets it.
-    """
-
-    node: Node
-    type: Type
-    parts: tuple[CheckedNode, ...] = ()
-    reference: Reference | None = None
-    expected: Type | None = None  # of the root: what the value must be, tested at evaluation where it was not provable
+KNOWN_COUNT = 10  # names listed when none is near
 
 
 Scope = Mapping[str, tuple[str, Type]]  # loop variable -> slot and type
@@ -112,8 +66,8 @@ def check(node: Node, environment: Environment, expected: Type | None = None) ->
     if expected is not None and not accepts(expected, checked.type):
         faults.append(RuleTypeError(f"the expression is {checked.type}, but must be {expected}", *node.at))
     if faults:
-        first = min(faults, key=lambda fault: (fault.line, fault.column))
-        raise RuleTypeError(first.message, first.line, first.column, faults=faults)
+        faults.sort(key=lambda fault: (fault.line, fault.column))
+        raise RuleTypeError(faults[0].message, faults[0].line, faults[0].column, faults=faults)
     return replace(checked, expected=expected)
 
 
@@ -305,7 +259,8 @@ class _Checker:
             variable = self.environment.find(path[0], absolute=path[1])
             signature = self.environment.methods.get((variable or "", node.function))
             if signature is not None:
-                return self.host_method(node, HostMethod(variable or "", node.function, signature.result), signature, arguments)
+                method = HostMethod(variable or "", node.function, signature.result)
+                return self.host_method(node, method, signature, arguments)
             if variable is None and f"{path[0]}.{node.function}" in FUNCTIONS:
                 return self.named(node, f"{path[0]}.{node.function}", FUNCTIONS, arguments)
         target = self.visit(node.target, scope)
@@ -359,11 +314,12 @@ class _Checker:
 
 
 def nearby(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    """The known names that look like this one, else some of them, as the end of a message."""
-    close = get_close_matches(name, known, n=NEARBY_COUNT, cutoff=0.5)
+    """The known names that start or look like this one, else some of them, as the end of a message."""
+    begun = [other for other in known if other.startswith(name)]
+    close = begun[:NEARBY_COUNT] or get_close_matches(name, known, n=NEARBY_COUNT, cutoff=0.5)
     if close:
         return f"Known nearby: {', '.join(close)}"
-    return f"Known: {', '.join(sorted(known)[:10]) or 'none'}"
+    return f"Known: {', '.join(sorted(known)[:KNOWN_COUNT]) or 'none'}"
 
 
 def _dotted(node: Node) -> tuple[str, bool] | None:
@@ -408,7 +364,9 @@ def _loop_type(macro: str, range_: Type, body: Type) -> Type:
 def _misfit(name: str, given: Sequence[Type]) -> str:
     kinds = {type_.kind for type_ in given}
     if name in ARITHMETIC and len(given) == 2:
-        way_out = "; convert one side with double(), int() or uint()" if len(kinds) > 1 and kinds <= NUMERIC_KINDS else ""
+        way_out = (
+            ". Convert one side with double(), int() or uint()" if len(kinds) > 1 and kinds <= NUMERIC_KINDS else ""
+        )
         return f"{given[0]} {name} {given[1]} is not defined{way_out}"
     return f"{'-' if name == 'negate' else name} does not take {_listed(given)}"
 
@@ -420,10 +378,22 @@ def _listed(types: Sequence[Type]) -> str:
 _ASKING = frozenset({"all", "exists", "exists_one", "filter"})  # macros whose last argument is a condition too
 _TYPES = frozenset(TYPE_NAMES.values())
 _READERS: Mapping[str, Callable[[str], Value]] = {
-    "timestamp": Timestamp.parse, "duration": Duration.parse, "matches": pattern_of,
-}  # fmt: skip
+    "timestamp": Timestamp.parse,
+    "duration": Duration.parse,
+    "matches": pattern_of,
+}
 _VISITS: Mapping[type[Node], Callable[[_Checker, Any, Scope], CheckedNode]] = {
-    Literal: _Checker.literal, Ident: _Checker.ident, Select: _Checker.select, Has: _Checker.has, Index: _Checker.index,
-    Call: _Checker.call, ListOf: _Checker.list_of, MapOf: _Checker.map_of, Unary: _Checker.unary, Binary: _Checker.binary,
-    Logic: _Checker.logic, Conditional: _Checker.conditional, Loop: _Checker.loop,
-}  # fmt: skip
+    Literal: _Checker.literal,
+    Ident: _Checker.ident,
+    Select: _Checker.select,
+    Has: _Checker.has,
+    Index: _Checker.index,
+    Call: _Checker.call,
+    ListOf: _Checker.list_of,
+    MapOf: _Checker.map_of,
+    Unary: _Checker.unary,
+    Binary: _Checker.binary,
+    Logic: _Checker.logic,
+    Conditional: _Checker.conditional,
+    Loop: _Checker.loop,
+}

@@ -15,7 +15,10 @@ from rules.types import BOOL, BYTES, DOUBLE, DURATION, DYN, INT, STRING, TIMESTA
 from rules.values import INT_MAX, UINT_MAX, UInt, Value, type_of
 
 ANY_MAP = map_of(DYN, DYN)
-_BOOLS = {**dict.fromkeys(("1", "t", "T", "true", "True", "TRUE"), True), **dict.fromkeys(("0", "f", "F", "false", "False", "FALSE"), False)}
+_BOOLS = {
+    **dict.fromkeys(("1", "t", "T", "true", "True", "TRUE"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "False", "FALSE"), False),
+}
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
 

@@ -21,8 +21,8 @@ class Environment:
     """Declarations that rules are checked against.
 
     variables  name -> type; a dotted name such as "a.b" is one variable with a qualified name
-    methods    (variable, method) -> signature; at evaluation `activation[variable].method(...)` is called and answers a value of the
-               declared type, None or EvaluationError when it has no answer
+    methods    (variable, method) -> signature; at evaluation `activation[variable].method(...)` is called; it answers
+               a value of the declared type, or None or EvaluationError when there is no answer
     container  prefix that names are first looked up under, as CEL defines it
     """
 

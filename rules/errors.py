@@ -1,7 +1,7 @@
 """Everything this package raises, on one page.
 
-A rule that cannot be read is a RuleSyntaxError, one that cannot make sense is a RuleTypeError; both arise at load. What CEL calls an
-error at evaluation is an EvaluationError: the answer is *unknown*, which is neither yes nor no.
+A rule that cannot be read is a RuleSyntaxError, one that cannot make sense is a RuleTypeError; both arise at load.
+What CEL calls an error at evaluation is an EvaluationError: the answer is *unknown*, which is neither yes nor no.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class RuleSyntaxError(RuleFault):
 
 
 class RuleTypeError(RuleFault):
-    """The expression cannot be evaluated as declared; `faults` holds every fault found, this one first."""
+    """The expression cannot be evaluated as declared; `faults` holds every fault found, in their order in the text."""
 
     def __init__(self, message: str, line: int = 1, column: int = 1, faults: Sequence[RuleTypeError] = ()) -> None:
         super().__init__(message, line, column)

@@ -16,7 +16,7 @@ _DEFAULT_PRECISION = 6
 
 
 def format_text(template: str, values: Sequence[Value]) -> str:
-    """Fill the clauses %s %d %f %e %b %o %x %X of a template with values in order. Raises EvaluationError when they do not fit."""
+    """Fill the clauses %s %d %f %e %b %o %x %X of a template with values in order. Raises EvaluationError."""
     waiting = iter(values)
     parts: list[str] = []
     end = length = 0
@@ -75,7 +75,7 @@ def _hexadecimal(value: Value) -> str:
     kind = kind_of(value)
     if kind == "string":
         return text_octets(value).hex()
-    return value.hex() if kind == "bytes" else _whole(value, "x")  # type: ignore[no-any-return]
+    return value.hex() if kind == "bytes" else _whole(value, "x")
 
 
 def text_of(value: Value, depth: int = 0) -> str:

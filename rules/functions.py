@@ -1,4 +1,4 @@
-"""Every function of the language by name: `name(...)`, and methods `value.name(...)`, whose first parameter is the value."""
+"""Every function by name: `name(...)`, and methods `value.name(...)`, whose first parameter is the value."""
 
 from __future__ import annotations
 

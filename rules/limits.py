@@ -1,7 +1,8 @@
 """Bounds that keep any rule text cheap and finite, whoever wrote it.
 
-Each is far above what a strategy needs and far below what would hurt: a text at every limit at once still loads in under a second and
-evaluates in some tens of milliseconds. Crossing one raises RuleSyntaxError at load or EvaluationError at evaluation.
+Each is far above what a strategy needs and far below what would hurt: a text at every limit at once still loads in
+under a second and evaluates in some tens of milliseconds. Crossing one raises RuleSyntaxError at load or
+EvaluationError at evaluation.
 """
 
 MAX_TEXT_LENGTH = 10_000  # characters of one expression

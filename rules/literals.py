@@ -7,9 +7,15 @@ from collections.abc import Callable
 
 from rules.values import UInt, Value
 
-_ESCAPE = re.compile(r"\\(?:([abfnrtv\\'\"`?])|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2}))?", re.DOTALL)
+_ESCAPE = re.compile(
+    r"\\(?:([abfnrtv\\'\"`?])|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2}))?", re.DOTALL
+)
 _SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_SPELLED = {**{ord(character): f"\\{letter}" for letter, character in _SIMPLE.items()}, ord("\\"): "\\\\", ord('"'): '\\"'}
+_SPELLED = {
+    **{ord(character): f"\\{letter}" for letter, character in _SIMPLE.items()},
+    ord("\\"): "\\\\",
+    ord('"'): '\\"',
+}
 
 
 def read_text(token: str) -> str | bytes:
@@ -83,6 +89,11 @@ def _spell_bytes(octets: bytes) -> str:
 
 _PLAIN = frozenset(range(0x20, 0x7F)) - {ord("\\"), ord('"')}
 _SPELLING: dict[type, Callable[[Value], str]] = {
-    str: _spell_text, bytes: _spell_bytes, int: str, UInt: lambda value: f"{int(value)}u", float: repr,
-    bool: lambda value: "true" if value else "false", type(None): lambda value: "null",
-}  # fmt: skip
+    str: _spell_text,
+    bytes: _spell_bytes,
+    int: str,
+    UInt: lambda value: f"{int(value)}u",
+    float: repr,
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda value: "null",
+}

@@ -1,7 +1,7 @@
 """Closures of the macros that walk over lists and maps.
 
-`all` and `exists` are `&&` and `||` over the elements: an element that decides makes up for one that fails. The other macros fail with
-their first failing element. Every element is charged to the evaluation's account.
+`all` and `exists` are `&&` and `||` over the elements: an element that decides makes up for one that fails. The other
+macros fail with their first failing element. Every element is charged to the evaluation's account.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from rules.work import ACCOUNT
 
 Frame = Any  # the activation, or a dict that holds it, the loop variables and the account
 Evaluate = Callable[[Frame], Value]
-Walk = Callable[[Frame], Iterator[Value]]  # binds the loop variables to each element in turn and yields the first of them
+Walk = Callable[
+    [Frame], Iterator[Value]
+]  # binds the loop variables to each element in turn and yields the first of them
 
 
 def compile_loop(
@@ -68,7 +70,7 @@ def _exists(walk: Walk, condition: Evaluate) -> Evaluate:
 
 
 def _deciding(walk: Walk, condition: Evaluate, *, decisive: bool) -> Evaluate:
-    def ask(frame: Frame) -> bool:
+    def ask(frame: Frame) -> Value:
         failure = None
         for _ in walk(frame):
             try:
@@ -111,7 +113,7 @@ def _map_of_entries(walk: Walk, body: Evaluate) -> Evaluate:
 
 
 def put(made: dict[Value, Value], key: Value, value: Value) -> None:
-    """Add an entry to a map that is being made. Raises EvaluationError for a repeated key or one that cannot be a key."""
+    """Add an entry to a map that is being made. Raises EvaluationError for a repeated key or an unfit one."""
     if not is_key(key) or isinstance(key, float):
         raise EvaluationError("a map's key is text, a whole number or a bool")
     if as_key(key) in made:
@@ -120,8 +122,14 @@ def put(made: dict[Value, Value], key: Value, value: Value) -> None:
 
 
 _QUESTIONS: Mapping[str, Callable[[Walk, Evaluate], Evaluate]] = {
-    "all": _all, "exists": _exists, "exists_one": _exists_one, "filter": _filter,
-}  # fmt: skip
+    "all": _all,
+    "exists": _exists,
+    "exists_one": _exists_one,
+    "filter": _filter,
+}
 _MAKERS: Mapping[str, Callable[[Walk, Evaluate], Evaluate]] = {
-    "map": _list, "transformList": _list, "transformMap": _map, "transformMapEntry": _map_of_entries,
-}  # fmt: skip
+    "map": _list,
+    "transformList": _list,
+    "transformMap": _map,
+    "transformMapEntry": _map_of_entries,
+}

@@ -1,4 +1,4 @@
-"""Arithmetic: one table from operator and kinds to a function. 64-bit overflow is an error, division cuts towards zero."""
+"""Arithmetic: overloads of each operator. 64-bit overflow is an error, division cuts towards zero."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ def _over_ints(function: Callable[[int, int], int]) -> Callable[[int, int], int]
 
 
 def _over_uints(function: Callable[[int, int], int]) -> Callable[[int, int], UInt]:
-    # int() first: an operator on two UInt gives a plain int anyway, but `//` and friends must never see a subclass's own methods.
-    return lambda left, right: as_uint(function(int(left), int(right)))
+    return lambda left, right: as_uint(function(left, right))
 
 
 def _divide(left: int, right: int) -> int:
@@ -48,6 +47,8 @@ def _divide(left: int, right: int) -> int:
 def _remainder(left: int, right: int) -> int:
     if right == 0:
         raise EvaluationError("modulus by zero")
+    if right == -1 and left == INT_MIN:  # the quotient beside this remainder does not fit
+        raise EvaluationError("int overflow")
     remainder = abs(left) % abs(right)
     return -remainder if left < 0 else remainder
 
@@ -105,5 +106,8 @@ ARITHMETIC: Mapping[str, tuple[Overload, ...]] = {
     "negate": (Overload((INT,), INT, _negate), Overload((DOUBLE,), DOUBLE, operator.neg)),
 }
 ORDER: Mapping[str, Callable[[Value, Value], bool]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}

@@ -1,4 +1,4 @@
-"""How functions are declared: a name has overloads, chosen by the types of the arguments where they are known, else by their kinds."""
+"""How functions are declared: a name has overloads, chosen by the arguments' types where known, else by their kinds."""
 
 from __future__ import annotations
 

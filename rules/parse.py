@@ -1,7 +1,7 @@
 """Text to tree.
 
-Lark builds the nodes bottom-up while it parses, without recursion, so a hostile text meets a bound of limits.py before anything descends
-into it. Macros become Loop and Has nodes here, as in CEL, where they are a matter of syntax.
+Lark builds the nodes bottom-up while it parses, without recursion, so a hostile text meets a bound of limits.py before
+anything descends into it. Macros become Loop and Has nodes here, as in CEL, where they are a matter of syntax.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lark import Lark, Token, Transformer, v_args
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from rules.errors import RuleSyntaxError
 from rules.limits import MAX_DEPTH, MAX_NODES, MAX_NUMBER_LENGTH, MAX_TEXT_LENGTH
@@ -39,7 +39,10 @@ from rules.tree import (
 from rules.values import INT_MAX, UINT_MAX, UInt
 
 RESERVED = frozenset(
-    "as break const continue else for function if import let loop package namespace return var void while".split()
+    [
+        *("as", "break", "const", "continue", "else", "for", "function", "if", "import", "let"),
+        *("loop", "package", "namespace", "return", "var", "void", "while"),
+    ]
 )
 # What people of other languages write first, and what to write instead.
 WAYS_OUT = {"=": "==", "&": "&&", "|": "||", "and": "&&", "or": "||", "not": "!"}
@@ -51,14 +54,12 @@ def parse(text: str) -> Node:
         raise RuleSyntaxError(f"the text has {len(text)} characters, at most {MAX_TEXT_LENGTH} are allowed")
     if not text.strip():
         raise RuleSyntaxError("the expression is empty")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise RuleSyntaxError("the text holds half a surrogate pair, which no encoding has")
     try:
         node = _parser().parse(text)
     except UnexpectedInput as error:
         raise _unexpected(error, text) from None
-    except VisitError as error:
-        if isinstance(error.orig_exc, RuleSyntaxError):
-            raise error.orig_exc from None
-        raise
     assert isinstance(node, Node)
     _measure(node)
     return node
@@ -72,9 +73,7 @@ def _parser() -> Lark:
 
 def _measure(root: Node) -> None:
     """Refuse trees that are too big or too deep, and numbers that only a minus sign would have made legal."""
-    count = 0
-    for node, depth in walk(root):
-        count += 1
+    for count, (node, depth) in enumerate(walk(root), 1):
         if depth > MAX_DEPTH:
             raise RuleSyntaxError(f"the expression nests deeper than {MAX_DEPTH} levels", *node.at)
         if count > MAX_NODES:
@@ -95,7 +94,7 @@ def _unexpected(error: UnexpectedInput, text: str) -> RuleSyntaxError:
 
 
 def _way_out(found: str) -> str:
-    return f"; write {WAYS_OUT[found]}" if found in WAYS_OUT else ""
+    return f". Write {WAYS_OUT[found]}" if found in WAYS_OUT else ""
 
 
 def _at(token: Token) -> Position:
@@ -126,7 +125,12 @@ class _Builder(Transformer[Token, Any]):
 
     def unary(self, operator: Token, operand: Node) -> Node:
         # The minus belongs to the number: the smallest int has no positive twin.
-        if operator == "-" and isinstance(operand, Literal) and type(operand.value) in (int, float) and operand.value >= 0:
+        if (
+            operator == "-"
+            and isinstance(operand, Literal)
+            and type(operand.value) in (int, float)
+            and operand.value >= 0
+        ):
             return Literal(-operand.value, at=_at(operator))
         return Unary(str(operator), operand, at=_at(operator))
 

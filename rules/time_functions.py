@@ -1,4 +1,7 @@
-"""Parts of timestamps and durations. Months, days of the month and days of the year count from 0, days of the week from Sunday, as in CEL."""
+"""Parts of timestamps and durations.
+
+As CEL has it, months, days of the month and days of the year count from 0, and the week starts on Sunday, which is 0.
+"""
 
 from __future__ import annotations
 

@@ -21,10 +21,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMESTAMP_MIN = (1 - _EPOCH_DAY) * _DAY_S * NANOS  # 0001-01-01T00:00:00Z
 _TIMESTAMP_MAX = 253_402_300_800 * NANOS - 1  # 9999-12-31T23:59:59.999999999Z
 _DURATION_MAX = 315_576_000_000 * NANOS  # 10,000 years of 365.25 days, as protobuf bounds it
-_UNITS = {"h": 3600 * NANOS, "m": 60 * NANOS, "s": NANOS, "ms": 10**6, "us": 10**3, "µs": 10**3, "μs": 10**3, "ns": 1}  # noqa: RUF001
-_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|µs|μs|ns)")  # noqa: RUF001
+_UNITS = {"h": 3600 * NANOS, "m": 60 * NANOS, "s": NANOS, "ms": 10**6, "us": 10**3, "µs": 10**3, "μs": 10**3, "ns": 1}
+_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|µs|μs|ns)")
 _TIMESTAMP = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|([+-])([0-9]{2}):([0-9]{2}))"
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
+    r"(?:Z|([+-])([0-9]{2}):([0-9]{2}))"
 )
 _OFFSET = re.compile(r"([+-]?)([0-9]{1,2}):([0-9]{2})")
 _ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+/-]{0,63}")
@@ -61,7 +62,8 @@ class _Nanos:
 
     def to_ms(self) -> int:
         """Whole milliseconds, rounded down."""
-        return self.nanos // 10**6
+        milliseconds: int = self.nanos // 10**6
+        return milliseconds
 
 
 class Timestamp(_Nanos):
@@ -81,7 +83,7 @@ class Timestamp(_Nanos):
 
     @classmethod
     def parse(cls, text: str) -> Timestamp:
-        """Read RFC 3339 text such as `2025-11-24T08:00:00Z` or `2025-11-24T09:00:00.5+01:00`. Raises EvaluationError."""
+        """Read RFC 3339 text such as `2025-11-24T08:00:00Z` or `...T09:00:00.5+01:00`. Raises EvaluationError."""
         found = _TIMESTAMP.fullmatch(text)
         if found is None:
             raise EvaluationError(f"{text[:40]!r} is not a timestamp such as 2025-11-24T08:00:00Z")
@@ -148,7 +150,8 @@ def _fraction(nanos: int) -> str:
 
 def _part_nanos(number: str, unit: str) -> int:
     whole, _, fraction = number.partition(".")
-    return int(whole + fraction or "0") * _UNITS[unit] // 10 ** len(fraction)
+    scale: int = 10 ** len(fraction)
+    return int(whole + fraction) * _UNITS[unit] // scale
 
 
 @lru_cache(maxsize=256)

@@ -1,7 +1,7 @@
 """The tree of an expression: immutable nodes, each knowing where it stands in the text.
 
-Two trees are equal when they say the same, wherever they stand. Macros (`has`, `all`, `map`, ...) are nodes of their own, because they
-bind names or look at an attribute without reading it; every other call is a Call.
+Two trees are equal when they say the same, wherever they stand. Macros (`has`, `all`, `map`, ...) are nodes of their
+own, because they bind names or look at an attribute without reading it; every other call is a Call.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def with_children(node: Node, parts: tuple[Node, ...]) -> Node:
 
 
 def walk(node: Node) -> Iterator[tuple[Node, int]]:
-    """Every node with its depth, the root at 1, without recursion: hostile trees are measured before anyone descends."""
+    """Every node with its depth, the root at 1, without recursion: hostile trees are measured before a descent."""
     waiting = [(node, 1)]
     while waiting:
         current, depth = waiting.pop()
@@ -206,7 +206,7 @@ def conjuncts(node: Node) -> tuple[Node, ...]:
 
 
 def transform(node: Node, function: Callable[[Node], Node]) -> Node:
-    """Rebuild a tree bottom-up: `function` receives each node with its parts already rebuilt and returns it or another."""
+    """Rebuild a tree bottom-up: `function` receives each node, its parts already rebuilt, and returns it or another."""
     parts = children(node)
     rebuilt = tuple(transform(part, function) for part in parts)
     unchanged = all(new is old for new, old in zip(rebuilt, parts, strict=True))

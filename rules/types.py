@@ -39,7 +39,7 @@ def map_of(key: Type, value: Type) -> Type:
 
 
 def object_of(attributes: Mapping[str, Type], name: str) -> Type:
-    """A mapping with a closed set of attributes: asking for another is refused at load. Any of them may be absent at evaluation."""
+    """A mapping with a closed set of attributes: asking for another is refused at load. Any may be absent later."""
     return Type("object", name=name, attributes=dict(attributes))
 
 

@@ -5,7 +5,22 @@ from __future__ import annotations
 import re
 
 from rules.literals import spell
-from rules.tree import Binary, Call, Conditional, Has, Ident, Index, ListOf, Literal, Logic, Loop, MapOf, Node, Select, Unary
+from rules.tree import (
+    Binary,
+    Call,
+    Conditional,
+    Has,
+    Ident,
+    Index,
+    ListOf,
+    Literal,
+    Logic,
+    Loop,
+    MapOf,
+    Node,
+    Select,
+    Unary,
+)
 from rules.values import Value
 
 _CONDITIONAL, _OR, _AND, _RELATION, _SUM, _PRODUCT, _UNARY, _MEMBER = range(8)

@@ -1,7 +1,8 @@
 """Values of the language as Python values, and what CEL says about their kinds, equality and order.
 
-int, float, str, bytes, bool, None, list and dict stand for themselves; UInt, TypeValue, Timestamp and Duration are ours. Python holds
-True and 1 to be the same dictionary key while CEL does not, so a bool is kept as a BoolKey inside a map; no other key needs it.
+int, float, str, bytes, bool, None, list and dict stand for themselves; UInt, TypeValue, Timestamp and Duration are
+ours. Python holds True and 1 to be the same dictionary key while CEL does not, so a bool is kept as a BoolKey inside a
+map; no other key needs it. Values are never changed in place.
 """
 
 from __future__ import annotations
@@ -41,13 +42,26 @@ class BoolKey:
 Value = Any  # a value of the language; its kind is known only at evaluation
 
 KINDS: Mapping[type, str] = {
-    int: "int", UInt: "uint", float: "double", str: "string", bytes: "bytes", bool: "bool", type(None): "null", list: "list", tuple: "list",
-    dict: "map", Timestamp: "timestamp", Duration: "duration", TypeValue: "type",
-}  # fmt: skip
+    int: "int",
+    UInt: "uint",
+    float: "double",
+    str: "string",
+    bytes: "bytes",
+    bool: "bool",
+    type(None): "null",
+    list: "list",
+    tuple: "list",
+    dict: "map",
+    Timestamp: "timestamp",
+    Duration: "duration",
+    TypeValue: "type",
+}
 TYPE_NAMES: Mapping[str, str] = {
     **{kind: kind for kind in ("int", "uint", "double", "string", "bytes", "bool", "list", "map", "type")},
-    "null": "null_type", "timestamp": "google.protobuf.Timestamp", "duration": "google.protobuf.Duration",
-}  # fmt: skip
+    "null": "null_type",
+    "timestamp": "google.protobuf.Timestamp",
+    "duration": "google.protobuf.Duration",
+}
 NUMBERS = frozenset({"int", "uint", "double"})
 ORDERED = NUMBERS | {"string", "bytes", "bool", "timestamp", "duration"}
 
@@ -89,7 +103,7 @@ def equal(left: Value, right: Value, depth: int = 0) -> bool:
 
 
 def numbers_compare(test: Callable[[Any, Any], bool], left: float, right: float) -> bool:
-    """Compare numbers of any two kinds. Beside a double an int counts as the nearest double, which differs beyond 2^53 only."""
+    """Compare numbers of any two kinds. Beside a double an int counts as the nearest double, as in CEL's engines."""
     if isinstance(left, float) or isinstance(right, float):
         return test(float(left), float(right))
     return test(left, right)
@@ -135,7 +149,7 @@ def from_key(key: Value) -> Value:
 
 
 def item(container: Value, index: Value) -> Value:
-    """`container[index]`. Raises EvaluationError for an absent key, a position outside the list or an index of the wrong kind."""
+    """`container[index]`. Raises EvaluationError for an absent key, a position outside the list or an unfit index."""
     kind = kind_of(container)
     if kind == "map":
         if is_key(index) and as_key(index) in container:

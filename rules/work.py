@@ -1,7 +1,8 @@
 """The work a program with loops may spend, counted during evaluation.
 
-A tree without loops costs at most its nodes times the longest value. Nested loops multiply, and a list that holds itself twice grows
-without getting longer, so there every element visited and every value handled is charged against one account.
+A tree without loops costs at most its nodes times the longest value. Nested loops multiply, and a list that holds the
+same list twice doubles without getting longer, so there every element visited and every value handled is charged
+against one account.
 """
 
 from __future__ import annotations

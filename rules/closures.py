@@ -1,0 +1,215 @@
+"""The closures that programs are made of: reading a value where it enters, and combining closures.
+
+A value is tested against its declared type where it enters, once, so nothing behind it needs to ask again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rules.checked import HostMethod
+from rules.errors import EvaluationError
+from rules.loops import Evaluate, Frame, put
+from rules.types import DYN, Type
+from rules.values import KINDS, Value, kind_of
+from rules.work import ACCOUNT
+
+_CLASSES: Mapping[str, type] = {kind: class_ for class_, kind in KINDS.items() if class_ is not tuple} | {
+    "object": dict
+}
+
+
+def read_variable(name: str) -> Evaluate:
+    def read(frame: Frame) -> Value:
+        try:
+            return frame[name]
+        except KeyError:
+            raise EvaluationError(f"{name} is missing") from None
+
+    return read
+
+
+def read_attribute(variable: str, field: str, type_: Type) -> Evaluate:
+    class_ = _CLASSES.get(type_.kind)
+    path = f"{variable}.{field}"
+
+    def read(frame: Frame) -> Value:
+        try:
+            value = frame[variable][field]
+        except (KeyError, TypeError):
+            raise EvaluationError(f"{path} is missing") from None
+        return value if type(value) is class_ else admit(value, type_, path)
+
+    return read
+
+
+def compare_attribute(
+    variable: str, field: str, type_: Type, test: Callable[[Any, Any], bool], constant: Value
+) -> Evaluate:
+    class_ = _CLASSES.get(type_.kind)
+    path = f"{variable}.{field}"
+
+    # The commonest predicate of all, `customer.age >= 18`, spelled out to save a call of a closure.
+    def compare(frame: Frame) -> bool:
+        try:
+            value = frame[variable][field]
+        except (KeyError, TypeError):
+            raise EvaluationError(f"{path} is missing") from None
+        return test(value if type(value) is class_ else admit(value, type_, path), constant)
+
+    return compare
+
+
+def admitting(run: Evaluate, type_: Type, what: str) -> Evaluate:
+    if type_ == DYN:
+        return run
+    class_ = _CLASSES.get(type_.kind)
+
+    def read(frame: Frame) -> Value:
+        value = run(frame)
+        return value if type(value) is class_ else admit(value, type_, what)
+
+    return read
+
+
+def admit(value: Value, type_: Type, what: str) -> Value:
+    """A value that enters where a type is declared; a whole number passes for a double. Raises EvaluationError."""
+    if type_.kind == "dyn":
+        return value
+    kind = kind_of(value)
+    if kind == type_.kind or (kind == "map" and type_.kind == "object"):
+        return value
+    if type_.kind == "double" and kind == "int":
+        return float(value)
+    raise EvaluationError(f"{what} is {kind}, declared {type_}")
+
+
+def apply(function: Callable[..., Any], runs: tuple[Evaluate, ...]) -> Evaluate:
+    match runs:
+        case (one,):
+            return lambda frame: function(one(frame))
+        case (left, right):
+            return lambda frame: function(left(frame), right(frame))
+    return lambda frame: function(*[run(frame) for run in runs])
+
+
+def apply_charged(function: Callable[..., Any], runs: tuple[Evaluate, ...]) -> Evaluate:
+    def apply(frame: Frame) -> Value:
+        arguments = [run(frame) for run in runs]
+        frame[ACCOUNT].charge_values(arguments)
+        return function(*arguments)
+
+    return apply
+
+
+def is_member(element: str, container: Any) -> bool:
+    return element in container
+
+
+def membership(run: Evaluate, members: frozenset[Value]) -> Evaluate:
+    return lambda frame: run(frame) in members
+
+
+def conjunction(conditions: tuple[Evaluate, ...]) -> Evaluate:
+    def all_hold(frame: Frame) -> bool:
+        failure = None
+        for condition in conditions:
+            try:
+                if not condition(frame):
+                    return False
+            except EvaluationError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+        return True
+
+    return all_hold
+
+
+def disjunction(conditions: tuple[Evaluate, ...]) -> Evaluate:
+    def any_holds(frame: Frame) -> bool:
+        failure = None
+        for condition in conditions:
+            try:
+                if condition(frame):
+                    return True
+            except EvaluationError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+        return False
+
+    return any_holds
+
+
+def negation(condition: Evaluate) -> Evaluate:
+    return lambda frame: not condition(frame)
+
+
+def conditional(test: Evaluate, yes: Evaluate, no: Evaluate) -> Evaluate:
+    return lambda frame: yes(frame) if test(frame) else no(frame)
+
+
+def selection(run: Evaluate, field: str) -> Evaluate:
+    def select(frame: Frame) -> Value:
+        operand = run(frame)
+        if type(operand) is not dict and kind_of(operand) != "map":
+            raise EvaluationError(f"{kind_of(operand)} has no attribute {field}")
+        try:
+            return operand[field]
+        except KeyError:
+            raise EvaluationError(f"{field} is missing") from None
+
+    return select
+
+
+def presence(run: Evaluate, field: str) -> Evaluate:
+    def is_present(frame: Frame) -> bool:
+        operand = run(frame)
+        if type(operand) is not dict and kind_of(operand) != "map":
+            raise EvaluationError(f"{kind_of(operand)} has no attribute {field}")
+        return field in operand
+
+    return is_present
+
+
+def make_list(runs: tuple[Evaluate, ...]) -> Evaluate:
+    return lambda frame: [run(frame) for run in runs]
+
+
+def make_map(runs: tuple[Evaluate, ...]) -> Evaluate:
+    pairs = tuple(zip(runs[::2], runs[1::2], strict=True))
+
+    def make(frame: Frame) -> Value:
+        made: dict[Value, Value] = {}
+        for key, value in pairs:
+            put(made, key(frame), value(frame))
+        return made
+
+    return make
+
+
+def host_method(method: HostMethod, runs: Sequence[Evaluate], constants: Sequence[Value] | None) -> Evaluate:
+    variable, name, type_ = method.variable, method.name, method.result
+    what = f"{variable}.{name}()"
+
+    def ask(frame: Frame) -> Value:
+        try:
+            host = frame[variable]
+        except KeyError:
+            raise EvaluationError(f"{variable} is missing") from None
+        arguments = [run(frame) for run in runs] if constants is None else constants
+        answer = getattr(host, name)(*arguments)
+        if answer is None:
+            raise EvaluationError(f"{what} has no answer")
+        return admit(answer, type_, what)
+
+    return ask
+
+
+def failing(message: str) -> Evaluate:
+    def fail(frame: Frame) -> Value:
+        raise EvaluationError(message)
+
+    return fail
