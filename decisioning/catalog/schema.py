@@ -57,16 +57,44 @@ class Attribute:
 
     def typed(self, raw: Any) -> Any:
         """The value rules compute with. Raises InvalidAttribute with the reason."""
-        value = _CONVERTERS[self.type](raw)
+        value = reader_of(self)(raw)
         if value is None:
-            raise InvalidAttribute(f"{self.name}: expected {_FORMS[self.type]}, found {_found(raw)}")
-        if self.min is not None and value < self.min:
-            raise InvalidAttribute(f"{self.name}: {value} is below its minimum {self.min:g}")
-        if self.max is not None and value > self.max:
-            raise InvalidAttribute(f"{self.name}: {value} is above its maximum {self.max:g}")
-        if self.enum is not None and not self.enum.issuperset((value,) if isinstance(value, str) else value):
-            raise InvalidAttribute(f"{self.name}: {_found(raw)} is not one of {', '.join(sorted(self.enum))}")
+            raise InvalidAttribute(f"{self.name}: {_reason(self, raw)}")
         return value
+
+
+Reader = Callable[[Any], Any]  # the typed value of a raw one (JSON), None when it is wrong
+
+
+def reader_of(attribute: Attribute) -> Reader:
+    """Types this attribute and holds it to its quality rules, without raising: every decision reads dozens of them."""
+    convert, words = _CONVERTERS[attribute.type], attribute.enum
+    if words is not None:
+        if attribute.type == "string":
+            return lambda raw: raw if type(raw) is str and raw in words else None
+        return lambda raw: raw if convert(raw) is not None and words.issuperset(raw) else None
+    if attribute.min is None and attribute.max is None:
+        return convert
+    low = -math.inf if attribute.min is None else attribute.min
+    high = math.inf if attribute.max is None else attribute.max
+
+    def within(raw: Any) -> Any:
+        value = convert(raw)
+        return value if value is not None and low <= value <= high else None
+
+    return within
+
+
+def _reason(attribute: Attribute, raw: Any) -> str:
+    """Why a raw value is none of this attribute's."""
+    value = _CONVERTERS[attribute.type](raw)
+    if value is None:
+        return f"expected {_FORMS[attribute.type]}, found {_found(raw)}"
+    if attribute.enum is not None:
+        return f"{_found(raw)} is not one of {', '.join(sorted(attribute.enum))}"
+    if attribute.min is not None and value < attribute.min:
+        return f"{value} is below its minimum {attribute.min:g}"
+    return f"{value} is above its maximum {attribute.max:g}"
 
 
 def _text(raw: Any) -> str | None:
@@ -103,7 +131,7 @@ def _texts(raw: Any) -> list[str] | None:
 
 
 # One converter a type: the typed value, or None when the raw one (JSON) is of another kind.
-_CONVERTERS: Names[str, Callable[[Any], Any]] = {
+_CONVERTERS: Names[str, Reader] = {
     "int": _int,
     "double": _double,
     "string": _text,
@@ -127,8 +155,8 @@ def _found(raw: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-# What decoding needs of one attribute, and of all attributes that come from one source: see Schema.attributes_of.
-_Step = tuple[str, int | None, Callable[[Any], Any]]
+# What decoding needs of one attribute (short name, age, reader), and of all that come from one source.
+_Step = tuple[str, float, Reader]
 _Plan = tuple[tuple[str | None, tuple[_Step, ...]], ...]
 
 
@@ -182,19 +210,18 @@ class Schema:
             steps: dict[str | None, list[_Step]] = {}
             for path, each in self.attributes.items():
                 if path.startswith("customer.") and (names is None or path in names):
-                    steps.setdefault(each.source, []).append((each.short_name, each.stale_after_ms, each.typed))
+                    age_ms_max = math.inf if each.stale_after_ms is None else each.stale_after_ms
+                    steps.setdefault(each.source, []).append((each.short_name, age_ms_max, reader_of(each)))
             plan = tuple((source, tuple(found)) for source, found in steps.items())
             self._plans[names] = plan
         return plan
 
 
 def _decode(raw: Names[str, Any], age_ms: int, steps: Iterable[_Step], values: dict[str, Any]) -> None:
-    for name, stale_after_ms, typed in steps:
-        if name in raw and (stale_after_ms is None or age_ms <= stale_after_ms):
-            try:
-                values[name] = typed(raw[name])
-            except InvalidAttribute:
-                continue
+    for name, age_ms_max, read in steps:
+        found = raw.get(name)
+        if found is not None and age_ms <= age_ms_max and (value := read(found)) is not None:
+            values[name] = value
 
 
 def _latest(profile: Profile, steps: Iterable[_Step], now_ms: int) -> dict[str, Any]:

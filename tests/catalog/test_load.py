@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from decisioning.catalog.load import load_bundle, load_directory, read_bundle
 from decisioning.catalog.strategy import Strategy
-from tests.catalog.strategies import SMALL, loaded, small
+from tests.catalog.strategies import SMALL, faults_of, loaded, small
 
 ACTION_START = re.compile(r"^  (?=\w+:$)", re.MULTILINE)
 
@@ -187,3 +187,37 @@ def test_what_the_other_files_say(strategy: Strategy) -> None:
     assert gold.behaviour["clicked"] == "positive" and gold.behaviour["rejected"] == "negative"
     assert gold.product == "gold_card" and gold.where == "actions/cards.yaml:4:3"
     assert strategy.personas[0].body["customer"]["age"] == 44
+
+
+MUTANTS = [
+    "null",
+    "7",
+    "-1",
+    '"x"',
+    "[]",
+    "{}",
+    "[1, a]",
+    "{a: 1}",
+    "true",
+    ".nan",
+    "[[a]]",
+    '""',
+    "{a: null}",
+    "1e400",
+    '"{{ 1 }}"',
+]
+VALUE = re.compile(r"(?<=: )(?:\[[^\[\]\n]*\]|\{[^{}\n]*\}|[^\n,{}\[\]]+)")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_strategy_with_any_other_values_loads_or_lists_its_faults(data: st.DataObject) -> None:
+    files = small()
+    for _ in range(data.draw(st.integers(1, 4))):
+        path = data.draw(st.sampled_from([path for path in files if path.endswith(".yaml")]))
+        text = files[path].decode()
+        value = data.draw(st.sampled_from(list(VALUE.finditer(text))))
+        files[path] = (text[: value.start()] + data.draw(st.sampled_from(MUTANTS)) + text[value.end() :]).encode()
+
+    for line in faults_of(files):
+        assert re.match(r"[^:]+:\d+:\d+: .+", line)
