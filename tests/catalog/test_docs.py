@@ -1,0 +1,44 @@
+"""The page about strategies shows a strategy that loads, and says every word that files may contain."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from decisioning.catalog import layout
+from decisioning.catalog.load import load_bundle
+from decisioning.catalog.shape import Listed, Named, Record, Shape, Text
+
+PAGE = (Path(__file__).parents[2] / "docs" / "strategy.md").read_text()
+BLOCKS = dict(re.findall(r"^```yaml\n# (\S+)\n(.*?)^```", PAGE, re.M | re.S))
+
+
+def test_the_blocks_of_the_page_are_a_strategy() -> None:
+    files = {path: text.encode() for path, text in BLOCKS.items()} | {"content/images/hero_gold.png": b"png"}
+
+    strategy = load_bundle(files)
+
+    assert [action.key for action in strategy.actions] == ["grow/cards/gold_upgrade"]
+    assert [persona.name for persona in strategy.personas] == ["affluent classic holder"]
+
+
+def words(shape: Shape | None) -> set[str]:
+    """Every key and fixed word a shape knows."""
+    if isinstance(shape, Record):
+        fields = {**shape.required, **shape.optional}
+        return set(fields).union(*map(words, fields.values()))
+    if isinstance(shape, (Named, Listed)):
+        return words(shape.item)
+    return set(shape.words) if isinstance(shape, Text) else set()
+
+
+EXPLAINED_ELSEWHERE = {*layout.LAWFUL_BASES, *layout.REMEMBERED_OUTCOMES, *layout.DROP_REASONS, *layout.BEHAVIOURS}
+
+
+@pytest.mark.parametrize(
+    "word", sorted(set().union(*(words(shape) for _, shape in layout.FILES)) - EXPLAINED_ELSEWHERE)
+)
+def test_the_page_says(word: str) -> None:
+    assert re.search(rf"(?<!\w){re.escape(word)}(?!\w)", PAGE)
