@@ -64,21 +64,21 @@ class ConsentColumn:
 
 @dataclass(frozen=True, slots=True)
 class TableMapping:
-    """A mapping file. Entries that it does not have are None."""
+    """What the columns of a table are. Entries that a mapping file does not have are None."""
 
     place: Node  # of the file
     customer: Source
-    prefix: str  # put before the customer column, so that row numbers of two tables stay apart
-    missing: frozenset[str]
-    source: str | None
-    features: tuple[FeatureColumn, ...]
-    consents: tuple[ConsentColumn, ...]
-    action: Source | None
-    channel: Source | None
-    outcome: OutcomeColumn | None
-    time: Source | None
-    value: Source | None
-    logging_probability: Source | None
+    prefix: str = ""  # put before the customer column, so that row numbers of two tables stay apart
+    missing: frozenset[str] = frozenset()
+    source: str | None = None
+    features: tuple[FeatureColumn, ...] = ()
+    consents: tuple[ConsentColumn, ...] = ()
+    action: Source | None = None
+    channel: Source | None = None
+    outcome: OutcomeColumn | None = None
+    time: Source | None = None
+    value: Source | None = None
+    logging_probability: Source | None = None
 
     def check_columns(self, names: Collection[str], table: Path) -> None:
         """Raise MappingFaulty for every column the table does not have."""

@@ -15,6 +15,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -51,7 +52,8 @@ def column_names(path: Path) -> list[str]:
     if format == "csv":
         return _csv_header(path)[0]
     if format == "json":
-        return list(dict.fromkeys(key for row in _json_rows(path) for key in row))
+        status = path.stat()
+        return list(_json_keys(path, status.st_mtime_ns, status.st_size))
     return [str(column[0]) for column in _query(path, "SELECT * FROM {table} LIMIT 0").description]
 
 
@@ -143,6 +145,12 @@ def _json_batches(path: Path, names: Sequence[str], batch_rows: int) -> Iterator
     rows = _json_rows(path)
     while batch := list(islice(rows, batch_rows)):
         yield {name: [row.get(name) for row in batch] for name in names}
+
+
+@lru_cache(maxsize=64)
+def _json_keys(path: Path, mtime_ns: int, size_bytes: int) -> tuple[str, ...]:
+    """Keys of all lines. Kept for a file as it is now, since whoever reads it asks several times."""
+    return tuple(dict.fromkeys(key for row in _json_rows(path) for key in row))
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
