@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse  # type: ignore[import-untyped]
+from scipy import sparse
 
 from models.features import Column, FeatureEncoder, Floats, Indexes
 from models.hierarchy import ancestry, levels_of, row_keys_of

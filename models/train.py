@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse  # type: ignore[import-untyped]
-from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 
 from models.calibrate import Sigmoid, calibrate
 from models.design import INTERCEPT_SD, Layout, Prior
@@ -34,12 +34,12 @@ DEVIATION_SDS = (0.03, 0.1, 0.3)
 SHARED_SD_START = 0.3  # while the deviation is being chosen
 FOLD_COUNT = 4
 SAMPLE_ROWS_MAX = 20_000  # priors are chosen on this many rows; calibration, figures and the model itself use all
-QUARTERS_ROWS_MAX = 50_000  # larger tables are cross-fitted in halves: two fits cost less than four and calibrate as well
+QUARTERS_ROWS_MAX = 50_000  # larger tables are cross-fitted in halves: two fits cost less, and calibrate as well
 LATE_SHARE = 0.1  # the last tenth of time is what the report's in-time figures are scored on
 CLASS_CLUSTERS_MIN = 10  # customers with a positive, and with a negative, below which nothing can be validated
 ITERATIONS_MAX = 100
 TOLERANCE = 1e-4  # of the gradient; Newton steps reach it in a half to a quarter of the time lbfgs takes for less
-TOLERANCE_COARSE = 1e-3  # while priors are compared: moves a log loss by 0.00003, where their differences are 0.001
+TOLERANCE_COARSE = 1e-3  # of all fits but the last: moves a log loss by 0.00003
 
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
 
@@ -67,7 +67,7 @@ class _CrossFitted(NamedTuple):
     """What regressions on parts of the table say about the rest of it."""
 
     logits: Floats  # [rows] of each row, by a regression that saw no row of its fold
-    coefficients: Floats  # [design columns] mean of those regressions, unscaled
+    coefficients: Floats  # [design columns] mean of those regressions
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -107,14 +107,14 @@ def train(
     design = layout.design(columns, actions)
     prior = _choose_prior(layout, design[sample], table.labels[sample], folds[sample], progress)
     scales = layout.scales(prior)
+    _scale(design, scales)
     progress("calibrating", 0, 1)
-    parts = folds if len(folds) <= QUARTERS_ROWS_MAX else folds % 2
-    unseen = _cross_fitted(design, table.labels, parts, scales, tolerance=TOLERANCE)
+    unseen = _cross_fitted(design, table.labels, folds if len(folds) <= QUARTERS_ROWS_MAX else folds % 2)
     calibration = calibrate(unseen.logits, table.labels)
     progress("fitting", 0, 1)
-    regression = _fit(design, table.labels, scales, tolerance=TOLERANCE, start=unseen.coefficients)
+    regression = _fit(design, table.labels, tolerance=TOLERANCE, start=unseen.coefficients)
     progress("checking in time", 0, 1)
-    in_time = None if table.order is None else _in_time(table, table.order, design, scales)
+    in_time = None if table.order is None else _in_time(table, table.order, design)
     chances = _sigmoid(calibration.apply(unseen.logits))
     found = report_of(table.actions, table.labels, chances, prior, calibration, alone, in_time, _converged(regression))
     return TrainedModel(_served(layout, regression, scales, calibration), found)
@@ -186,8 +186,8 @@ def _choose_prior(
 
     def try_out(prior: Prior) -> None:
         progress("choosing priors", len(losses), total)
-        unseen = _cross_fitted(design, labels, folds, layout.scales(prior), tolerance=TOLERANCE_COARSE)
-        losses[prior] = log_loss(labels, _sigmoid(unseen.logits))
+        scaled = _scale(design.copy(), layout.scales(prior))
+        losses[prior] = log_loss(labels, _sigmoid(_cross_fitted(scaled, labels, folds).logits))
 
     for deviation in deviations:
         try_out(Prior(SHARED_SD_START, deviation))
@@ -198,33 +198,35 @@ def _choose_prior(
     return min(losses, key=losses.__getitem__)
 
 
-def _cross_fitted(
-    design: sparse.csr_matrix, labels: Floats, folds: Indexes, scales: Floats, *, tolerance: float
-) -> _CrossFitted:
+def _scale(design: sparse.csr_matrix, scales: Floats) -> sparse.csr_matrix:
+    """Multiply the columns, in place: large tables are not copied for it."""
+    design.data *= scales[design.indices]
+    return design
+
+
+def _cross_fitted(scaled: sparse.csr_matrix, labels: Floats, folds: Indexes) -> _CrossFitted:
     logits = np.empty(len(labels))
     coefficients = []
     for fold in np.unique(folds):
         held_out = folds == fold
-        regression = _fit(design[~held_out], labels[~held_out], scales, tolerance=tolerance)
-        coefficients.append(regression.coef_[0] * scales)
-        logits[held_out] = design[held_out] @ coefficients[-1]
+        regression = _fit(scaled[~held_out], labels[~held_out], tolerance=TOLERANCE_COARSE)
+        coefficients.append(regression.coef_[0])
+        logits[held_out] = scaled[held_out] @ regression.coef_[0]
     return _CrossFitted(logits, np.mean(coefficients, axis=0))
 
 
 def _fit(
-    design: sparse.csr_matrix, labels: Floats, scales: Floats, *, tolerance: float, start: Floats | None = None
+    scaled: sparse.csr_matrix, labels: Floats, *, tolerance: float, start: Floats | None = None
 ) -> LogisticRegression:
     """The regression over columns scaled by their prior sd: with C = 1 its penalty is exactly the normal prior.
 
-    start  float64[columns]  unscaled coefficients near the solution; they save iterations and change nothing else
+    start  float64[columns]  coefficients near the solution; they save iterations and change nothing else
     """
     regression = LogisticRegression(
         C=1.0, fit_intercept=False, solver="newton-cg", max_iter=ITERATIONS_MAX, tol=tolerance, warm_start=True
     )
     if start is not None:
-        regression.coef_ = (start / scales)[None, :]
-    scaled = design.copy()
-    scaled.data *= scales[design.indices]
+        regression.coef_ = start[None, :]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the report says whether it converged
         return regression.fit(scaled, labels)
@@ -234,18 +236,15 @@ def _converged(regression: LogisticRegression) -> bool:
     return bool(regression.n_iter_.max() < ITERATIONS_MAX)
 
 
-def _in_time(
-    table: _Table, order: NDArray[np.generic], design: sparse.csr_matrix, scales: Floats
-) -> Figures | None:
+def _in_time(table: _Table, order: NDArray[np.generic], scaled: sparse.csr_matrix) -> Figures | None:
     """Figures on the last tenth of time of a fit on what came before, both thinned to the size of a sample."""
     by_time = np.argsort(order, kind="stable")
     border = int(len(by_time) * (1 - LATE_SHARE))
     early, late = _thinned(by_time[:border]), _thinned(by_time[border:])
     if len(np.unique(table.labels[early])) < 2:
         return None
-    regression = _fit(design[early], table.labels[early], scales, tolerance=TOLERANCE)
-    chances = _sigmoid(design[late] @ (regression.coef_[0] * scales))
-    return figures_of(table.labels[late], chances, table.actions[late])
+    regression = _fit(scaled[early], table.labels[early], tolerance=TOLERANCE_COARSE)
+    return figures_of(table.labels[late], _sigmoid(scaled[late] @ regression.coef_[0]), table.actions[late])
 
 
 def _thinned(rows: Indexes) -> Indexes:
@@ -260,7 +259,7 @@ def _served(layout: Layout, regression: LogisticRegression, scales: Floats, cali
     regression.coef_ *= calibration.slope
     regression.coef_[0, 0] += calibration.intercept / INTERCEPT_SD
     columns, actions = golden_columns(layout.encoder, layout.actions)
-    scaled = layout.design(columns, actions) @ sparse.diags_array(scales)
+    scaled = _scale(layout.design(columns, actions), scales)
     golden = golden_rows(columns, actions, regression.predict_proba(scaled)[:, 1])
     return PropensityModel(layout.encoder, layout.actions, layout.rows(regression.coef_[0] * scales), golden)
 
