@@ -16,8 +16,8 @@ from rules.values import INT_MAX, UINT_MAX, UInt, Value, type_of
 
 ANY_MAP = map_of(DYN, DYN)
 _BOOLS = {
-    **dict.fromkeys(("1", "t", "T", "true", "True", "TRUE"), True),
-    **dict.fromkeys(("0", "f", "F", "false", "False", "FALSE"), False),
+    **dict.fromkeys(("1", "t", "true", "True", "TRUE"), True),
+    **dict.fromkeys(("0", "f", "false", "False", "FALSE"), False),
 }
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)

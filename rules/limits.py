@@ -12,6 +12,6 @@ MAX_PATTERN_LENGTH = 500  # characters of a pattern for matches(); RE2 itself is
 MAX_PATTERN_MEMORY = 1 << 20  # bytes RE2 may spend on one compiled pattern
 MAX_VALUE_LENGTH = 100_000  # characters, bytes or elements of a value made during evaluation
 MAX_VALUE_DEPTH = 64  # nesting of lists and maps that equality and formatting follow
-MAX_WORK = 200_000  # node evaluations a program with loops may spend, 50 to 100 ns each
+MAX_WORK = 50_000  # node evaluations a program with loops may spend, at most about 1 µs each
 MAX_PRECISION = 100  # digits after the point in format()
 MAX_NUMBER_LENGTH = 400  # characters of a number or duration read from text

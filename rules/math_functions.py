@@ -48,7 +48,7 @@ def _whole(function: Callable[[float], float]) -> Callable[[float], float]:
 
 
 def _sign(value: float) -> float:
-    return value if value == 0 or math.isnan(value) else math.copysign(1.0, value)
+    return value if math.isnan(value) else float((value > 0) - (value < 0))
 
 
 def _sqrt(value: float) -> float:

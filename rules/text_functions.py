@@ -78,7 +78,7 @@ def _index_of(text: str, part: str) -> int:
 
 
 def _index_of_from(text: str, part: str, start: int) -> int:
-    _check_start(text, part, start)
+    _check_start(text, start)
     return text.find(part, start)
 
 
@@ -87,14 +87,12 @@ def _last_index_of(text: str, part: str) -> int:
 
 
 def _last_index_of_from(text: str, part: str, start: int) -> int:
-    _check_start(text, part, start)
+    _check_start(text, start)
     return text.rfind(part, 0, start + len(part))
 
 
-def _check_start(text: str, part: str, start: int) -> None:
-    # An empty part is also found at the very end, where nothing else can start.
-    last = len(text) if part == "" else len(text) - 1
-    if not 0 <= start <= last:
+def _check_start(text: str, start: int) -> None:
+    if not 0 <= start <= len(text):
         raise EvaluationError(f"index out of range: {start}")
 
 
