@@ -52,7 +52,7 @@ class Draft:
 class Surroundings:
     """What actions refer to."""
 
-    channels: Names[str, Channel]
+    channels: dict[str, Channel]
     fields: Names[str, Names[str, Field]]  # by placement
     channel_of: Names[str, str | None]  # by placement
     policies: frozenset[str]

@@ -47,12 +47,13 @@ from rules import (
 from rules.tree import Position, walk
 from rules.values import Value
 
-HISTORY_METHODS = {
+_HISTORY_METHODS = {
     ("history", "count"): Signature((STRING, STRING, DURATION), INT),
     ("history", "days_since"): Signature((STRING, STRING), DOUBLE),
     ("history", "last"): Signature((STRING, STRING), TIMESTAMP),
 }
 _MOMENT = ("context", "channel")  # roots that change from render to render
+_KEYED_SCOPES = {"issue": 1, "group": 2, "action": 3}  # scope -> how much of issue/group/action is its key
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Owner:
 
     def scope(self, word: str) -> str:
         """A history scope with the key it means for this action; `channel` and `customer` need none."""
-        depth = {"issue": 1, "group": 2, "action": 3}.get(word)
+        depth = _KEYED_SCOPES.get(word)
         return word if depth is None else f"{word}:{'/'.join(self.key.split('/')[:depth])}"
 
 
@@ -192,7 +193,7 @@ def _environment(schema: Schema) -> Environment:
         }
         roots[root] = object_of(names, name=root)
     history = object_of({}, name="history")  # answers its methods and nothing else
-    return Environment({**roots, "now": TIMESTAMP, "channel": STRING, "history": history}, HISTORY_METHODS)
+    return Environment({**roots, "now": TIMESTAMP, "channel": STRING, "history": history}, _HISTORY_METHODS)
 
 
 def _offset(piece: Piece, line: int, column: int) -> int:
@@ -212,7 +213,9 @@ def _read(tree: Node) -> _Reading:
                 reads_at[path] = min(node.at, reads_at.get(path, node.at))
             case Call(_, Ident("history"), arguments):
                 faults.extend(_argument_faults(arguments))
-                is_scoped = True
+                is_scoped |= any(
+                    isinstance(each, Literal) and each.value in tuple(_KEYED_SCOPES) for each in arguments[1:2]
+                )
     return _Reading(tree, reads_at, tuple(faults), is_scoped)
 
 

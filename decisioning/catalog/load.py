@@ -1,5 +1,4 @@
-"""Load: a strategy directory, or the same files as a bundle, becomes a compiled Strategy, or StrategyFaulty with every
-fault.
+"""Load: a strategy directory, or the same files as a bundle, becomes a compiled Strategy or lists every fault.
 
 Everything slow or fallible happens here, once. A file that cannot be read at all would make every reference into it
 look wrong, so the checks that depend on it are left out until it can be; all others still run.
@@ -186,22 +185,12 @@ def _missing(files: Names[str, bytes], faults: Faults) -> set[str]:
 
 def _compile(reading: _Reading, faults: Faults) -> Strategy:
     settings = reading.tree("strategy.yaml")
-    schema = schema_of(reading.tree("schema.yaml"), faults)
-    channels = channels_of(reading.tree("channels.yaml"), faults)
-    placement_tree = reading.tree("placements.yaml")
     policy_tree = reading.tree("contact_policies.yaml")
-    zone = _zone(settings, faults)
+    schema = schema_of(reading.tree("schema.yaml"), faults)
+    around = _surroundings(reading, schema, faults)
     languages = tuple(node.value for node in settings.scalars("languages"))
     expressions = Expressions(schema, faults)
-    writer = Writer(languages, reading.images, Showing(zone), expressions, faults)
-    around = Surroundings(
-        channels=channels,
-        fields=fields_of(placement_tree, faults),
-        channel_of={name: node.value("channel") for name, node in placement_tree.named()},
-        policies=frozenset(policy_tree.keys),
-        purposes=schema.purposes,
-        zone=zone,
-    )
+    writer = Writer(languages, reading.images, Showing(around.zone), expressions, faults)
     drafts = drafts_of(reading.below("actions/"), faults)
     actions = actions_of(drafts, around, writer, faults)
     policies = policy_masks(drafts)
@@ -209,7 +198,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
     if reading.has_all_actions:
         check_reached(policy_tree, policies, faults)
         personas = personas_of(reading.below("personas/"), schema, actions, around, faults)
-    placements = placements_of(placement_tree, around, reading.blocks, actions, writer)
+    placements = placements_of(reading.tree("placements.yaml"), around, reading.blocks, actions, writer)
     gates = gates_of(drafts, expressions)
     weights = context_weights_of(drafts, expressions, faults)
     language_attribute = _language_attribute(settings, schema, faults)
@@ -222,7 +211,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         language_attribute=language_attribute,
         ranking=settings.value("ranking", "gross"),
         schema=schema,
-        channels=MappingProxyType(channels),
+        channels=MappingProxyType(around.channels),
         placements=MappingProxyType(placements),
         actions=actions,
         action_index=MappingProxyType({action.key: action.index for action in actions}),
@@ -232,8 +221,8 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
             purpose: mask_of([each for each in actions if each.purpose == purpose]) for purpose in schema.purposes
         },
         masks_under=masks_under(actions),
-        consent_defaults=consents_of(reading.tree("consents.yaml"), channels, schema.purposes, faults),
-        contact_policies=contact_policies_of(policy_tree, channels, policies, faults),
+        consent_defaults=consents_of(reading.tree("consents.yaml"), around.channels, schema.purposes, faults),
+        contact_policies=contact_policies_of(policy_tree, around.channels, policies, faults),
         context_weights=weights,
         holdout=holdout_of(settings),
         experiments=experiments_of(reading.tree("experiments.yaml"), faults),
@@ -246,17 +235,25 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
     )
 
 
+def _surroundings(reading: _Reading, schema: Schema, faults: Faults) -> Surroundings:
+    placements = reading.tree("placements.yaml")
+    return Surroundings(
+        channels=channels_of(reading.tree("channels.yaml"), faults),
+        fields=fields_of(placements, faults),
+        channel_of={name: node.value("channel") for name, node in placements.named()},
+        policies=frozenset(reading.tree("contact_policies.yaml").keys),
+        purposes=schema.purposes,
+        zone=_zone(reading.tree("strategy.yaml"), faults),
+    )
+
+
 def _zone(settings: Mapping, faults: Faults) -> tzinfo:
     node = settings.scalar("timezone")
     if node is None:
         return UTC
     try:
         return ZoneInfo(node.value)
-    except (
-        ZoneInfoNotFoundError,
-        ValueError,
-        OSError,
-    ):  # the last two: names no path can have, and folders of the data
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # besides unknown: no name of a file, or one of a folder
         faults.add(node, f"unknown time zone {node.value!r}", known(node.value, available_timezones()))
         return UTC
 
@@ -269,11 +266,8 @@ def _language_attribute(settings: Mapping, schema: Schema, faults: Faults) -> st
     if attribute is None:
         faults.add(node, f"unknown attribute {node.value}", known(node.value, schema.attributes))
     elif attribute.type != "string":
-        faults.add(
-            node,
-            f"{node.value} is of type {attribute.type}",
-            "Name an attribute of type string, like customer.language",
-        )
+        way_out = "Name an attribute of type string, like customer.language"
+        faults.add(node, f"{node.value} is of type {attribute.type}", way_out)
     return str(node.value).partition(".")[2]
 
 
@@ -281,16 +275,9 @@ def _reads(
     gates: Iterable[Gate], weights: Iterable[ContextWeight], actions: Iterable[Action], language_attribute: str | None
 ) -> frozenset[str]:
     """Every path that a decision under this strategy may have to decode."""
-    reads = {
-        path
-        for gate in gates
-        for rules in gate.rules
-        for rule in rules
-        for clause in rule.clauses
-        for path in clause.reads
-    }
-    reads.update(path for weight in weights for path in weight.when.reads)
-    reads.update(path for action in actions for each in action.treatments.values() for path in each.content.reads)
+    reads = [clause.reads for gate in gates for rules in gate.rules for rule in rules for clause in rule.clauses]
+    reads += [weight.when.reads for weight in weights]
+    reads += [each.content.reads for action in actions for each in action.treatments.values()]
     if language_attribute is not None:
-        reads.add(f"customer.{language_attribute}")
-    return frozenset(reads)
+        reads.append(frozenset({f"customer.{language_attribute}"}))
+    return frozenset().union(*reads)

@@ -37,6 +37,7 @@ _HOST = r"https://[^\s/?#@\\\"<>]+"
 _ADDRESS = re.compile(rf"{_HOST}([/?#][^\s\"<>]*)?|(mailto|tel):[^\s\"<>]+")
 _ADDRESS_WAY_OUT = "Write https://…, mailto:… or tel:…"
 _BEFORE_INSERTION = re.compile(rf"{_HOST}[/?][^\s\"<>#]*|(mailto|tel):[^\s\"<>#]*")
+_TAG = re.compile(r"""<(?:"[^"]*"|'[^']*'|[^"'>])*>""")
 _RAW_ELEMENT = re.compile(r"<\s*(script|style)\b", re.IGNORECASE)
 _SHOWN_TYPES = (STRING, INT, UINT, DOUBLE, TIMESTAMP)
 
@@ -82,11 +83,8 @@ class Writer:
     def _stricter(self, one: Field, other: Field, node: Mapping) -> Field:
         if one.type != other.type:
             place = node.keys.get(one.name, node)
-            self.faults.add(
-                place,
-                f"one placement declares {one.name!r} as {one.type}, another as {other.type}",
-                "Use two treatments",
-            )
+            message = f"one placement declares {one.name!r} as {one.type}, another as {other.type}"
+            self.faults.add(place, message, "Declare it alike, or leave one of the placements out")
         limits = [limit for limit in (one.max, other.max) if limit is not None]
         return replace(one, required=one.required or other.required, max=min(limits, default=None))
 
@@ -238,15 +236,17 @@ class _Writing:
 
     def _markup(self, node: Scalar, parts: list[str | Insertion]) -> None:
         """Escaping makes a value safe between tags; inside one, or in a script or style, it would not."""
-        so_far = ""
+        for part in parts:
+            if isinstance(part, str) and (raw := _RAW_ELEMENT.search(part)):
+                self._faults.add(node, f"{raw.group()} has no place in content", "Use markup and inline styles only")
+        open_end = ""  # of the fixed text so far: what no tag has closed
         for part in parts:
             if isinstance(part, str):
-                so_far += part
-            elif so_far.rfind("<") > so_far.rfind(">"):
-                place = node.at(part.expression.offset)
-                self._faults.add(place, "an expression inside a tag", "Insert values between tags only")
-        if raw := _RAW_ELEMENT.search(so_far):
-            self._faults.add(node, f"{raw.group()} has no place in content", "Use markup and inline styles only")
+                open_end = _TAG.sub("", open_end + part)
+            elif "<" in open_end:
+                way_out = "Insert values between tags only, and write &lt; for a lone <"
+                self._faults.add(node.at(part.expression.offset), "an expression inside a tag", way_out)
+                return
 
     def _insertion(self, kind: str, node: Scalar, part: Insertion) -> str | Dynamic:
         if self._owner is None:
