@@ -6,7 +6,7 @@ holds, or a fresh draw. Only a draw is a trial of the policy and carries a selec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,12 +79,17 @@ def fill(filling: Filling) -> list[Placed]:
 def place_lease(filling: Filling) -> bool:
     """Render the lease; True when further offers may stand beside it.
 
-    The first entry goes to the first placement that can show it. If none can, no other offer may appear: it would
-    compete.
+    The first entry goes to the first placement that can show it, one that already shows a message only if no other can,
+    so that a page looks the same when it is loaded again. If none can, no other offer may appear: it would compete.
     """
+    free_first = sorted(filling.request.placements, key=lambda name: _hold(filling, name) is not None)
     shown = showable(filling.renewed.entries, filling.gated.allowed, filling.strategy)
     for position, entry in enumerate(filling.renewed.entries):
-        rendered = _render_entry(filling, entry) if shown >> filling.strategy.action_index[entry.action] & 1 else None
+        rendered = (
+            _render_entry(filling, entry, free_first)
+            if shown >> filling.strategy.action_index[entry.action] & 1
+            else None
+        )
         if rendered is not None:
             filling.place(rendered)
         elif position == 0:
@@ -92,9 +97,9 @@ def place_lease(filling: Filling) -> bool:
     return filling.request.offers_allowed
 
 
-def _render_entry(filling: Filling, entry: LeaseEntry) -> Placed | None:
+def _render_entry(filling: Filling, entry: LeaseEntry, names: Sequence[str]) -> Placed | None:
     index = filling.strategy.action_index[entry.action]
-    for name in filling.request.placements:
+    for name in names:
         placement = filling.strategy.placements[name]
         if name in filling.placed or not placement.candidates.mask >> index & 1:
             continue
@@ -115,8 +120,8 @@ def _render_entry(filling: Filling, entry: LeaseEntry) -> Placed | None:
 
 def held(filling: Filling, placement: Placement) -> Placed | None:
     """The message or nothing that this placement already shows, while it lasts and its gates still pass."""
-    hold = filling.snapshot.state.holds.get(placement.name)
-    if hold is None or hold.until_ms <= filling.moment.now_ms:
+    hold = _hold(filling, placement.name)
+    if hold is None:
         return None
     if hold.action is None:
         return Placed(placement.name, NOTHING, ["held"], lease_of=hold.decision_id, valid_until_ms=hold.until_ms)
@@ -138,6 +143,11 @@ def held(filling: Filling, placement: Placement) -> Placed | None:
     )
 
 
+def _hold(filling: Filling, name: str) -> Hold | None:
+    hold = filling.snapshot.state.holds.get(name)
+    return hold if hold is not None and hold.until_ms > filling.moment.now_ms else None
+
+
 def drawn(filling: Filling, placement: Placement, *, offers_open: bool) -> Placed:
     """A fresh outcome: mandatory first, then the holdout, the random arm, or arbitration."""
     strategy, standing = filling.strategy, filling.standing
@@ -153,6 +163,8 @@ def drawn(filling: Filling, placement: Placement, *, offers_open: bool) -> Place
         if winner.outcome != NOTHING:
             return winner
     reasons = [*filling.renewed.ended, *_last_answer(filling)]
+    if not offers_open:
+        reasons += [f"leased:{entry.action}" for entry in filling.renewed.entries[:1]]
     if standing.holdout or standing.draws_at_random:
         exempt = arbitrated(filling, placement, contenders & strategy.bypass_mask, placement.nothing_value, reasons)
         if exempt.outcome != NOTHING:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+if TYPE_CHECKING:  # both come with libraries that a serving process must not carry
+    from decisioning.history.load import Summary
+    from decisioning.training import TrainingReport
+
 LINE_EVERY_S = 5.0
 
 Report = Callable[[int, int], None]  # done, of how many
+Steps = Callable[[str, int, int], None]  # what is being done, and the same
 
 
 class Bars:
@@ -44,3 +51,33 @@ class Bars:
                 print(f"{name}: {done:,} of {total:,}", file=sys.stderr, flush=True)
 
         return report
+
+    def steps(self, name: str) -> Steps:
+        """A callable that is told which step is under way."""
+        task = self._progress.add_task(name, total=None)
+        last = ""
+
+        def report(what: str, done: int, total: int) -> None:
+            nonlocal last
+            self._progress.update(task, description=f"{name}: {what}", completed=done, total=total)
+            if self._progress.disable and what != last:
+                print(f"{name}: {what}", file=sys.stderr, flush=True)
+            last = what
+
+        return report
+
+
+def told(summary: Summary, rejects: Path) -> str:
+    """A load's summary, in words."""
+    text = f"{summary.loaded:,} customers loaded, {summary.unchanged:,} said nothing new, {summary.rejected:,} rejected"
+    return f"{text}; {rejects} says why" if summary.rejected else text
+
+
+def summed_up(report: TrainingReport) -> str:
+    """A training report's overall figures, in words."""
+    figures = report.overall
+    auc = "none" if figures.auc is None else f"{figures.auc:.3f}"
+    return (
+        f"{figures.rows:,} contacts, {figures.positives:,} positive, {len(report.actions)} actions: "
+        f"AUC within action {auc}, calibration error {figures.calibration_error:.4f}, cross-fitted"
+    )

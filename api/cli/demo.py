@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from api.cli.bars import Bars
+from api.cli.bars import Bars, told
 from api.cli.port import holder_of, is_free
 from api.keys import DEMO_KEY
 from api.live import publish_strategy
@@ -120,11 +120,12 @@ async def _load(store: Store, strategy: Strategy, customers: Path, settings: Set
             [customers],
             strategy.schema,
             store,
+            channels=strategy.channels,
             at_ms=time.time_ns() // 1_000_000,
             rejects_path=rejects,
             progress=bars.of("customers"),
         )
-    OUT.print(str(summary), markup=False)
+    OUT.print(told(summary, rejects))
     await store.put("loaded", "customers", mark)
 
 
@@ -226,7 +227,7 @@ def _tell(strategy: Strategy, port: int) -> None:
         f"""
 Nextbest decides on http://{HOST}:{port}   (API: /docs, health: /readyz, metrics: /metrics; end with ctrl-c)
 
-curl -s http://{HOST}:{port}/v1/decisions -H 'Authorization: Bearer {DEMO_KEY}' -H 'Content-Type: application/json' \
+curl -s http://{HOST}:{port}/v1/decisions -H 'Authorization: Bearer {DEMO_KEY}' -H 'Content-Type: application/json' \\
   -d '{{"customer": {{"id": "C-00001"}}, "channel": "{channel}", "placements": [{placements}]}}'
 """,
         markup=False,

@@ -8,19 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import uvicorn
 from rich.console import Console
 
-from api.cli.bars import Bars
+from api.cli.bars import Bars, summed_up, told
 from api.keys import PER_SECOND_DEFAULT, SCOPES, add_key, known_keys
 from api.live import publish_strategy
 from api.settings import Settings
@@ -30,8 +31,14 @@ from decisioning.errors import NextbestError
 from decisioning.personas import failures
 from decisioning.store.process import die_with_parent
 
+if TYPE_CHECKING:
+    from decisioning.history.worker import Progress
+
+LOG = logging.getLogger("nextbest")
 OUT = Console(highlight=False, soft_wrap=True)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+WORKER_POLL_MS = 1_000  # between two looks at the log: history follows within seconds
+LAG_LOGGED_S = 60.0  # how often the worker says how far it is
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -39,6 +46,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def main() -> None:
     """Entry point: expected errors are one plain message and exit code 1."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request's URL
     try:
         commands(prog_name="nextbest")
     except (NextbestError, ValueError) as error:
@@ -108,8 +116,26 @@ async def worker() -> None:
     from decisioning.history.worker import run_worker
 
     settings = Settings.from_environment()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with opened(settings) as store:
-        await run_worker(store, settings.history_dir, stop=asyncio.Event())
+        await run_worker(store, settings.history_dir, poll_ms=WORKER_POLL_MS, stop=stop, on_progress=lag_log())
+
+
+def lag_log() -> Callable[[Progress], None]:
+    """A callable that logs the worker's lag now and then, and a trouble at once."""
+    told_s, trouble = time.monotonic(), ""
+
+    def log(progress: Progress) -> None:
+        nonlocal told_s, trouble
+        is_new = bool(progress.trouble) and progress.trouble != trouble
+        trouble = progress.trouble or ""
+        if is_new or time.monotonic() - told_s > LAG_LOGGED_S:
+            told_s = time.monotonic()
+            LOG.info("worker: %s", progress)
+
+    return log
 
 
 @commands.command()
@@ -157,21 +183,22 @@ async def load(
     from decisioning.history.load import load_customers
     from decisioning.history.mapping import read_mapping
 
-    schema = load_directory(strategy_dir).schema
+    strategy = load_directory(strategy_dir)
     settings = Settings.from_environment()
     async with opened(settings) as store:
         with Bars() as bars:
             summary = await load_customers(
                 files,
-                schema,
+                strategy.schema,
                 store,
+                channels=strategy.channels,
                 mapping=read_mapping(mapping) if mapping else None,
                 source=source,
                 at_ms=time.time_ns() // 1_000_000,
                 rejects_path=rejects,
                 progress=bars.of("customers"),
             )
-    OUT.print(str(summary))
+    OUT.print(told(summary, rejects))
 
 
 @commands.command()
@@ -186,8 +213,8 @@ async def train(history: Path, mapping: Path, out: Path | None, promote: bool) -
 
     settings = Settings.from_environment()
     with Bars() as bars:
-        version, report = train_model(history, mapping, out or settings.models_dir, progress=bars.of("training"))
-    OUT.print(report, markup=False)
+        version, report = train_model(history, mapping, out or settings.models_dir, progress=bars.steps("training"))
+    OUT.print(summed_up(report), markup=False)
     if promote:
         async with opened(settings) as store:
             await store.put("current", "model", version.encode())

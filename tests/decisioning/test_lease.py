@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from decisioning.respond import Response, respond
-from tests.decisioning.bank import GOLD, LOAN, SILVER, TIPS, ask, customer, later, shown, strategy
+from tests.decisioning.bank import FILES, GOLD, LOAN, SILVER, TIPS, ask, customer, later, shown, strategy
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,16 @@ def test_a_message_holds_in_its_placement_and_yields_to_an_offer(bank):
     mailed = ask(bank, after, "email.hero", decision_id="d3")
     assert shown(mailed) == [("offer", GOLD)]
     assert shown(ask(bank, later(after, mailed), "web.hero", decision_id="d4")) == [("offer", GOLD)]
+
+
+def test_a_page_looks_the_same_when_it_is_loaded_again(bank):
+    precious_tips = strategy({"actions/brand.yaml": FILES["actions/brand.yaml"].replace("0.8", "30.0")})
+
+    first = ask(precious_tips, customer(), "web.hero", "web.tile")
+    assert shown(first) == [("message", TIPS), ("offer", GOLD)]
+
+    again = ask(precious_tips, later(customer(), first), "web.hero", "web.tile", decision_id="d2")
+    assert shown(again) == shown(first)
 
 
 def test_nothing_holds_as_a_message_does(bank):
