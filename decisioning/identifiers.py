@@ -1,7 +1,7 @@
 """Which texts may name a customer: one rule for requests, loaded files and events.
 
-Identifiers travel in URLs, store keys, logs and files of rejects, so they are visible ASCII, and those that look like personal data are
-refused at every door: whoever only has an e-mail address or a telephone number hashes it first.
+Identifiers travel in URLs, store keys, logs and files of rejects, so they are visible ASCII, and those that look like
+personal data are refused at every door: whoever only has an e-mail address or a telephone number hashes it first.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import re
 from decisioning.errors import InvalidIdentifier
 
 CUSTOMER_ID_LENGTH_MAX = 200
-CUSTOMER_ID_PATTERN = (
-    r"^(?!.*\+[0-9]{7})[!-?A-~]+$"  # published in the schema of the API, so that callers can check first
-)
+CUSTOMER_ID_PATTERN = r"^(?!.*\+[0-9]{7})[!-?A-~]+$"  # published in the API's schema: callers can check first
 
 _ACCEPTED = re.compile(CUSTOMER_ID_PATTERN)
 

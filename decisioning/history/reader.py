@@ -17,7 +17,7 @@ from decisioning.history.datasets import DATASETS, DECISIONS, PLACEMENT_COLUMNS,
 from decisioning.store.decision_id import whereabouts_of
 
 # One row for every placement of every decision, with what the whole decision has in common.
-_SHARED = ("decision_id", "at_ms", "person_key", "channel", "holdout", "arms", "degraded", "draw_index", "versions")
+SHARED = ("decision_id", "at_ms", "person_key", "channel", "holdout", "arms", "degraded", "draw_index", "versions")
 
 
 def open_history(history_dir: Path) -> duckdb.DuckDBPyConnection:
@@ -26,7 +26,7 @@ def open_history(history_dir: Path) -> duckdb.DuckDBPyConnection:
     for dataset in DATASETS:
         table = _table(dataset, _files(history_dir, dataset, "*"))
         connection.execute(f"CREATE VIEW {dataset.name} AS SELECT * FROM {table}")
-    shared = ", ".join(_SHARED)
+    shared = ", ".join(SHARED)
     cells = ", ".join(f"each.{column.name}" for column in PLACEMENT_COLUMNS)
     connection.execute(
         f"CREATE VIEW placements AS SELECT {shared}, {cells} "

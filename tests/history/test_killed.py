@@ -1,7 +1,7 @@
 """A worker killed at any point loses nothing and repeats nothing.
 
-Two tests. One kills a writer before each single change it makes to the disk, by leaving the process from an audit hook. The
-other kills a real worker process, on a real server, at random moments while records arrive.
+Two tests. One kills a writer before each single change it makes to the disk, by leaving the process from an audit hook.
+The other kills a real worker process, on a real server, at random moments while records arrive.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_a_writer_killed_before_any_change_of_the_disk_leaves_every_record_once(
     while killed:
         directory = shutil.copytree(start, tmp_path / str(change))
 
-        killed = killed_at_change(change, lambda: move(directory, range(3, 5)))
+        killed = killed_at_change(change, partial(move, directory, range(3, 5)))
         seen = contents(directory)
         move(directory, range(3, 5))
 

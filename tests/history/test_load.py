@@ -1,0 +1,218 @@
+"""Rows become profiles and consents: the newest wins per source, bad rows are named, loading again writes nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decisioning.customer import Consent
+from decisioning.errors import MappingFaulty
+from decisioning.history.load import ATTEMPT_COUNT, RENEWED_AFTER_MS, Summary, load_customers
+from decisioning.history.mapping import mapping_of
+from decisioning.store.memory import MemoryStore
+from decisioning.store.protocol import Change, Lost, Outcome, Store
+from decisioning.store.redis import RedisStore
+from tests.history.test_training import schema
+
+AT_MS = 1_793_000_000_000
+SCHEMA = schema(
+    "purposes: [marketing]\n"
+    "customer: {age: {type: int, min: 16, source: crm, personal: true}, tier: {type: string, enum: [a, b]},"
+    " balance: {type: double, source: core, stale_after_days: 40}, vip: {type: bool, source: crm},"
+    " since: {type: timestamp, source: crm}, tags: {type: list<string>, source: crm}}"
+)
+
+
+async def load(tmp_path: Path, store: Store, text: str, **options: Any) -> Summary:
+    path = tmp_path / ("customers.jsonl" if text.startswith("{") else "customers.csv")
+    path.write_text(text)
+    defaults: dict[str, Any] = {"at_ms": AT_MS, "channels": ("email", "web"), "progress": lambda done, total: None}
+    rejects_path = tmp_path / "rejects.csv"
+    return await load_customers([path], SCHEMA, store, rejects_path=rejects_path, **{**defaults, **options})
+
+
+async def facts_of(store: Store, customer_id: str) -> dict[str, Any]:
+    """What each source says of a customer."""
+    [snapshot] = await store.read([customer_id])
+    assert snapshot.profile is not None
+    return {source: facts.attributes for source, facts in snapshot.profile.sources.items()}
+
+
+async def consents_of(store: Store, customer_id: str) -> list[Consent]:
+    [snapshot] = await store.read([customer_id])
+    return snapshot.state.consents
+
+
+CSV = (
+    "customer_id,age,tier,balance,vip,since,tags,consent.email.marketing\n"
+    'C-1,44,a,1e3,yes,2026-03-01T09:30:00Z,"[""x""]",true\n'
+    "C-2,,,,,,,\n"
+)
+
+
+async def test_rows_are_typed_and_kept_by_source(tmp_path: Path, store: RedisStore) -> None:
+    summary = await load(tmp_path, store, CSV, source=None)
+
+    assert summary == Summary(rows=2, loaded=2)
+    assert await facts_of(store, "C-1") == {
+        "crm": {"age": 44, "vip": True, "since": "2026-03-01T09:30:00Z", "tags": ["x"]},
+        "load": {"tier": "a"},
+        "core": {"balance": 1000.0},
+    }
+    assert await consents_of(store, "C-1") == [Consent("email", "marketing", True, AT_MS, 1, "load")]
+    assert await facts_of(store, "C-2") == {}
+
+
+async def test_loading_again_writes_nothing(tmp_path: Path, store: RedisStore) -> None:
+    await load(tmp_path, store, CSV)
+    before = await store.read(["C-1", "C-2"])
+
+    summary = await load(tmp_path, store, CSV, at_ms=AT_MS + RENEWED_AFTER_MS - 1)
+
+    assert summary == Summary(rows=2, unchanged=2)
+    assert [each.state_version for each in await store.read(["C-1", "C-2"])] == [each.state_version for each in before]
+
+
+async def test_the_same_values_later_renew_only_what_can_go_stale(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await load(tmp_path, store, CSV)
+
+    await load(tmp_path, store, CSV, at_ms=AT_MS + RENEWED_AFTER_MS)
+
+    [snapshot] = await store.read(["C-1"])
+    assert snapshot.profile is not None
+    times = {source: facts.at_ms - AT_MS for source, facts in snapshot.profile.sources.items()}
+    assert times == {"crm": 0, "load": 0, "core": RENEWED_AFTER_MS}
+
+
+async def test_an_older_file_changes_neither_facts_nor_consents(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await load(tmp_path, store, CSV.replace(",true", ",false"))
+
+    summary = await load(tmp_path, store, CSV.replace("44", "43"), at_ms=AT_MS - 1)
+
+    assert summary.unchanged == 2
+    assert (await facts_of(store, "C-1"))["crm"]["age"] == 44
+    assert not (await consents_of(store, "C-1"))[0].granted
+
+
+async def test_columns_a_file_lacks_stay_and_empty_cells_remove(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await load(tmp_path, store, CSV)
+
+    await load(tmp_path, store, "customer_id,age,vip\nC-1,45,\n", at_ms=AT_MS + 1)
+
+    crm = (await facts_of(store, "C-1"))["crm"]
+    assert crm == {"age": 45, "since": "2026-03-01T09:30:00Z", "tags": ["x"]}
+
+
+async def test_of_two_rows_for_a_customer_the_later_wins(tmp_path: Path) -> None:
+    store = MemoryStore()
+
+    summary = await load(tmp_path, store, "customer_id,age\nC-1,44\nC-1,45\n")
+
+    assert summary == Summary(rows=2, loaded=2)
+    assert (await facts_of(store, "C-1"))["crm"]["age"] == 45
+
+
+async def test_a_bad_value_rejects_its_row_and_is_named_in_the_file_of_rejects(tmp_path: Path) -> None:
+    store = MemoryStore()
+    rows = [
+        {"customer_id": "C-1", "age": 12, "vip": "perhaps"},
+        {"customer_id": "C-2", "age": "44"},
+        {"customer_id": "eva@example.com", "age": 44},
+        {"age": 44},
+        {"customer_id": "C-5", "age": 44.5},
+        {"customer_id": "C-6", "age": 44.0, "tags": [1]},
+    ]
+
+    summary = await load(tmp_path, store, "".join(json.dumps(row) + "\n" for row in rows))
+
+    with open(tmp_path / "rejects.csv", newline="") as file:
+        rejects = list(csv.DictReader(file))
+    assert summary == Summary(rows=6, loaded=1, rejected=5)
+    assert [(reject["row"], reject["column"], reject["value"]) for reject in rejects] == [
+        ("3", "customer_id", "eva@example.com"),
+        ("1", "age", "12"),
+        ("5", "age", "44.5"),
+        ("1", "vip", "perhaps"),
+        ("6", "tags", "[1]"),
+        ("4", "customer_id", ""),
+    ]
+    assert {reject["file"] for reject in rejects} == {"customers.jsonl"}
+    assert (tmp_path / "rejects.csv").stat().st_mode & 0o077 == 0
+    assert (await facts_of(store, "C-2"))["crm"] == {"age": 44}
+
+
+async def test_a_clean_load_leaves_no_rejects_of_an_earlier_one(tmp_path: Path) -> None:
+    await load(tmp_path, MemoryStore(), "customer_id,age\nC-1,1\n")
+
+    await load(tmp_path, MemoryStore(), "customer_id,age\nC-1,44\n")
+
+    assert not (tmp_path / "rejects.csv").exists()
+
+
+async def test_a_customer_who_changes_meanwhile_is_merged_again(tmp_path: Path) -> None:
+    class Busy(MemoryStore):
+        """Somebody else commits first, a few times."""
+
+        interruptions = 3
+
+        async def commit(self, changes: list[Change]) -> list[Outcome]:  # type: ignore[override]
+            if self.interruptions:
+                self.interruptions -= 1
+                return [Lost(snapshot) for snapshot in await self.read([change.customer_key for change in changes])]
+            return await super().commit(changes)
+
+    patient, hopeless = Busy(), Busy()
+    hopeless.interruptions = ATTEMPT_COUNT
+
+    assert await load(tmp_path, patient, "customer_id,age\nC-1,44\n") == Summary(rows=1, loaded=1)
+    assert await load(tmp_path, hopeless, "customer_id,age\nC-1,44\n") == Summary(rows=1, rejected=1)
+
+
+async def test_progress_counts_rows_of_all_files(tmp_path: Path) -> None:
+    seen = []
+    (tmp_path / "more.csv").write_text("customer_id,age\nC-9,50\n")
+    (tmp_path / "customers.csv").write_text(CSV)
+
+    await load_customers(
+        [tmp_path / "customers.csv", tmp_path / "more.csv"],
+        SCHEMA,
+        MemoryStore(),
+        channels=("email",),
+        at_ms=AT_MS,
+        rejects_path=tmp_path / "rejects.csv",
+        progress=lambda done, total: seen.append((done, total)),
+    )
+
+    assert seen == [(2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "places"),
+    [
+        (None, ["customers.csv:1:1"] * 4),
+        ("customer: {column: id}\nsource: core\nfeatures: {customer.age: a}\n", ["m.yaml:3:26"]),
+        ("customer: {column: id}\nfeatures: {customer.agee: a, customer.tier: b}\n", ["m.yaml:2:27"]),
+        ("customer: {column: idd}\nfeatures: {customer.tier: c}\n", ["m.yaml:1:20", "m.yaml:2:27"]),
+        ("customer: {column: id}\nconsents: {emial.marketing: a, web.sales: b}\n", ["m.yaml:2:29", "m.yaml:2:43"]),
+    ],
+    ids=["names", "source", "attribute", "column", "consent"],
+)
+async def test_what_concerns_the_whole_file_is_refused_before_anything_is_written(
+    tmp_path: Path, mapping: str | None, places: list[str]
+) -> None:
+    store = MemoryStore()
+    text = "id,a,b,consent.fax.marketing\nC-1,44,a,true\n"
+
+    with pytest.raises(MappingFaulty) as refused:
+        await load(tmp_path, store, text, mapping=mapping_of("m.yaml", mapping.encode()) if mapping else None)
+
+    assert [str(fault).split(": ")[0] for fault in refused.value.faults] == places[: len(refused.value.faults)]
+    assert [each.state_version for each in await store.read(["C-1"])] == [0]
+

@@ -1,0 +1,44 @@
+"""A sealed text opens with its own key, whole and unaltered, or not at all."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decisioning.errors import SealBroken
+from decisioning.sealing import new_key, seal, unseal
+
+KEY = new_key()
+
+
+@given(st.binary(max_size=200))
+def test_what_was_sealed_comes_back(plaintext: bytes) -> None:
+    assert unseal(KEY, seal(KEY, plaintext)) == plaintext
+
+
+def test_one_text_is_never_sealed_alike_twice() -> None:
+    assert seal(KEY, b"age 44") != seal(KEY, b"age 44")
+
+
+@given(st.integers(min_value=0, max_value=(12 + 6 + 16) * 8 - 1))
+def test_a_single_changed_bit_breaks_the_seal(bit: int) -> None:
+    raw = bytearray(b64decode(seal(KEY, b"age 44")))
+    raw[bit // 8] ^= 1 << bit % 8
+
+    with pytest.raises(SealBroken, match="altered"):
+        unseal(KEY, b64encode(raw).decode())
+
+
+@pytest.mark.parametrize("sealed", ["", "AAAA", "not base64!", seal(KEY, b"x")[:-4], seal(new_key(), b"x")])
+def test_other_texts_do_not_open(sealed: str) -> None:
+    with pytest.raises(SealBroken):
+        unseal(KEY, sealed)
+
+
+@pytest.mark.parametrize("key", ["", "AAAA", "not base64!"])
+def test_a_key_that_is_none_is_refused(key: str) -> None:
+    with pytest.raises(SealBroken, match="sealing key"):
+        seal(key, b"x")
