@@ -6,9 +6,11 @@ look wrong, so the checks that depend on it are left out until it can be; all ot
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Names
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from hashlib import sha256
@@ -81,12 +83,25 @@ def load_bundle(files: Names[str, bytes]) -> Strategy:
     """The strategy in a bundle: relative path -> content. Raises StrategyFaulty."""
     if sum(map(len, files.values())) > BUNDLE_BYTES_MAX:
         raise StrategyFaulty([_oversize(max(files, key=lambda path: len(files[path])))])
-    faults = Faults()
-    reading = _read(files, faults)
-    strategy = _compile(reading, faults) if reading.is_sound else None
+    with _collector_paused():
+        faults = Faults()
+        reading = _read(files, faults)
+        strategy = _compile(reading, faults) if reading.is_sound else None
     if strategy is None or faults:
         raise StrategyFaulty(faults.sorted())
     return strategy
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """The trees grow large and have no cycles; walking them over and over would be a sixth of the time to load."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def version_of(files: Names[str, bytes]) -> str:
