@@ -5,7 +5,7 @@ WORKDIR /src
 COPY requirements.lock ./
 RUN python -m venv --without-pip /opt/nextbest
 RUN python -m pip --python /opt/nextbest/bin/python install --no-cache-dir --require-hashes --only-binary :all: --requirement requirements.lock
-COPY pyproject.toml LICENSE NOTICE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY api/ api/
 COPY decisioning/ decisioning/
 COPY models/ models/
