@@ -19,8 +19,8 @@ from examples.retail_bank.truth import OFFERS, PAGE_GROUPS, true_propensity
 
 DAY_MS = 86_400_000
 WINDOW_DAYS = 548  # eighteen months
-CONTACTS_MEAN = 8.7  # per customer, before those are taken off that fall before the customer joined
-CONTACTS_MAX = 24
+CONTACTS_MEAN = 14.0  # per customer, before those are taken off that fall before the customer joined
+CONTACTS_MAX = 36
 
 CHANNEL_SHARES = {"web": 0.56, "email": 0.30, "call_center": 0.14}
 HOME_SHARE = 0.55  # of web contacts; the others are on a product's page
