@@ -11,7 +11,7 @@ from multiprocessing import parent_process
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -138,14 +138,13 @@ def assemble(service: Service) -> FastAPI:
         version="1",
         summary="An offer, a brand message, or nothing: decided at the moment of contact.",
         lifespan=lifespan,
-        openapi_url=None,
     )
     rows = endpoints()
     for each in rows:
         each.service = service
         app.router.routes.append(Route(each.path, each, methods=[each.method]))
     _operator_pages(app, service)
-    _schema_page(app, rows)
+    _describe(app, rows)
     app.add_exception_handler(HTTPException, _plain_problem)
     return app
 
@@ -189,6 +188,10 @@ def _operator_pages(app: FastAPI, service: Service) -> None:
         )
         return JSONResponse({"ready": ready, "store": store, **versions}, 200 if ready else 503)
 
+    @app.get("/", include_in_schema=False)
+    async def start() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
     @app.get("/metrics", summary="Prometheus metrics.", tags=["operation"], response_class=Response)
     async def prometheus() -> Response:
         return Response(generate_latest(_registry()), media_type=CONTENT_TYPE_LATEST)
@@ -203,17 +206,13 @@ def _registry() -> CollectorRegistry:
     return registry
 
 
-def _schema_page(app: FastAPI, rows: list[Endpoint]) -> None:
+def _describe(app: FastAPI, rows: list[Endpoint]) -> None:
     """`/openapi.json`: FastAPI's own description of the operator pages, and ours of /v1."""
     described: dict[str, Any] = app.openapi()
     paths, components = paths_of(rows)
     described["paths"] |= paths
     described.setdefault("components", {})["schemas"] = described.get("components", {}).get("schemas", {}) | components
     described["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
-
-    @app.get("/openapi.json", include_in_schema=False)
-    async def openapi() -> JSONResponse:
-        return JSONResponse(described)
 
 
 async def _plain_problem(request: Request, error: Exception) -> JSONResponse:
