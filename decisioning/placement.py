@@ -310,7 +310,7 @@ def render(filling: Filling, placement: Placement, index: int) -> Mapping[str, A
 
 
 def _last_answer(filling: Filling) -> list[str]:
-    """What the customer last answered, while it is fresh: it explains why a channel shows something else than before."""
+    """What the customer last answered, while it is fresh: why a channel shows something else than before."""
     for each in reversed(filling.snapshot.state.interactions):
         if each.at_ms <= filling.moment.now_ms - DAY_MS:
             break

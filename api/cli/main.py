@@ -1,6 +1,7 @@
 """`nextbest`: the commands, each a thin call into the part that does the work.
 
-Commands that read or write tables import what they need when they run: a serving process carries neither duckdb nor scikit-learn.
+Commands that read or write tables import what they need when they run: a serving process carries neither duckdb nor
+scikit-learn.
 """
 
 from __future__ import annotations

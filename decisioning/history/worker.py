@@ -204,7 +204,7 @@ class Worker:
             return
         self._upkeep_ms = _clock_ms()
         await _in_thread(lambda: self._archive.merge(day_of(_clock_ms())))
-        cutoff = f"{_clock_ms() - self._pace.retention_ms}-0"
+        cutoff = f"{max(0, _clock_ms() - self._pace.retention_ms)}-0"
         moved = self._archive.manifest.positions.items()
         trims = [self._store.trim(int(each), before=min(position, cutoff, key=_order)) for each, position in moved]
         await asyncio.gather(*trims)

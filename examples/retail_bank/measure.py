@@ -2,9 +2,10 @@
 
     python examples/retail_bank/measure.py --customers 4000
 
-Trains a model on the generated past as `make run` does, lets every policy choose among the same candidates that passed all gates, and
-values the choices by truth.py. Prints JSON: mean true value per decision in euro with 95 % intervals over customers, and the share of
-the way from a random eligible action to the oracle. Holdout and experiment are switched off, so that policies are compared and not arms.
+Trains a model on the generated past as `make run` does, lets every policy choose among the same candidates that passed
+all gates, and values the choices by truth.py. Prints JSON: mean true value per decision in euro with 95 % intervals
+over customers, and the share of the way from a random eligible action to the oracle. Holdout and experiment are
+switched off, so that policies are compared and not arms.
 """
 
 from __future__ import annotations

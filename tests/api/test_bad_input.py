@@ -71,9 +71,16 @@ async def test_a_body_that_comes_in_pieces_is_cut_off_at_the_limit():
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/v1/nothing", 404), ("GET", "/v1/decisions", 405), ("POST", "/v1/customers/C-1", 405), ("GET", "/v1/decisions/000-1-%00", 404),
-     ("GET", "/v1/customers/a%40b", 422), ("GET", "/v1/customers/%F0%9F%98%80", 422), ("GET", f"/v1/customers/{'x' * 300}", 422)],
-)  # fmt: skip
+    [
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/v1/decisions", 405),
+        ("POST", "/v1/customers/C-1", 405),
+        ("GET", "/v1/decisions/000-1-%00", 404),
+        ("GET", "/v1/customers/a%40b", 422),
+        ("GET", "/v1/customers/%F0%9F%98%80", 422),
+        ("GET", f"/v1/customers/{'x' * 300}", 422),
+    ],
+)
 async def test_routes_answer_errors_in_the_same_shape(method, path, status):
     answer = await Desk().http.request(method, path)
 

@@ -72,7 +72,9 @@ actions:
     suitability: ["customer.income > 1000.0"]
     contact_policies: [fatigue]
     treatments:
-      web: {placements: [web.hero, web.tile], content: {headline: {en: "Gold, {{ customer.first_name | 'friend' }}", hu: "Arany"}}}
+      web:
+        placements: [web.hero, web.tile]
+        content: {headline: {en: "Gold, {{ customer.first_name | 'friend' }}", hu: "Arany"}}
       email: {placements: [email.hero], content: {headline: "Gold"}}
   silver:
     kind: offer

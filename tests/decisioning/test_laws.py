@@ -36,11 +36,14 @@ people = st.fixed_dictionaries(
         "income": st.none() | st.floats(0, 5000),
         "suspicious": st.none() | st.booleans(),
         "language": st.sampled_from(["en", "hu", "de"]),
-        "consents": st.lists(st.tuples(st.sampled_from(["web", "email"]), st.sampled_from(["marketing", "service"]), st.booleans()), max_size=4,
-                             unique_by=lambda each: each[:2]),
+        "consents": st.lists(
+            st.tuples(st.sampled_from(["web", "email"]), st.sampled_from(["marketing", "service"]), st.booleans()),
+            max_size=4,
+            unique_by=lambda each: each[:2],
+        ),
         "history": st.lists(interactions, max_size=6).map(lambda rows: sorted(rows, reverse=True)),
     }
-)  # fmt: skip
+)
 chances = st.fixed_dictionaries({action: st.floats(0, 1) for action in (GOLD, SILVER, LOAN)})
 pages = st.sampled_from([{}, {"page": "home"}, {"page": "loans"}])
 questions = st.tuples(people, chances, st.sampled_from(PLACEMENTS), pages)
@@ -105,8 +108,11 @@ def test_a_gate_drops_exactly_what_the_naive_twin_drops(question):
             for reason, mask in filling.gated.drops.items()
             if mask >> action.index & 1 and reason != "contact_policy"
         ]
-        candidates = sum(1 << BANK.action_index[key] for key in ACTIONS if any(
-            BANK.placements[name].candidates.mask >> BANK.action_index[key] & 1 for name in names))  # fmt: skip
+        candidates = sum(
+            1 << BANK.action_index[key]
+            for key in ACTIONS
+            if any(BANK.placements[name].candidates.mask >> BANK.action_index[key] & 1 for name in names)
+        )
         if candidates >> action.index & 1:
             assert dropped == ([verdict] if verdict else [])
 

@@ -1,4 +1,6 @@
-"""The lease: the same offer in every channel, until it ends. Each row of the table in docs/consistency.md is a test here."""
+"""The lease: the same offer in every channel, until it ends. Each row of the table in docs/consistency.md is a test
+here.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,19 @@ import pytest
 
 from decisioning.respond import Response, respond
 from tests.decisioning.bank import FILES, GOLD, LOAN, SILVER, TIPS, ask, customer, later, shown, strategy
+
+SILVER_ALONE = """
+issue: grow
+group: cards
+actions:
+  silver:
+    kind: offer
+    action_value: 50.0
+    purpose: marketing
+    contact_policies: [fatigue]
+    treatments:
+      web: {placements: [web.hero], content: {headline: Silver}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +167,7 @@ def test_nothing_holds_as_a_message_does(bank):
 
 def test_an_action_that_left_the_strategy_ends_its_lease(bank):
     after = leased(bank)
-    without = strategy({"actions/cards.yaml": "\n".join((
-        "issue: grow", "group: cards", "actions:", "  silver:", "    kind: offer", "    action_value: 50.0", "    purpose: marketing",
-        "    contact_policies: [fatigue]", "    treatments:", "      web: {placements: [web.hero], content: {headline: Silver}}"))})  # fmt: skip
+    without = strategy({"actions/cards.yaml": SILVER_ALONE})
 
     decision = ask(without, after, decision_id="d2")
 

@@ -7,7 +7,8 @@ from tests.decisioning.bank import FILES, GOLD, ask, customer, later, shown, str
 KIOSK = {
     "channels.yaml": FILES["channels.yaml"] + "kiosk: {direction: inbound, lease_minutes: 10, contact_cost: 0.0}\n",
     "placements.yaml": FILES["placements.yaml"]
-    + "kiosk.screen: {channel: kiosk, nothing_value: 0.1, fields: {title: {type: text, required: true}}, fallback: kiosk_brand}\n",
+    + "kiosk.screen:\n"
+    + "  {channel: kiosk, nothing_value: 0.1, fields: {title: {type: text, required: true}}, fallback: kiosk_brand}\n",
     "consents.yaml": FILES["consents.yaml"] + "kiosk: {marketing: {absent: granted, basis: legitimate_interest}}\n",
     "content/blocks.yaml": FILES["content/blocks.yaml"] + 'kiosk_brand: {title: "Welcome"}\n',
     "actions/cards.yaml": FILES["actions/cards.yaml"].replace(

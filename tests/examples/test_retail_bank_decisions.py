@@ -52,8 +52,15 @@ async def test_three_hundred_customers_in_three_channels(tmp_path: Path):
     table = tmp_path / "customers.jsonl"
     table.write_text("".join(lines_of(customers)), encoding="utf-8")
     desk = Desk(bank=strategy, propensities={"default": 0.06})
-    summary = await load_customers([table], strategy.schema, desk.store, channels=strategy.channels, at_ms=time.time_ns() // 1_000_000,
-                                   rejects_path=tmp_path / "rejects.csv", progress=lambda done, total: None)  # fmt: skip
+    summary = await load_customers(
+        [table],
+        strategy.schema,
+        desk.store,
+        channels=strategy.channels,
+        at_ms=time.time_ns() // 1_000_000,
+        rejects_path=tmp_path / "rejects.csv",
+        progress=lambda done, total: None,
+    )
     assert (summary.loaded, summary.rejected) == (300, 0)
 
     outcomes: Counter[str] = Counter()
@@ -123,8 +130,16 @@ def test_a_thousand_customers_in_three_channels_over_http(running: str):
             if len(shown) > 1:
                 leased += 1
                 agreeing += len(set(shown)) == 1
-    print(json.dumps({"outcomes": {f"{channel}.{outcome}": count for (channel, outcome), count in sorted(outcomes.items())},
-                      "faults": faults, "offer in several channels": leased, "the same offer": agreeing}))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "outcomes": {f"{channel}.{outcome}": count for (channel, outcome), count in sorted(outcomes.items())},
+                "faults": faults,
+                "offer in several channels": leased,
+                "the same offer": agreeing,
+            }
+        )
+    )
     assert not faults
     assert agreeing == leased
     assert {outcome for _, outcome in outcomes} == {"offer", "message", "nothing"}

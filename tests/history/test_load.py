@@ -215,4 +215,3 @@ async def test_what_concerns_the_whole_file_is_refused_before_anything_is_writte
 
     assert [str(fault).split(": ")[0] for fault in refused.value.faults] == places[: len(refused.value.faults)]
     assert [each.state_version for each in await store.read(["C-1"])] == [0]
-

@@ -104,7 +104,7 @@ def test_parquet_and_csv_give_the_same_training_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cell", ["1970-01-01T00:00:00.007Z", "1970-01-01T02:00:00.007+02:00", "7", "7.0"])
 def test_times_order_rows_in_milliseconds(tmp_path: Path, cell: str) -> None:
     text = "id,at,y\n1," + cell + ",yes\n2," + cell + ",no\n"
-    short = 'customer: {column: id}\naction: {value: a/b/c}\nchannel: {value: web}\ntime: {column: at}\n'
+    short = "customer: {column: id}\naction: {value: a/b/c}\nchannel: {value: web}\ntime: {column: at}\n"
     outcome = "outcome: {column: y, positive: ['yes'], negative: ['no']}"
 
     order = read_training([table(tmp_path, text)], mapping(short + outcome)).order

@@ -1,4 +1,4 @@
-"""A real installation for tests: embedded server, published strategy, trained model, and serving processes over HTTP."""
+"""A real installation for tests: embedded server, published strategy, trained model, serving processes over HTTP."""
 
 from __future__ import annotations
 

@@ -49,7 +49,9 @@ def test_accepted_in_one_channel_changes_the_next_answer_in_every_channel(instal
 
 
 def test_a_server_killed_under_load_keeps_every_acknowledged_response_once(installation: Installation):
-    """Clients answer what they were offered and remember what was acknowledged, while the server is killed again and again."""
+    """Clients answer what they were offered and remember what was acknowledged, while the server is killed again and
+    again.
+    """
     process, base = installation.serve()
     acknowledged: set[str] = set()
     stop = threading.Event()

@@ -1,0 +1,94 @@
+"""The Bank Marketing calls, from table to decision: load, train and decide for everybody, by the code that serves."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import json
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from decisioning.catalog.load import load_directory
+from decisioning.decide import decide
+from decisioning.errors import ModelRefused
+from decisioning.history.load import load_customers
+from decisioning.history.mapping import read_mapping
+from decisioning.personas import failures
+from decisioning.request import Request
+from decisioning.scoring import ModelScorer, load_model
+from decisioning.store.memory import MemoryStore
+from decisioning.training import train_model
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "bank_calls"
+TABLE = ROOT.parent / "shared" / "data" / "bank_marketing" / "bank_additional_dev.csv.gz"
+
+needs_table = pytest.mark.skipif(not TABLE.exists(), reason=f"the shared data {TABLE.name} are not here")
+
+
+def first_rows(folder: Path, count: int) -> Path:
+    """Every n-th row of the table, so that a small sample still spans all of its time."""
+    with gzip.open(TABLE, "rt", newline="") as source:
+        rows = list(csv.reader(source))
+    path = folder / "calls.csv"
+    with path.open("w", newline="") as out:
+        csv.writer(out).writerows([rows[0], *rows[1 :: len(rows) // count]])
+    return path
+
+
+def decided_for_all(table: Path, folder: Path) -> Counter[str]:
+    """Load, train and decide for each row of the table."""
+    strategy = load_directory(EXAMPLE)
+    version, _ = train_model(table, EXAMPLE / "mapping.yaml", folder / "models", lambda what, done, total: None)
+    scorer = ModelScorer(strategy, load_model(folder / "models" / version))
+    store = MemoryStore()
+    summary = asyncio.run(
+        load_customers(
+            [table], strategy.schema, store, channels=strategy.channels, mapping=read_mapping(EXAMPLE / "mapping.yaml"),
+            at_ms=time.time_ns() // 1_000_000, rejects_path=folder / "rejects.csv", progress=lambda done, total: None,
+        )
+    )  # fmt: skip
+    keys = sorted(store._cells)
+    assert summary.rejected == 0 and summary.loaded == len(keys)
+    outcomes: Counter[str] = Counter()
+    for snapshot in asyncio.run(store.read(keys)):
+        context = {"month": "may", "day_of_week": "mon"}
+        request = Request(snapshot.customer_key, "call_center", ("call_center.next_action",), context)
+        (placed,) = decide(request, snapshot, strategy, scorer, decision_id="d").placements
+        assert placed.reasons and (placed.content is None) == (placed.outcome == "nothing")
+        outcomes[placed.outcome] += 1
+    return outcomes
+
+
+def test_the_example_has_no_fault_and_its_personas_get_what_they_expect():
+    assert failures(load_directory(EXAMPLE), now_ms=time.time_ns() // 1_000_000) == []
+
+
+@needs_table
+def test_some_customers_are_worth_the_call_and_some_are_not(tmp_path: Path):
+    outcomes = decided_for_all(first_rows(tmp_path, 3000), tmp_path)
+
+    assert outcomes["offer"] > 300 and outcomes["nothing"] > 300
+
+
+@needs_table
+def test_a_mapping_that_lets_the_length_of_the_call_through_is_refused_by_name(tmp_path: Path):
+    mapping = tmp_path / "mapping.yaml"
+    text = (EXAMPLE / "mapping.yaml").read_text()
+    mapping.write_text(text.replace("\nfeatures:\n", "\nfeatures:\n  customer.duration: duration\n", 1))
+
+    with pytest.raises(ModelRefused, match=r"customer\.duration"):
+        train_model(TABLE, mapping, tmp_path / "models", lambda what, done, total: None)
+
+
+@needs_table
+@pytest.mark.proof
+def test_everybody_in_the_table_gets_a_decision(tmp_path: Path):
+    outcomes = decided_for_all(TABLE, tmp_path)
+
+    print(json.dumps(outcomes))
+    assert outcomes.total() == 28_879
