@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from decisioning.history.reader import open_history
 from tests.decisioning.bank import FILES, GOLD, SILVER
 from tests.service.conftest import KEY, Installation
 
@@ -46,6 +47,18 @@ def test_accepted_in_one_channel_changes_the_next_answer_in_every_channel(instal
         on_web, in_mail = (ask(http, number, name)["placements"][0] for name in ("web.hero", "email.hero"))
         assert on_web["action"] == in_mail["action"] != GOLD
         assert f"answered:accepted:{GOLD}" in on_web["reasons"]
+
+
+def test_withdrawn_consent_holds_on_the_very_next_answer(installation: Installation):
+    _, base = installation.serve(workers=2)
+    with httpx.Client(base_url=base, headers=KEY) as http:
+        for number in range(201, 300, 10):
+            assert ask(http, number, "email.hero")["placements"][0]["outcome"] != "nothing"
+            withdrawal = [{"channel": "email", "purpose": "marketing", "granted": False}]
+            assert http.put(f"/v1/customers/{customer(number)}/consents", json=withdrawal).status_code == 200
+
+            assert ask(http, number, "email.hero")["placements"][0]["outcome"] == "nothing"
+            assert ask(http, number, "web.hero")["placements"][0]["outcome"] != "nothing"
 
 
 def test_a_server_killed_under_load_keeps_every_acknowledged_response_once(installation: Installation):
@@ -90,9 +103,28 @@ def test_a_server_killed_under_load_keeps_every_acknowledged_response_once(insta
         thread.join()
 
     counted = logged_responses(installation.url)
+    print(f"{len(acknowledged)} acknowledged, {len(counted)} logged, {KILLS} kills")
     assert len(acknowledged) > 100
     assert acknowledged <= set(counted)
     assert len(counted) == len(set(counted))
+    assert sorted(moved_responses(installation, len(counted))) == sorted(counted)
+
+
+def moved_responses(installation: Installation, expected: int) -> list[str]:
+    """Response ids in history, after a worker that was killed while it moved them and another that finished."""
+    worker = installation.start("worker")
+    time.sleep(4)
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
+    installation.start("worker")
+    deadline_s = time.monotonic() + 60
+    found: list[str] = []
+    while len(found) < expected and time.monotonic() < deadline_s:
+        time.sleep(0.5)
+        if (installation.data_dir / "history").exists():
+            with open_history(installation.data_dir / "history") as history:
+                found = [row[0] for row in history.execute("SELECT response_id FROM responses").fetchall()]
+    return found
 
 
 def logged_responses(url: str) -> list[str]:
