@@ -55,6 +55,17 @@ class TrainingReport:
     in_time: Figures | None  # fitted on the first nine tenths of time, scored on the last; None without an order
     actions: tuple[ActionReport, ...]
 
+    def __str__(self) -> str:
+        """A table for people: one line per action, then the whole and the last tenth of time."""
+        lines = [(one.action, one.figures) for one in self.actions] + [("all actions", self.overall)]
+        lines += [("base rates only", self.base_rates)]
+        lines += [("last tenth of time", self.in_time)] if self.in_time else []
+        width = max(len(name) for name, _ in lines)
+        return "\n".join([_HEADING.format("", width=width), *(_line(name, width, figures) for name, figures in lines)])
+
+
+_HEADING = "{:<{width}}      rows  positives    AUC  log loss  calibration error  slope"
+
 
 def report_of(
     actions: NDArray[np.str_],
@@ -98,6 +109,14 @@ def figures_of(labels: Floats, chances: Floats, actions: NDArray[np.str_]) -> Fi
         calibration_error=evaluate.calibration_error(labels, chances),
         calibration_slope=_or_none(lambda: evaluate.calibration_slope(labels, chances)),
     )
+
+
+def _line(name: str, width: int, figures: Figures) -> str:
+    auc, slope = (
+        "     -" if figure is None else f"{figure:6.3f}" for figure in (figures.auc, figures.calibration_slope)
+    )
+    counts = f"{figures.rows:>9} {figures.positives:>10}"
+    return f"{name:<{width}} {counts} {auc} {figures.log_loss:9.4f} {figures.calibration_error:18.4f} {slope}"
 
 
 def _or_none(figure: Callable[[], float]) -> float | None:

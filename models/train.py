@@ -38,7 +38,7 @@ QUARTERS_ROWS_MAX = 50_000  # larger tables are cross-fitted in halves: two fits
 LATE_SHARE = 0.1  # the last tenth of time is what the report's in-time figures are scored on
 CLASS_CLUSTERS_MIN = 10  # customers with a positive, and with a negative, below which nothing can be validated
 ITERATIONS_MAX = 100
-TOLERANCE = 1e-4  # of the gradient; Newton steps reach it in a half to a quarter of the time lbfgs takes for less
+TOLERANCE = 3e-4  # of the gradient; leaves propensities within 1 % of the exact solution, far below their own error
 TOLERANCE_COARSE = 1e-3  # of all fits but the last: moves a log loss by 0.00003
 
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
@@ -107,14 +107,14 @@ def train(
     design = layout.design(columns, actions)
     prior = _choose_prior(layout, design[sample], table.labels[sample], folds[sample], progress)
     scales = layout.scales(prior)
-    _scale(design, scales)
+    scaled = _scale(design, scales)
     progress("calibrating", 0, 1)
-    unseen = _cross_fitted(design, table.labels, folds if len(folds) <= QUARTERS_ROWS_MAX else folds % 2)
+    unseen = _cross_fitted(scaled, table.labels, folds if len(folds) <= QUARTERS_ROWS_MAX else folds % 2)
     calibration = calibrate(unseen.logits, table.labels)
     progress("fitting", 0, 1)
-    regression = _fit(design, table.labels, tolerance=TOLERANCE, start=unseen.coefficients)
+    regression = _fit(scaled, table.labels, unseen.coefficients, tolerance=TOLERANCE)
     progress("checking in time", 0, 1)
-    in_time = None if table.order is None else _in_time(table, table.order, design)
+    in_time = None if table.order is None else _in_time(table, table.order, scaled)
     chances = _sigmoid(calibration.apply(unseen.logits))
     found = report_of(table.actions, table.labels, chances, prior, calibration, alone, in_time, _converged(regression))
     return TrainedModel(_served(layout, regression, scales, calibration), found)
@@ -216,17 +216,21 @@ def _cross_fitted(scaled: sparse.csr_matrix, labels: Floats, folds: Indexes) -> 
 
 
 def _fit(
-    scaled: sparse.csr_matrix, labels: Floats, *, tolerance: float, start: Floats | None = None
+    scaled: sparse.csr_matrix, labels: Floats, start: Floats | None = None, *, tolerance: float
 ) -> LogisticRegression:
     """The regression over columns scaled by their prior sd: with C = 1 its penalty is exactly the normal prior.
 
-    start  float64[columns]  coefficients near the solution; they save iterations and change nothing else
+    start  float64[columns]  coefficients near the solution; None starts at the base rate. It saves iterations only.
+    Newton steps take a half to a quarter of the time of lbfgs here, and end nearer to the solution.
     """
+    if start is None:
+        rate = labels.mean()
+        start = np.zeros(scaled.shape[1])
+        start[0] = np.log(rate / (1.0 - rate)) / INTERCEPT_SD
     regression = LogisticRegression(
         C=1.0, fit_intercept=False, solver="newton-cg", max_iter=ITERATIONS_MAX, tol=tolerance, warm_start=True
     )
-    if start is not None:
-        regression.coef_ = start[None, :]
+    regression.coef_ = start[None, :]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the report says whether it converged
         return regression.fit(scaled, labels)
