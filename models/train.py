@@ -2,8 +2,8 @@
 
 One hierarchical logistic regression: logit = x · (everything + issue + group + action), each part with a normal prior
 around zero, fitted as a single scikit-learn LogisticRegression over a sparse design (design.py). Its widths are
-chosen by cross-validation, whose held-out scores then fit the calibration. Never imported by a serving process:
-scikit-learn alone costs it a second and 100 MB.
+chosen by cross-validation on a sample; scores of a cross-fit on the whole table then calibrate it. Never imported by
+a serving process: scikit-learn alone costs it a second and 100 MB.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ SHARED_SDS = (0.1, 0.3)  # 1.0 gained 0.0005 in log loss on random folds and los
 DEVIATION_SDS = (0.03, 0.1, 0.3)
 SHARED_SD_START = 0.3  # while the deviation is being chosen
 FOLD_COUNT = 4
-SAMPLE_ROWS_MAX = 20_000  # priors are chosen on this many rows; calibration, figures and the model itself use all
+SAMPLE_ROWS = 20_000  # priors are chosen on about this many rows; calibration, figures and the model itself use all
+SAMPLE_RARE_MIN = 200  # customers with the rarer label in that sample, if need be with more rows
 QUARTERS_ROWS_MAX = 50_000  # larger tables are cross-fitted in halves: two fits cost less, and calibrate as well
 LATE_SHARE = 0.1  # the last tenth of time is what the report's in-time figures are scored on
 CLASS_CLUSTERS_MIN = 10  # customers with a positive, and with a negative, below which nothing can be validated
@@ -159,21 +160,29 @@ def _refuse_too_few(table: _Table) -> None:
 
 
 def _folds(table: _Table) -> Indexes:
-    """int64[n], 0..FOLD_COUNT-1: whole clusters, those with a positive dealt out first so that no fold lacks one."""
-    has_positive = np.bincount(table.clusters, weights=table.labels) > 0
-    shuffled = np.random.default_rng(0).permutation(len(has_positive))
-    fold_of = np.empty(len(has_positive), dtype=np.int64)
-    fold_of[shuffled[np.argsort(~has_positive[shuffled], kind="stable")]] = np.arange(len(has_positive)) % FOLD_COUNT
+    """int64[n], 0..FOLD_COUNT-1: whole clusters, those with the rarer label dealt out first: no fold lacks it."""
+    has_rare = _has_rare(table)
+    shuffled = np.random.default_rng(0).permutation(len(has_rare))
+    fold_of = np.empty(len(has_rare), dtype=np.int64)
+    fold_of[shuffled[np.argsort(~has_rare[shuffled], kind="stable")]] = np.arange(len(has_rare)) % FOLD_COUNT
     return fold_of[table.clusters]
 
 
 def _sample(table: _Table) -> Indexes:
-    """Positions of about SAMPLE_ROWS_MAX rows, ascending: whole clusters, drawn without regard to their labels."""
+    """Positions of the sample's rows, ascending: whole clusters, drawn without regard to their labels."""
     row_counts = np.bincount(table.clusters)
     shuffled = np.random.default_rng(1).permutation(len(row_counts))
+    rows_before = np.cumsum(row_counts[shuffled]) - row_counts[shuffled]
+    rare_before = np.cumsum(_has_rare(table)[shuffled])
     is_in = np.zeros(len(row_counts), dtype=np.bool_)
-    is_in[shuffled[np.cumsum(row_counts[shuffled]) - row_counts[shuffled] < SAMPLE_ROWS_MAX]] = True
+    is_in[shuffled[(rows_before < SAMPLE_ROWS) | (rare_before < SAMPLE_RARE_MIN)]] = True
     return np.flatnonzero(is_in[table.clusters])
+
+
+def _has_rare(table: _Table) -> NDArray[np.bool_]:
+    """Per cluster: whether one of its rows has the rarer label."""
+    rare = table.labels if table.labels.mean() <= 0.5 else 1.0 - table.labels
+    return np.bincount(table.clusters, weights=rare) > 0
 
 
 def _choose_prior(
@@ -252,7 +261,7 @@ def _in_time(table: _Table, order: NDArray[np.generic], scaled: sparse.csr_matri
 
 
 def _thinned(rows: Indexes) -> Indexes:
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE_ROWS_MAX)).astype(np.int64)]
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE_ROWS)).astype(np.int64)]
 
 
 def _served(layout: Layout, regression: LogisticRegression, scales: Floats, calibration: Sigmoid) -> PropensityModel:

@@ -62,6 +62,18 @@ def test_one_action_alone_trains() -> None:
     assert model.parity_gap() <= 1e-9
 
 
+@pytest.mark.parametrize("common", [0.0, 1.0])
+def test_a_rare_label_in_a_large_table_is_enough_to_train(common: float) -> None:
+    contacts = table(60_000, actions=["grow/cards/gold"])
+    contacts.labels[:] = common
+    contacts.labels[::3_000] = 1.0 - common  # twenty rows
+
+    trained = contacts.trained()
+
+    rate = trained.model.propensities_of_table(contacts.columns, trained.model.rows_for(contacts.actions)).mean()
+    assert rate == pytest.approx(contacts.labels.mean(), abs=0.001)
+
+
 def test_the_report_is_plain_data_about_rows_no_fit_has_seen(trained: TrainedModel, contacts: Table) -> None:
     report = json.loads(json.dumps(asdict(trained.report)))
 
