@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from api import metrics
 from api.customers import delete_customer, get_customer, patch_customer, put_consents
@@ -220,4 +220,12 @@ async def _plain_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = next((code for code, status in STATUS.items() if status == error.status_code), "invalid_field")
     problem = Problem(code, f"{error.detail}. The endpoints are listed at /openapi.json.", "path")
-    return JSONResponse(problem.body(), error.status_code, headers=dict(error.headers or {}))
+    headers = {"allow": ", ".join(_allowed(request))} if code == "method_not_allowed" else dict(error.headers or {})
+    return JSONResponse(problem.body(), error.status_code, headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """All methods of a path; each is a route of its own, and a refusal by one knows only its own."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    matching = [route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for methods in matching for method in methods})

@@ -11,9 +11,10 @@ from api.errors import Problem
 from api.instants import ms_of, text_of
 from decisioning.catalog.schema import Schema
 from decisioning.consent import change
-from decisioning.customer import Profile, Snapshot, SourceFacts, State
+from decisioning.customer import Profile, Snapshot, State
 from decisioning.errors import StoreUnavailable
 from decisioning.identifiers import checked_customer_id
+from decisioning.profile import restated
 from decisioning.store.protocol import Change, Committed
 
 ATTEMPTS_MAX = 20
@@ -110,17 +111,11 @@ async def _changed(call: Call, apply: Callable[[Snapshot], tuple[State, Profile 
 
 
 def _patched(snapshot: Snapshot, attributes: dict[str, Any], schema: Schema) -> Profile:
-    """The profile with each attribute set in the source its schema names."""
-    before = snapshot.profile.sources if snapshot.profile is not None else {}
-    sources = {name: SourceFacts(facts.at_ms, dict(facts.attributes)) for name, facts in before.items()}
+    """The profile with each attribute set in the source its schema names, now; the others keep their age."""
+    sources = dict(snapshot.profile.sources) if snapshot.profile is not None else {}
     for name, value in attributes.items():
         source = schema.attributes[f"customer.{name}"].source or SOURCE_UNSTATED
-        facts = sources.setdefault(source, SourceFacts(snapshot.now_ms, {}))
-        facts.at_ms = snapshot.now_ms
-        if value is None:
-            facts.attributes.pop(name, None)
-        else:
-            facts.attributes[name] = value
+        sources[source] = restated(sources.get(source), {name: value}, at_ms=snapshot.now_ms)
     return Profile(sources)
 
 
@@ -131,7 +126,12 @@ def _answer(snapshot: Snapshot) -> dict[str, Any]:
         "customer_id": snapshot.customer_key,
         "profile_found": profile is not None,
         "sources": {
-            name: {"at": text_of(facts.at_ms), "attributes": facts.attributes} for name, facts in sources.items()
+            name: {
+                "at": text_of(facts.at_ms),
+                "attributes": facts.attributes,
+                "times": {attribute: text_of(at_ms) for attribute, at_ms in facts.times_ms.items()},
+            }
+            for name, facts in sources.items()
         },
         "consents": [
             {

@@ -21,7 +21,14 @@ Name = Annotated[str, Meta(min_length=1, max_length=200)]
 IdempotencyKey = Annotated[
     str, Meta(min_length=1, max_length=200, description="The same key is counted once; repeats get the first answer.")
 ]
-Instant = Annotated[str, Meta(max_length=40, description="RFC 3339, for example 2026-11-21T09:30:00Z.")]
+Instant = Annotated[
+    str,
+    Meta(
+        max_length=40,
+        description="RFC 3339, for example 2026-11-21T09:30:00Z.",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
 ResponseOutcome = Literal[
     "rendered",
     "impression",
@@ -161,6 +168,7 @@ class SourceAnswer(Struct, kw_only=True):
 
     at: str
     attributes: dict[str, Any]
+    times: dict[str, str]  # of attributes said at another time than `at`
 
 
 class ConsentAnswer(Struct, kw_only=True):

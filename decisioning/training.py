@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from decisioning.catalog.schema import Schema
 from decisioning.errors import ModelRefused
 from decisioning.history.mapping import read_mapping
 from decisioning.history.training import read_training
@@ -15,15 +16,16 @@ from models.train import train
 
 
 def train_model(
-    history: Path, mapping: Path, out: Path, progress: Callable[[str, int, int], None]
+    history: Path, mapping: Path, out: Path, progress: Callable[[str, int, int], None], *, schema: Schema | None = None
 ) -> tuple[str, TrainingReport]:
     """Fit a model and write its artifact below `out`; returns its version and the report.
 
-    progress is told what is being done, how many steps of it are done, and of how many.
+    With a schema, values are typed and checked as a decision types them; without one, kinds are as the mapping states
+    or the values look. progress is told what is being done, how many steps of it are done, and of how many.
     Raises MappingFaulty, TableFaulty, or ModelRefused when the table cannot carry a model or leaks its label.
     """
     progress("reading", 0, 1)
-    table = read_training([history], read_mapping(mapping))
+    table = read_training([history], read_mapping(mapping), schema)
     features = [Feature(path, kind) for path, kind in table.kinds.items()]
     try:
         trained = train(

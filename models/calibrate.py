@@ -72,9 +72,7 @@ def _loss(sigmoid: Sigmoid, logits: Floats, labels: Floats, penalty: float) -> f
 def _newton_step(sigmoid: Sigmoid, logits: Floats, labels: Floats, penalty: float) -> Floats:
     chance = 1.0 / (1.0 + np.exp(-np.clip(sigmoid.apply(logits), -500.0, 500.0)))
     error, spread = chance - labels, chance * (1.0 - chance)
-    gradient = np.array(
-        [error @ logits + penalty * (sigmoid.slope - 1.0), error.sum() + penalty * sigmoid.intercept]
-    )
+    gradient = np.array([error @ logits + penalty * (sigmoid.slope - 1.0), error.sum() + penalty * sigmoid.intercept])
     mixed = spread @ logits
     hessian = np.array([[spread @ logits**2, mixed], [mixed, spread.sum()]]) + (penalty + 1e-9) * np.eye(2)
     return -np.linalg.solve(hessian, gradient)

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-if TYPE_CHECKING:  # both come with libraries that a serving process must not carry
+if TYPE_CHECKING:  # it comes with a library that a serving process must not carry
     from decisioning.history.load import Summary
-    from decisioning.training import TrainingReport
 
 LINE_EVERY_S = 5.0
 
@@ -71,13 +70,3 @@ def told(summary: Summary, rejects: Path) -> str:
     """A load's summary, in words."""
     text = f"{summary.loaded:,} customers loaded, {summary.unchanged:,} said nothing new, {summary.rejected:,} rejected"
     return f"{text}; {rejects} says why" if summary.rejected else text
-
-
-def summed_up(report: TrainingReport) -> str:
-    """A training report's overall figures, in words."""
-    figures = report.overall
-    auc = "none" if figures.auc is None else f"{figures.auc:.3f}"
-    return (
-        f"{figures.rows:,} contacts, {figures.positives:,} positive, {len(report.actions)} actions: "
-        f"AUC within action {auc}, calibration error {figures.calibration_error:.4f}, cross-fitted"
-    )

@@ -98,9 +98,7 @@ async def _prepare(url: str, strategy_dir: Path, settings: Settings) -> Strategy
         if await store.get("current", "strategy") != strategy.version.encode():
             await publish_strategy(store, files)
             OUT.print(f"strategy {strategy.name} {strategy.version[:12]}: {len(strategy.actions)} actions published")
-        training = asyncio.create_task(
-            _train(store, url, _table(strategy_dir, "history"), strategy_dir / "mapping.yaml", settings)
-        )
+        training = asyncio.create_task(_train(store, url, strategy_dir, settings))
         await _load(
             store, strategy, _table(strategy_dir, "customers"), settings
         )  # beside the training: it has a core of its own
@@ -129,7 +127,8 @@ async def _load(store: Store, strategy: Strategy, customers: Path, settings: Set
     await store.put("loaded", "customers", mark)
 
 
-async def _train(store: Store, url: str, history: Path, mapping: Path, settings: Settings) -> None:
+async def _train(store: Store, url: str, strategy_dir: Path, settings: Settings) -> None:
+    history, mapping = _table(strategy_dir, "history"), strategy_dir / "mapping.yaml"
     mark = _mark(history, sha256(mapping.read_bytes()).hexdigest())
     current = await store.get("current", "model")
     if (
@@ -138,7 +137,16 @@ async def _train(store: Store, url: str, history: Path, mapping: Path, settings:
         and await store.get("loaded", "history") == mark
     ):
         return
-    words = ["train", "--history", str(history), "--mapping", str(mapping), "--promote"]
+    words = [
+        "train",
+        "--history",
+        str(history),
+        "--mapping",
+        str(mapping),
+        "--strategy",
+        str(strategy_dir),
+        "--promote",
+    ]
     with Child(words, url, settings) as trainer:
         while trainer.process.poll() is None:
             await asyncio.sleep(0.1)

@@ -22,7 +22,7 @@ import click
 import uvicorn
 from rich.console import Console
 
-from api.cli.bars import Bars, summed_up, told
+from api.cli.bars import Bars, told
 from api.keys import PER_SECOND_DEFAULT, SCOPES, add_key, known_keys
 from api.live import publish_strategy
 from api.settings import Settings
@@ -205,17 +205,21 @@ async def load(
 @commands.command()
 @click.option("--history", required=True, type=FILE, help="CSV, JSON lines or Parquet.")
 @click.option("--mapping", required=True, type=FILE, help="Names features, action, outcome and time among the columns.")
+@click.option("--strategy", "strategy_dir", type=DIRECTORY, help="Whose schema types and checks the features.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory of artifacts; default: where the servers look.")
 @click.option("--promote", is_flag=True, help="Switch every running process to the new model.")
 @in_loop
-async def train(history: Path, mapping: Path, out: Path | None, promote: bool) -> None:
+async def train(history: Path, mapping: Path, strategy_dir: Path | None, out: Path | None, promote: bool) -> None:
     """Fit calibrated propensities per action from a history table."""
     from decisioning.training import train_model
 
     settings = Settings.from_environment()
     with Bars() as bars:
-        version, report = train_model(history, mapping, out or settings.models_dir, progress=bars.steps("training"))
-    OUT.print(summed_up(report), markup=False)
+        schema = load_directory(strategy_dir).schema if strategy_dir else None
+        version, report = train_model(
+            history, mapping, out or settings.models_dir, bars.steps("training"), schema=schema
+        )
+    OUT.print(str(report), markup=False)
     if promote:
         async with opened(settings) as store:
             await store.put("current", "model", version.encode())

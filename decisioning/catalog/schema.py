@@ -16,7 +16,7 @@ from typing import Any
 
 from decisioning.catalog.faults import Faults, known
 from decisioning.catalog.yaml_text import Mapping
-from decisioning.customer import Profile
+from decisioning.customer import Profile, SourceFacts
 from decisioning.errors import InvalidAttribute
 from rules import BOOL, DOUBLE, DYN, INT, STRING, TIMESTAMP, RuleError, Timestamp, Type, list_of
 
@@ -194,7 +194,7 @@ class Schema:
                 continue
             facts = profile.sources.get(source)
             if facts is not None:
-                _decode(facts.attributes, now_ms - facts.at_ms, steps, values)
+                _decode(facts, now_ms, steps, values)
         return values
 
     def _attribute(self, path: str) -> Attribute:
@@ -217,10 +217,14 @@ class Schema:
         return plan
 
 
-def _decode(raw: Names[str, Any], age_ms: int, steps: Iterable[_Step], values: dict[str, Any]) -> None:
+def _decode(facts: SourceFacts, now_ms: int, steps: Iterable[_Step], values: dict[str, Any]) -> None:
+    raw, times_ms, at_ms = facts.attributes, facts.times_ms, facts.at_ms
     for name, age_ms_max, read in steps:
         found = raw.get(name)
-        if found is not None and age_ms <= age_ms_max and (value := read(found)) is not None:
+        if found is None or now_ms - times_ms.get(name, at_ms) > age_ms_max:
+            continue
+        value = read(found)
+        if value is not None:
             values[name] = value
 
 
@@ -228,7 +232,7 @@ def _latest(profile: Profile, steps: Iterable[_Step], now_ms: int) -> dict[str, 
     """Values of attributes without a declared source: later words replace earlier ones."""
     values: dict[str, Any] = {}
     for _, facts in sorted(profile.sources.items(), key=lambda item: (item[1].at_ms, item[0])):
-        _decode(facts.attributes, now_ms - facts.at_ms, steps, values)
+        _decode(facts, now_ms, steps, values)
     return values
 
 

@@ -21,6 +21,7 @@ from decisioning.customer import Consent, Profile, Snapshot, SourceFacts
 from decisioning.history.facts import SOURCE, Facts, Plan, Reject, mapping_by_names
 from decisioning.history.mapping import TableMapping
 from decisioning.history.tables import row_count
+from decisioning.profile import restated
 from decisioning.store.protocol import Change, Committed, Lost, Store
 
 BATCH_ROWS = 500  # a round trip then carries about 1 MB
@@ -133,11 +134,11 @@ class News:
         """
         if before and before.at_ms > self.at_ms:
             return None
-        kept = {name: value for name, value in before.attributes.items() if name not in attributes} if before else {}
-        after = kept | {name: value for name, value in attributes.items() if value is not None}
-        if after == (before.attributes if before else {}) and not (before and self._renews(before, attributes)):
+        after = restated(before, attributes, at_ms=self.at_ms)
+        said_nothing = after.attributes == (before.attributes if before else {})
+        if said_nothing and not (before and self._renews(before, attributes)):
             return None
-        return SourceFacts(self.at_ms, after)
+        return after
 
     def _renews(self, before: SourceFacts, attributes: Mapping[str, Any]) -> bool:
         """Whether saying the same again matters, because some of it would otherwise go stale."""

@@ -50,7 +50,9 @@ def main() -> None:
     options = _options()
     strategy = replace(load_directory(HERE), holdout=None, experiments=())
     with tempfile.TemporaryDirectory() as folder:
-        version, _ = train_model(options.data / "history.parquet", HERE / "mapping.yaml", Path(folder), _tell)
+        version, _ = train_model(
+            options.data / "history.parquet", HERE / "mapping.yaml", Path(folder), _tell, schema=strategy.schema
+        )
         scorer = ModelScorer(strategy, load_model(Path(folder, version)))
     rows = [
         json.loads(line)

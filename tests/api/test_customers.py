@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from decisioning.interactions import DAY_MS
+from decisioning.store.memory import MemoryStore
 from tests.api.desk import HERO, Desk
-from tests.decisioning.bank import GOLD, SILVER
+from tests.decisioning.bank import FILES, GOLD, NOW_MS, SILVER, strategy
 
 pytestmark = pytest.mark.anyio
+
+
+class Clock:
+    """The store's clock, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now_ms = NOW_MS
+
+    def __call__(self) -> int:
+        return self.now_ms
 
 
 async def test_a_patched_attribute_counts_on_the_next_decision():
@@ -19,6 +31,27 @@ async def test_a_patched_attribute_counts_on_the_next_decision():
     assert patched.json()["sources"]["core"]["attributes"]["income"] == 5000.0
 
     assert (await desk.ask("email.hero", dry_run=True))["placements"][0]["action"] == GOLD
+
+
+async def test_a_word_about_one_attribute_does_not_make_old_ones_look_fresh():
+    clock = Clock()
+    bank = strategy(
+        {
+            "schema.yaml": FILES["schema.yaml"].replace(
+                "income: {type: double,", "income: {type: double, stale_after_days: 30,"
+            )
+        }
+    )
+    desk = Desk(MemoryStore(clock), bank)
+    await desk.know()
+    clock.now_ms += 31 * DAY_MS
+
+    await desk.http.patch("/v1/customers/C-1", json={"attributes": {"suspicious": False}})
+    assert (await desk.ask(dry_run=True))["placements"][0]["action"] == SILVER
+
+    patched = await desk.http.patch("/v1/customers/C-1", json={"attributes": {"income": 3000.0}})
+    assert patched.json()["sources"]["core"]["attributes"] == {"income": 3000.0, "suspicious": False}
+    assert (await desk.ask(dry_run=True))["placements"][0]["action"] == GOLD
 
 
 async def test_null_forgets_an_attribute():

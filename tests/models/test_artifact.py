@@ -94,9 +94,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize(("damage", "said"), DAMAGES.values(), ids=DAMAGES.keys())
-def test_a_damaged_artifact_is_refused_in_plain_words(
-    saved: Path, damage: Callable[[Path], Any], said: str
-) -> None:
+def test_a_damaged_artifact_is_refused_in_plain_words(saved: Path, damage: Callable[[Path], Any], said: str) -> None:
     damage(saved)
 
     with pytest.raises(ArtifactFaulty) as refused:

@@ -141,9 +141,7 @@ def test_a_figure_without_a_value_says_so(figure: object) -> None:
         figure([] if empty else [0, 0, 0], [] if empty else [0.1, 0.2, 0.3])  # type: ignore[operator]
 
 
-@pytest.mark.parametrize(
-    ("labels", "chances"), [([1, 0], [0.5]), ([1, 2], [0.5, 0.5]), ([1, 0], [0.5, float("nan")])]
-)
+@pytest.mark.parametrize(("labels", "chances"), [([1, 0], [0.5]), ([1, 2], [0.5, 0.5]), ([1, 0], [0.5, float("nan")])])
 def test_rows_that_cannot_be_scored_are_refused(labels: list[int], chances: list[float]) -> None:
     with pytest.raises(ValueError, match="labels"):
         evaluate.auc(labels, chances)
