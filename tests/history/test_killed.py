@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from decisioning.store.redis import RedisStore
 from tests.history.record_examples import append, decision, logged, response
 
 KILLED = 9
+PATIENCE_S = 60  # far beyond what a worker takes for what is left: only a loss gets there
 CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
 
 
@@ -108,7 +110,7 @@ async def test_a_worker_killed_a_dozen_times_while_records_arrive_moves_each_onc
     count = await arriving
 
     process = start_worker(store_url, tmp_path)
-    await asyncio.sleep(3)
+    await arrived(tmp_path, count)
     process.terminate()
 
     assert process.wait() == 0
@@ -126,6 +128,14 @@ def batch_count(directory: Path) -> int:
     """How many batches count by now; -1 before the first worker."""
     manifest = directory / "manifest.json"
     return int(json.loads(manifest.read_bytes())["batch"]) if manifest.exists() else -1
+
+
+async def arrived(directory: Path, count: int) -> None:
+    """Return when so many decisions and responses can be read, or patience ends: the assertions say what lacks."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_S):
+            while min(len(kind) for kind in contents(directory)[:2]) < count:
+                await asyncio.sleep(0.05)
 
 
 async def _arrive(store: Store, enough: asyncio.Event) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -30,6 +32,16 @@ ENVIRONMENT = Environment(dict.fromkeys(["customer", "x", "y", "history", "_a1"]
 SCRAPS = st.sampled_from(
     [*"()[]{}.,:?!-+*/%<>=&|'\"`\\\n 019exuUbrR_", "&&", "||", "==", "in", "has(", ".all(x,", "'a'", "1.5", "x", "//"]
 )
+
+CPU_S_MAX = 10.0  # each case takes milliseconds, and what it guards against takes for ever
+
+
+@contextmanager
+def soon() -> Iterator[None]:
+    """What is inside ends by itself, in bounded processor time: how busy the machine is does not count."""
+    started_s = time.process_time()
+    yield
+    assert time.process_time() - started_s < CPU_S_MAX
 
 
 def evaluate(text: str, activation: Any) -> Any:
@@ -88,12 +100,8 @@ def test_evaluation_raises_nothing_but_evaluation_errors(tree: Node, activation:
     ids=lambda text: text[:12].encode("ascii", "replace").decode(),
 )
 def test_what_exceeds_a_bound_is_refused_at_once(text: str) -> None:
-    started = time.perf_counter()
-
-    with pytest.raises(RuleSyntaxError):
+    with soon(), pytest.raises(RuleSyntaxError):
         parse(text)
-
-    assert time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize(
@@ -140,14 +148,8 @@ def test_what_stays_within_the_bounds_goes_all_the_way(text: str) -> None:
     ],
 )
 def test_loops_end_soon_whatever_they_multiply(text: str) -> None:
-    started = time.perf_counter()
-
-    try:
+    with soon(), suppress(EvaluationError):
         compile(resolve(parse(text), ENVIRONMENT)[0])({"x": list(range(2_000))})
-    except EvaluationError as error:
-        assert str(error)
-
-    assert time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize(
@@ -155,14 +157,8 @@ def test_loops_end_soon_whatever_they_multiply(text: str) -> None:
     ["(a+)+$", "(a|a)*b", "(.*)(.*)(.*)(.*)(.*)x", "((a{1,100}){1,100}){1,9}", "a" * (MAX_PATTERN_LENGTH + 1)],
 )
 def test_no_pattern_makes_matching_slow(pattern: str) -> None:
-    started = time.perf_counter()
-
-    try:
+    with soon(), suppress(EvaluationError):
         evaluate("x.matches(y)", {"x": "a" * 50_000, "y": pattern})
-    except EvaluationError as error:
-        assert str(error)
-
-    assert time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,8 @@ from decisioning.store.redis import RedisStore, connect
 from decisioning.store.wire import LANE_COUNT
 
 DEADLINE_MS = 200
+NEVER_MS = 3_600_000  # the deadline of a store that must not need it
+PATIENCE_S = 30  # far beyond what a busy machine takes: only what hangs gets there
 
 
 @contextmanager
@@ -50,13 +51,11 @@ async def test_a_silent_server_is_unavailable_by_the_deadline_and_fine_afterward
 ) -> None:
     await hasty_store.ping()
 
-    with frozen(server):
-        start = time.monotonic()
-        results = await asyncio.gather(*(hasty_store.read([f"C-{n}"]) for n in range(50)), return_exceptions=True)
-        took_ms = (time.monotonic() - start) * 1000
+    with frozen(server):  # for as long as the reads take, so that nothing but the deadline can end them
+        async with asyncio.timeout(PATIENCE_S):
+            results = await asyncio.gather(*(hasty_store.read([f"C-{n}"]) for n in range(50)), return_exceptions=True)
 
     assert {type(result) for result in results} == {StoreUnavailable}
-    assert took_ms < 3 * DEADLINE_MS
     [snapshot] = await hasty_store.read(["C-1"])
     assert snapshot.customer_key == "C-1"
 
@@ -79,14 +78,13 @@ async def test_a_caller_who_gives_up_before_its_turn_has_sent_nothing(
 
 
 async def test_without_a_server_every_call_fails_at_once(tmp_path: Path) -> None:
-    store = connect(f"unix://{tmp_path}/nobody.sock")
+    store = connect(f"unix://{tmp_path}/nobody.sock", deadline_ms=NEVER_MS)
 
-    start = time.monotonic()
-    for _ in range(3):
-        with pytest.raises(StoreUnavailable, match=r"nobody\.sock"):
-            await store.ping()
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match=r"nobody\.sock"):
+                await store.ping()
 
-    assert time.monotonic() - start < 0.5
     await store.close()
 
 
@@ -169,16 +167,17 @@ async def test_many_callers_share_few_connections(store_url: str) -> None:
     await store.close()
 
 
-async def test_a_closed_store_fails_those_who_wait(server: EmbeddedServer, hasty_store: RedisStore) -> None:
+async def test_a_closed_store_fails_those_who_wait(server: EmbeddedServer, store_url: str) -> None:
+    store = connect(store_url, deadline_ms=NEVER_MS)
+
     with frozen(server):
-        calls = [asyncio.ensure_future(hasty_store.read(["C-1"])) for _ in range(3)]
-        await asyncio.sleep(0.02)
-        start = time.monotonic()
-        await hasty_store.close()
-        results = await asyncio.gather(*calls, return_exceptions=True)
+        calls = [asyncio.ensure_future(store.read(["C-1"])) for _ in range(3)]
+        await asyncio.sleep(0.02)  # so that some are under way
+        async with asyncio.timeout(PATIENCE_S):
+            await store.close()
+            results = await asyncio.gather(*calls, return_exceptions=True)
 
     assert {type(result) for result in results} == {StoreUnavailable}
-    assert time.monotonic() - start < DEADLINE_MS / 1000
 
 
 def test_an_unreadable_url_is_refused_at_once() -> None:
