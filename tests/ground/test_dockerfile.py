@@ -10,10 +10,14 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import pytest
 from ruamel.yaml import YAML
 
+from api.cli.main import commands
+
 ROOT = Path(__file__).parents[2]
+COMPOSE = (ROOT / "compose.yaml").read_text()
 INSTALLED = "/opt/nextbest"
 
 
@@ -78,7 +82,7 @@ def test_what_is_copied_exists_and_is_not_ignored(image: list[list[Instruction]]
 
 
 def test_the_composition_has_two_replicas_one_worker_and_a_store_that_keeps_its_data() -> None:
-    services = YAML(typ="safe").load(ROOT / "compose.yaml")["services"]
+    services = YAML(typ="safe").load(COMPOSE)["services"]
 
     assert services["api"]["deploy"]["replicas"] == 2
     assert services["worker"]["command"] == ["nextbest", "worker"]
@@ -89,6 +93,29 @@ def test_the_composition_has_two_replicas_one_worker_and_a_store_that_keeps_its_
             "NEXTBEST_HISTORY_DIR",
             "NEXTBEST_MODELS_DIR",
         }
+
+
+def test_the_composition_shows_every_step_to_readiness_as_the_command_line_takes_it(tmp_path: Path) -> None:
+    bank = shutil.copytree(ROOT / "examples/retail_bank", tmp_path / "bank", ignore=shutil.ignore_patterns("generated"))
+    (bank / "generated").mkdir()
+    for table in ("customers.jsonl", "history.parquet"):
+        (bank / "generated" / table).touch()
+    shown = re.findall(r"^# +docker compose run (.*?) worker nextbest (.*)$", COMPOSE, re.M)
+
+    assert [text.split()[0] for _, text in shown] == ["publish", "load", "train", "keys"]
+    assert "--promote" in shown[2][1]
+    for options, text in shown:
+        assert ("--volume ./examples/retail_bank:/strategy:ro" in options) == ("/strategy" in text)
+        understood(text.replace("/strategy", str(bank)).split())
+
+
+def understood(words: list[str]) -> None:
+    """Let the command line parse the words, and no more. Raises click's UsageError where it cannot."""
+    command: click.Command | None = commands
+    while isinstance(command, click.Group):
+        _, command, words = command.resolve_command(click.Context(command), words)
+    assert command is not None
+    command.make_context(command.name, words)
 
 
 @pytest.mark.proof
