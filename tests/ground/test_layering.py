@@ -13,13 +13,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# package -> the packages of ours that it may import. loadtest speaks to the service by HTTP, as any client would.
+# package -> the packages of ours that it may import.
 ARROWS = {
     "api": {"decisioning"},
     "decisioning": {"rules", "models"},
     "rules": set(),
     "models": set(),
-    "loadtest": set(),
 }
 
 TRAINING = ["models/train.py", "models/design.py"]
@@ -31,7 +30,7 @@ HOMES = {
     "duckdb": ["decisioning/history/*"],
     "fastapi": ["api/*"],
     "hiredis": ["decisioning/store/*"],
-    "httpx": ["api/*", "loadtest/*"],
+    "httpx": ["api/*"],
     "lark": ["rules/*"],
     "msgspec": ["api/*", "decisioning/store/*"],
     "numpy": ["*"],
@@ -103,7 +102,7 @@ def test_imports_follow_the_arrows_and_libraries_stay_at_home() -> None:
         ("decisioning/planted.py", "def f():\n    from api import app", "decisioning/planted.py:2: imports api"),
         ("decisioning/planted.py", "import redis.asyncio", "decisioning/planted.py:1: imports redis.asyncio"),
         ("api/planted.py", "import importlib\nimportlib.import_module('duckdb')", "api/planted.py:2: imports duckdb"),
-        ("loadtest/planted.py", "import pandas", "loadtest/planted.py:1: imports pandas"),
+        ("models/planted.py", "import pandas", "models/planted.py:1: imports pandas"),
     ],
 )
 def test_a_planted_wrong_import_is_named(tmp_path: Path, path: str, text: str, expected: str) -> None:
