@@ -43,7 +43,7 @@ test: $(dev)
 check: $(dev)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy decisioning rules models
+	.venv/bin/mypy api decisioning rules models
 
 bench: $(dev)
 	@ls tests/bench/*.py >/dev/null 2>&1 || { echo 'Nothing is measured yet: tests/bench/ holds no benchmark.'; exit 1; }
@@ -57,7 +57,7 @@ prove: $(dev)
 	$(python) -m tests.evidence $(CLAIM)
 
 docs: $(dev)
-	$(python) -m pytest -q tests/ground/test_docs.py
+	$(python) -m pytest -q -m docs
 
 clean:
 	rm -rf .venv .nextbest .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist examples/*/generated

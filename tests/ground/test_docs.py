@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+
+from api.cli.main import commands
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs", "examples")
@@ -14,6 +18,7 @@ PAGES = [
     ROOT / "CHANGELOG.md",
     *(page for each in FOLDERS for page in sorted((ROOT / each).rglob("*.md"))),
 ]
+COMMAND = re.compile(r"`nextbest ([a-z][^`]*)`")
 WORDS = {"run", "test", "check", "bench", "load", "prove", "docs", "clean"}
 
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -21,6 +26,9 @@ FENCE = re.compile(r"^```.*?^```", re.M | re.S)
 HEADING = re.compile(r"^#+ (.+)$", re.M)
 SETTING = re.compile(r"\bNEXTBEST_[A-Z_]+\b")
 PATH_IN_CODE = re.compile(r"`((?:api|decisioning|models|rules|tests|deploy|docs)/[\w./-]*)`")
+
+
+pytestmark = pytest.mark.docs
 
 
 def read(page: Path) -> str:
@@ -73,9 +81,36 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert re.search(r"^make test\b|`make test`", read(ROOT / "README.md"), re.M)
 
 
-def test_every_setting_in_the_code_is_documented() -> None:
+def test_the_settings_of_the_code_are_those_of_the_page_and_no_page_knows_others() -> None:
     files = [file for package in ("api", "decisioning") for file in (ROOT / package).rglob("*.py")]
     settings = {name for file in files for name in SETTING.findall(file.read_text())}
-    documented = {name for page in PAGES for name in SETTING.findall(read(page))}
+    listed = set(re.findall(r"^\| `(NEXTBEST_[A-Z_]+)` \|", read(ROOT / "docs/settings.md"), re.M))
+    mentioned = {name for page in PAGES for name in SETTING.findall(read(page))}
 
-    assert sorted(settings - documented) == []
+    assert listed == settings
+    assert sorted(mentioned - settings) == []
+
+
+def test_the_readme_lists_every_command_and_no_page_names_another() -> None:
+    known = dict(commands_below(commands))
+    listed = {path for path in known if f"`nextbest {path}" in read(ROOT / "README.md")}
+    named = {(page, text) for page in PAGES for text in COMMAND.findall(read(page))}
+
+    assert listed == known.keys()
+    assert sorted(f"{page.name}: nextbest {text}" for page, text in named if is_unknown(text, known)) == []
+
+
+def commands_below(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command with the words that call it."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands_below(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+def is_unknown(text: str, known: dict[str, click.Command]) -> bool:
+    """Whether what follows `nextbest` begins with no command, or has options that the command lacks."""
+    command = next((known[path] for path in known if f"{text} ".startswith(f"{path} ")), None)
+    options = {option for each in command.params for option in each.opts} if command else set()
+    return command is None or not set(re.findall(r"--[a-z-]+", text)) <= options

@@ -48,6 +48,7 @@ def test_an_unknown_id_finds_nothing(tmp_path: Path, decision_id: str) -> None:
     assert find_decision(tmp_path, decision_id) is None
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize("table", EXPLAINED)
 def test_the_page_explains_every_column_with_its_type(table: str) -> None:
     columns = {column.name: column.type for dataset in DATASETS for column in dataset.columns if dataset.name == table}

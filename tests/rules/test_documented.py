@@ -37,6 +37,8 @@ EXAMPLES = [line for block in re.findall(r"```cel\n(.*?)```", PAGE, re.DOTALL) f
 NAMES = sorted({*FUNCTIONS, *METHODS, *MACROS})
 NOTHING = Environment({})
 
+pytestmark = pytest.mark.docs
+
 
 def value_of(text: str) -> Any:
     return compile(check(parse(text), NOTHING))({})
