@@ -9,10 +9,15 @@ import pytest
 
 from decisioning.catalog import layout
 from decisioning.catalog.load import load_bundle
+from decisioning.catalog.outcomes import DROP_REASONS
 from decisioning.catalog.shape import Listed, Named, Record, Shape, Text
 
-PAGE = (Path(__file__).parents[2] / "docs" / "strategy.md").read_text()
+PAGES = Path(__file__).parents[2] / "docs"
+PAGE = (PAGES / "strategy.md").read_text()
+GLOSSARY = (PAGES / "glossary.md").read_text()
 BLOCKS = dict(re.findall(r"^```yaml\n# (\S+)\n(.*?)^```", PAGE, re.M | re.S))
+
+pytestmark = pytest.mark.docs
 
 
 def test_the_blocks_of_the_page_are_a_strategy() -> None:
@@ -42,3 +47,8 @@ EXPLAINED_ELSEWHERE = {*layout.LAWFUL_BASES, *layout.REMEMBERED_OUTCOMES, *layou
 )
 def test_the_page_says(word: str) -> None:
     assert re.search(rf"(?<!\w){re.escape(word)}(?!\w)", PAGE)
+
+
+@pytest.mark.parametrize("reason", DROP_REASONS)
+def test_the_glossary_says_why_a_candidate_drops(reason: str) -> None:
+    assert f"| `{reason}` |" in GLOSSARY
