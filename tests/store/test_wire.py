@@ -7,12 +7,13 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import redis
 
+from decisioning.customer import Snapshot
 from decisioning.errors import StoreUnavailable
 from decisioning.store.embedded import EmbeddedServer
 from decisioning.store.packing import fresh_state
@@ -46,6 +47,15 @@ def change(customer_key: str) -> Change:
     return Change(customer_key, 0, fresh_state())
 
 
+async def read_again(store: RedisStore, customer_key: str) -> Snapshot:
+    """Read by a hasty store that was in trouble; on a busy machine even a sound answer can take longer than it waits."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            with suppress(StoreUnavailable):
+                [snapshot] = await store.read([customer_key])
+                return snapshot
+
+
 async def test_a_silent_server_is_unavailable_by_the_deadline_and_fine_afterwards(
     server: EmbeddedServer, hasty_store: RedisStore
 ) -> None:
@@ -56,7 +66,7 @@ async def test_a_silent_server_is_unavailable_by_the_deadline_and_fine_afterward
             results = await asyncio.gather(*(hasty_store.read([f"C-{n}"]) for n in range(50)), return_exceptions=True)
 
     assert {type(result) for result in results} == {StoreUnavailable}
-    [snapshot] = await hasty_store.read(["C-1"])
+    snapshot = await read_again(hasty_store, "C-1")
     assert snapshot.customer_key == "C-1"
 
 
@@ -73,7 +83,7 @@ async def test_a_caller_who_gives_up_before_its_turn_has_sent_nothing(
                 await hasty_store.commit([change("C-1")])
         await asyncio.gather(*reads, return_exceptions=True)
 
-    [snapshot] = await hasty_store.read(["C-1"])
+    snapshot = await read_again(hasty_store, "C-1")
     assert snapshot.state_version == 0
 
 
