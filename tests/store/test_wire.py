@@ -48,7 +48,7 @@ def change(customer_key: str) -> Change:
 
 
 async def read_again(store: RedisStore, customer_key: str) -> Snapshot:
-    """Read by a hasty store that was in trouble; on a busy machine even a sound answer can take longer than it waits."""
+    """Read by a hasty store after trouble; on a busy machine even a sound answer can take longer than it waits."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             with suppress(StoreUnavailable):
