@@ -24,6 +24,7 @@ from api.errors import STATUS, Problem
 from api.explain import explain_endpoint
 from api.keys import KeyRing
 from api.live import Live
+from api.logs import configure_logging
 from api.openapi import paths_of
 from api.respond import respond_endpoint
 from api.schemas import (
@@ -43,7 +44,7 @@ from api.service import Service
 from api.settings import Settings
 from api.storage import url_of
 from api.tokens import installation_sealer
-from decisioning.errors import StoreUnavailable
+from decisioning.errors import RegistryDamaged, StoreUnavailable
 from decisioning.store.process import die_with_parent
 from decisioning.store.redis import connect
 
@@ -51,11 +52,12 @@ LOG = logging.getLogger("nextbest")
 CUSTOMER = "/v1/customers/{customer_id}"
 
 
-def endpoints() -> list[Endpoint]:
+def endpoints(service: Service) -> list[Endpoint]:
     """The API, one row an endpoint: every one has an owner (its scope) and a limit."""
     known = ("invalid_identifier", "not_found")
     return [
         Endpoint(
+            service,
             "POST",
             "/v1/decisions",
             "decide",
@@ -67,6 +69,7 @@ def endpoints() -> list[Endpoint]:
             problems=("unknown_channel", "unknown_placement", "invalid_attribute", "invalid_identifier", "conflict"),
         ),
         Endpoint(
+            service,
             "GET",
             "/v1/decisions/{decision_id}",
             "admin",
@@ -76,6 +79,7 @@ def endpoints() -> list[Endpoint]:
             problems=("not_found", "erased"),
         ),
         Endpoint(
+            service,
             "POST",
             "/v1/responses",
             "respond",
@@ -86,8 +90,11 @@ def endpoints() -> list[Endpoint]:
             body_bytes_max=1024 * KIB,
             problems=("invalid_token", "unknown_channel", *known),
         ),
-        Endpoint("GET", CUSTOMER, "customers", get_customer, CustomerAnswer, "Read a customer.", problems=known),
         Endpoint(
+            service, "GET", CUSTOMER, "customers", get_customer, CustomerAnswer, "Read a customer.", problems=known
+        ),
+        Endpoint(
+            service,
             "PATCH",
             CUSTOMER,
             "customers",
@@ -97,8 +104,11 @@ def endpoints() -> list[Endpoint]:
             CustomerPatch,
             problems=("invalid_attribute", "invalid_identifier"),
         ),
-        Endpoint("DELETE", CUSTOMER, "customers", delete_customer, Erased, "Erase a customer.", problems=known),
         Endpoint(
+            service, "DELETE", CUSTOMER, "customers", delete_customer, Erased, "Erase a customer.", problems=known
+        ),
+        Endpoint(
+            service,
             "PUT",
             f"{CUSTOMER}/consents",
             "customers",
@@ -115,6 +125,7 @@ def create_app() -> FastAPI:
     """The application of one serving process; uvicorn calls this in each worker."""
     if (parent := parent_process()) is not None and parent.pid is not None:
         die_with_parent(parent.pid)  # one of several workers, which must not stay when their server is killed
+    configure_logging()
     settings = Settings.from_environment()
     store = connect(url_of(settings), deadline_ms=settings.deadline_ms)
     keys = KeyRing(settings.demo)
@@ -126,7 +137,8 @@ def assemble(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(_attend(service))
+        watching = asyncio.create_task(_keep_fresh(service))
+        watching.add_done_callback(_told_if_broken)
         yield
         watching.cancel()
         with suppress(asyncio.CancelledError):
@@ -139,9 +151,8 @@ def assemble(service: Service) -> FastAPI:
         summary="An offer, a brand message, or nothing: decided at the moment of contact.",
         lifespan=lifespan,
     )
-    rows = endpoints()
+    rows = endpoints(service)
     for each in rows:
-        each.service = service
         app.router.routes.append(Route(each.path, each, methods=[each.method]))
     _operator_pages(app, service)
     _describe(app, rows)
@@ -149,13 +160,20 @@ def assemble(service: Service) -> FastAPI:
     return app
 
 
-async def _attend(service: Service) -> None:
+def _told_if_broken(watching: asyncio.Task[None]) -> None:
+    """Without its watcher a process would keep deciding with an old strategy and removed keys, and say nothing."""
+    if not watching.cancelled() and (error := watching.exception()) is not None:
+        LOG.critical("the watcher ended; restart this process", exc_info=error)
+        metrics.READY.set(0)
+
+
+async def _keep_fresh(service: Service) -> None:
     """Meet the store, as often as it takes, then keep strategy, model and keys fresh."""
     while service.sealer is None:
         try:
             await service.live.refresh()
             service.sealer = await installation_sealer(service.store)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, RegistryDamaged) as error:
             LOG.warning("store not reached yet: %s", error)
             await asyncio.sleep(1)
     await service.live.watch()
@@ -180,7 +198,6 @@ def _operator_pages(app: FastAPI, service: Service) -> None:
             store = False
         deployed = service.live.current
         ready = store and deployed is not None and service.sealer is not None
-        metrics.READY.set(ready)
         versions = (
             {"strategy": deployed.versions.strategy, "model": deployed.versions.model}
             if deployed

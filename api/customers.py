@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from api.changes import changed
 from api.endpoint import Call
 from api.errors import Problem
 from api.instants import ms_of, text_of
 from decisioning.catalog.schema import Schema
 from decisioning.consent import change
 from decisioning.customer import Profile, Snapshot, State
-from decisioning.errors import StoreUnavailable
+from decisioning.errors import InvalidIdentifier
 from decisioning.identifiers import checked_customer_id
 from decisioning.profile import restated
-from decisioning.store.protocol import Change, Committed
+from decisioning.store.protocol import Change
 
-ATTEMPTS_MAX = 20
 SOURCE_UNSTATED = "api"  # of attributes whose schema names none
 
 
@@ -59,11 +59,8 @@ async def put_consents(call: Call) -> dict[str, Any]:
     def apply(snapshot: Snapshot) -> tuple[State, Profile | None]:
         consents = list(snapshot.state.consents)
         for at, each in enumerate(call.body):
-            at_ms = (
-                ms_of(each.at, now_ms=snapshot.now_ms, where=f"[{at}].at")
-                if isinstance(each.at, str)
-                else snapshot.now_ms
-            )
+            now_ms = snapshot.now_ms
+            at_ms = ms_of(each.at, now_ms=now_ms, where=f"[{at}].at") if isinstance(each.at, str) else now_ms
             consents = change(
                 consents,
                 channel=each.channel,
@@ -86,7 +83,10 @@ async def delete_customer(call: Call) -> dict[str, Any]:
 
 
 def _customer_key(call: Call) -> str:
-    return checked_customer_id(call.path["customer_id"])
+    try:
+        return checked_customer_id(call.path["customer_id"])
+    except InvalidIdentifier as error:
+        raise Problem("invalid_identifier", str(error), "customer_id") from None
 
 
 async def _read(call: Call) -> Snapshot:
@@ -94,28 +94,23 @@ async def _read(call: Call) -> Snapshot:
 
 
 async def _changed(call: Call, apply: Callable[[Snapshot], tuple[State, Profile | None]]) -> Snapshot:
-    """Apply a change by compare-and-set, again on the newer state after a lost race."""
-    snapshot = await _read(call)
-    for _ in range(ATTEMPTS_MAX):
+    """The customer after a change."""
+
+    def change_of(snapshot: Snapshot) -> Change:
         state, profile = apply(snapshot)
-        outcome = (
-            await call.service.store.commit([Change(snapshot.customer_key, snapshot.state_version, state, profile)])
-        )[0]
-        if isinstance(outcome, Committed):
-            return replace(
-                snapshot, state=state, profile=profile or snapshot.profile, state_version=outcome.state_version
-            )
-        assert not hasattr(outcome, "values")  # no once-key was given, so nothing can repeat
-        snapshot = outcome.snapshot
-    raise StoreUnavailable(f"the change lost {ATTEMPTS_MAX} races in a row; send it again")
+        return Change(snapshot.customer_key, snapshot.state_version, state, profile)
+
+    change, snapshot, _ = await changed(call.service.store, _customer_key(call), change_of)
+    return replace(snapshot, state=change.state, profile=change.profile or snapshot.profile)
 
 
 def _patched(snapshot: Snapshot, attributes: dict[str, Any], schema: Schema) -> Profile:
     """The profile with each attribute set in the source its schema names, now; the others keep their age."""
     sources = dict(snapshot.profile.sources) if snapshot.profile is not None else {}
     for name, value in attributes.items():
-        source = schema.attributes[f"customer.{name}"].source or SOURCE_UNSTATED
-        sources[source] = restated(sources.get(source), {name: value}, at_ms=snapshot.now_ms)
+        stated = schema.attributes[f"customer.{name}"].source
+        for source in [stated or SOURCE_UNSTATED] if value is not None or stated else list(sources):
+            sources[source] = restated(sources.get(source), {name: value}, at_ms=snapshot.now_ms)
     return Profile(sources)
 
 

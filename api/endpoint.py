@@ -8,6 +8,7 @@ decision can do without.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,6 +52,7 @@ Handler = Callable[[Call], Awaitable[Any]]
 class Endpoint:
     """A method and path, who may call it, what it takes and gives."""
 
+    service: Service
     method: str
     path: str
     scope: str
@@ -61,7 +63,6 @@ class Endpoint:
     body_bytes_max: int = 64 * KIB
     rescue: Handler | None = None  # answers in the handler's place when something inside breaks
     problems: tuple[str, ...] = ()  # error codes beside those every endpoint has
-    service: Service | None = None
     decoder: msgspec.json.Decoder[Any] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +71,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; the only place in the service that catches everything."""
+        started_s = time.perf_counter()
         call: Call | None = None
         headers: list[tuple[bytes, bytes]] = []
         try:
@@ -80,10 +82,10 @@ class Endpoint:
         except Exception as error:  # the outermost: whatever broke, the caller gets an answer
             status, answer, headers = await self._rescued(error, call)
         metrics.REQUESTS.labels(self.path, status).inc()
-        await respond(send, status, answer, headers)
+        metrics.LATENCY.labels(self.path).observe(time.perf_counter() - started_s)
+        await send_json(send, status, answer, headers)
 
     async def _accepted(self, scope: Scope, receive: Receive) -> Call:
-        assert self.service is not None  # bound by create_app before the first request
         header, length = None, 0
         for name, value in scope["headers"]:
             if name == b"authorization":
@@ -127,14 +129,16 @@ class Endpoint:
         problem = problem_of(error)
         inside = problem is None or problem.code in ("internal", "store_unavailable")
         if inside:
-            LOG.error("%s %s: %s", self.method, self.path, type(error).__name__, exc_info=None if problem else error)
+            LOG.error("%s %s: %s", self.method, self.path, error, exc_info=problem is None)
         if inside and call is not None and self.rescue is not None:
             try:
                 return 200, await self.rescue(call), []
-            except Problem as refusal:
-                problem = refusal
+            except Exception as second:
+                problem = problem_of(second)
         problem = problem or Problem(
-            "internal", "Something broke here. It was logged; nothing was changed by this request.", "server"
+            "internal",
+            "Something broke here and was logged. What was asked may have happened; repeat it with an idempotency_key.",
+            "server",
         )
         headers = [(b"retry-after", str(problem.retry_after_s).encode())] if problem.retry_after_s else []
         if problem.status == 401:
@@ -142,9 +146,9 @@ class Endpoint:
         return problem.status, problem.body(), headers
 
 
-async def respond(send: Send, status: int, answer: Any, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+async def send_json(send: Send, status: int, answer: Any, headers: list[tuple[bytes, bytes]] | None = None) -> None:
     """Send one JSON answer."""
-    body = orjson.dumps(answer, default=_plain)
+    body = orjson.dumps(answer, default=msgspec.to_builtins)
     sent = [
         *JSON_HEADERS,
         (b"content-length", str(len(body)).encode()),
@@ -153,7 +157,3 @@ async def respond(send: Send, status: int, answer: Any, headers: list[tuple[byte
     ]
     await send({"type": "http.response.start", "status": status, "headers": sent})
     await send({"type": "http.response.body", "body": body})
-
-
-def _plain(value: Any) -> Any:
-    return msgspec.to_builtins(value)

@@ -11,7 +11,6 @@ from decisioning.errors import (
     InvalidIdentifier,
     NextbestError,
     StoreUnavailable,
-    StrategyFaulty,
     UnknownChannel,
     UnknownPlacement,
 )
@@ -41,8 +40,6 @@ CODES: dict[type[NextbestError], tuple[str, str]] = {  # what the core raises ->
     UnknownPlacement: ("unknown_placement", "placements"),
     InvalidAttribute: ("invalid_attribute", "attributes"),
     InvalidIdentifier: ("invalid_identifier", "customer.id"),
-    StrategyFaulty: ("invalid_field", "strategy"),
-    StoreUnavailable: ("store_unavailable", "store"),
 }
 
 
@@ -74,7 +71,12 @@ def problem_of(error: Exception) -> Problem | None:
         return Problem("invalid_field", message, path.removesuffix("`").removeprefix("$").removeprefix(".") or "body")
     if isinstance(error, msgspec.DecodeError | UnicodeDecodeError):
         return Problem("malformed_json", f"{error}. Send JSON in UTF-8.", "body")
+    if isinstance(error, RecursionError):
+        return Problem("malformed_json", "The body is nested too deeply. Send it flat.", "body")
+    if isinstance(error, StoreUnavailable):
+        message = "The store does not answer in time. Send this again; an idempotency_key keeps it from counting twice."
+        return Problem("store_unavailable", message, "store", retry_after_s=1)
     if isinstance(error, NextbestError):
         code, where = CODES.get(type(error), ("internal", "server"))
-        return Problem(code, str(error), where, retry_after_s=1 if code == "store_unavailable" else None)
+        return Problem(code, str(error), where)
     return None

@@ -9,6 +9,7 @@ import msgspec
 from api.endpoint import Call
 from api.errors import Problem
 from api.instants import text_of
+from decisioning.decide import prepare
 from decisioning.errors import SealBroken
 from decisioning.explain import explain
 from decisioning.records import Versions, core_of, open_record, replay
@@ -19,27 +20,26 @@ async def explain_endpoint(call: Call) -> dict[str, Any]:
     """Every candidate of a recorded decision, with the gate or rank it met and the values that stopped it."""
     service = call.service
     service.deployed()
-    assert service.sealer is not None
     packed = await service.store.find_record(call.path["decision_id"])
     if packed is None:
         raise Problem(
             "not_found",
-            "No such decision in the store. `nextbest explain DECISION_ID` reads older ones from history.",
+            "No such decision in the store, which keeps them for about a day. Older ones are in history.",
             "decision_id",
         )
     body = parsed(packed)
-    (customer_key,) = service.sealer.open("owner", body["owner"])
+    (customer_key,) = service.seals.open("owner", body["owner"], "decision_id")
     versions = Versions(**body["versions"])
     deployed = await service.live.deployed(versions)
     if deployed is None:
         raise Problem("not_found", "The strategy or model of this decision is not here any more.", "decision_id")
-    snapshot = (await service.store.read([str(customer_key)]))[0]
+    (snapshot,) = await service.store.read([str(customer_key)])
     try:
         recorded = open_record(body, snapshot.state.sealing_key, deployed.strategy)
     except SealBroken:
         raise Problem("erased", "The customer of this decision was erased.", "decision_id") from None
     again = replay(recorded, deployed.strategy, deployed.scorer)
-    candidates = explain(
+    filling = prepare(
         recorded.request, recorded.snapshot, deployed.strategy, deployed.scorer, decision_id=recorded.decision_id
     )
     return {
@@ -49,5 +49,5 @@ async def explain_endpoint(call: Call) -> dict[str, Any]:
         "versions": msgspec.to_builtins(versions),
         "reproduced": canonical(core_of(again.placements)) == canonical(recorded.core),
         "placements": recorded.core,
-        "candidates": candidates,
+        "candidates": explain(filling, again),
     }

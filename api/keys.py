@@ -6,6 +6,7 @@ removed key stops working within about a second on every worker.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Iterable, Mapping
@@ -15,10 +16,13 @@ from hashlib import sha256
 import msgspec
 
 from api.errors import Problem
+from decisioning.errors import NextbestError
 from decisioning.store.protocol import Store
 
+LOG = logging.getLogger("nextbest")
 SCOPES = ("decide", "respond", "customers", "admin")
 PER_SECOND_DEFAULT = 500
+PER_SECOND_MAX = 100_000
 DEMO_KEY = "demo-key"
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
@@ -96,12 +100,29 @@ class KeyRing:
 async def known_keys(store: Store) -> dict[str, ApiKey]:
     """All keys in the store's registry, by SHA-256."""
     found = {name: await store.get("api_key", name) for name in await store.names("api_key")}
-    return {name: _decoder.decode(packed) for name, packed in found.items() if packed is not None}
+    keys = {}
+    for digest, packed in found.items():
+        try:
+            keys[digest] = _decoder.decode(packed or b"")
+        except msgspec.DecodeError:
+            LOG.error("API key %s… in the store's registry cannot be read and opens nothing", digest[:8])
+    return keys
 
 
 async def add_key(store: Store, key_id: str, scopes: Iterable[str], per_second: float = PER_SECOND_DEFAULT) -> str:
     """Register a new key and return its secret, which is stored nowhere."""
+    if any(key.key_id == key_id for key in (await known_keys(store)).values()):
+        raise NextbestError(f"there is a key {key_id!r} already. Remove it first, or choose another name.")
     secret = secrets.token_urlsafe(32)
     key = ApiKey(key_id, tuple(scopes), per_second)
     await store.put("api_key", sha256(secret.encode()).hexdigest(), msgspec.json.encode(key))
     return secret
+
+
+async def remove_key(store: Store, key_id: str) -> None:
+    """Remove every key of this name. Raises NextbestError when there is none."""
+    named = [digest for digest, key in (await known_keys(store)).items() if key.key_id == key_id]
+    if not named:
+        raise NextbestError(f"no key {key_id!r}. `nextbest keys list` shows the known ones.")
+    for digest in named:
+        await store.remove("api_key", digest)

@@ -21,9 +21,9 @@ from api import metrics
 from api.keys import KeyRing, known_keys
 from decisioning.catalog.load import load_bundle
 from decisioning.catalog.strategy import Strategy
-from decisioning.errors import NextbestError, StoreUnavailable
+from decisioning.errors import NextbestError, RegistryDamaged, StoreUnavailable, VersionMissing
 from decisioning.records import Versions
-from decisioning.scoring import ModelScorer, PropensityModel, load_model
+from decisioning.scoring import Model, ModelScorer, load_model
 from decisioning.store.protocol import Store
 
 LOG = logging.getLogger("nextbest")
@@ -49,14 +49,17 @@ class Live:
         self._models_dir = models_dir
         self._keys = keys
         self._strategy: Strategy | None = None
-        self._model: PropensityModel | None = None
+        self._model: Model | None = None
         self._refused: set[str] = set()  # versions that were faulty: not tried, and not logged, every second
         self.current: Deployed | None = None
 
     async def refresh(self) -> None:
         """Look once: take up what is new and sound. Raises StoreUnavailable."""
         self._keys.keys = await known_keys(self._store)
-        pointers = {part: (await self._store.get("current", part) or b"").decode() for part in ("strategy", "model")}
+        pointers = {
+            part: (await self._store.get("current", part) or b"").decode(errors="replace")
+            for part in ("strategy", "model")
+        }
         strategy, model = self._strategy, self._model
         if pointers["strategy"] and (strategy is None or strategy.version != pointers["strategy"]):
             strategy = await self._load("strategy", pointers["strategy"], self._load_strategy) or strategy
@@ -65,6 +68,7 @@ class Live:
         if strategy is not None and model is not None and (strategy is not self._strategy or model is not self._model):
             self.current = Deployed(strategy, ModelScorer(strategy, model), Versions(strategy.version, model.version))
         self._strategy, self._model = strategy, model
+        metrics.READY.set(self.current is not None)
 
     async def watch(self) -> None:
         """Refresh once a second until cancelled."""
@@ -72,7 +76,8 @@ class Live:
             await asyncio.sleep(REFRESH_S)
             try:
                 await self.refresh()
-            except StoreUnavailable as error:
+            except (StoreUnavailable, RegistryDamaged) as error:
+                metrics.READY.set(0)
                 LOG.warning("registry not read: %s", error)
 
     async def deployed(self, versions: Versions) -> Deployed | None:
@@ -93,6 +98,9 @@ class Live:
             loaded = await load(version)
         except StoreUnavailable:
             raise
+        except VersionMissing as error:
+            LOG.warning("%s not taken up yet: %s", part, error)
+            return None
         except NextbestError as error:
             self._refused.add(version)
             metrics.DEPLOYMENTS.labels(part, "refused").inc()
@@ -104,25 +112,23 @@ class Live:
     async def _load_strategy(self, version: str) -> Strategy:
         packed = await self._store.get("strategy", version)
         if packed is None:
-            raise NextbestError(f"strategy {version[:12]} is not in the store. `nextbest publish DIR` puts it there.")
+            raise VersionMissing(f"strategy {version[:12]} is not in the store. `nextbest publish DIR` puts it there.")
         return await asyncio.to_thread(load_bundle, unpack_bundle(packed))
 
-    async def _load_model(self, version: str) -> PropensityModel:
+    async def _load_model(self, version: str) -> Model:
         return await asyncio.to_thread(load_model, self._models_dir / version)
 
 
-async def publish_strategy(store: Store, files: Mapping[str, bytes]) -> str:
-    """Check a strategy, store it under its version and make it current. Raises StrategyFaulty, and then changes
-    nothing.
-    """
-    strategy = await asyncio.to_thread(load_bundle, files)
-    await store.put(
-        "strategy", strategy.version, orjson.dumps({path: b64encode(body).decode() for path, body in files.items()})
-    )
+async def publish_strategy(store: Store, files: Mapping[str, bytes], strategy: Strategy) -> None:
+    """Store a strategy, compiled from these files, under its version and make it current."""
+    packed = orjson.dumps({path: b64encode(body).decode() for path, body in files.items()})
+    await store.put("strategy", strategy.version, packed)
     await store.put("current", "strategy", strategy.version.encode())
-    return strategy.version
 
 
 def unpack_bundle(packed: bytes) -> dict[str, bytes]:
-    """A stored strategy's files."""
-    return {path: b64decode(body) for path, body in orjson.loads(packed).items()}
+    """A stored strategy's files. Raises RegistryDamaged."""
+    try:
+        return {path: b64decode(body) for path, body in orjson.loads(packed).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise RegistryDamaged(f"a strategy in the store's registry cannot be read: {error}") from error

@@ -9,8 +9,8 @@ from prometheus_client import Counter, Gauge, Histogram
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512)
 
 REQUESTS = Counter("requests_total", "Requests by endpoint (route template) and status.", ["endpoint", "status"])
-DECISION_LATENCY = Histogram(
-    "decision_latency_seconds", "From the first byte of a decision request to its answer.", buckets=LATENCY_BUCKETS_S
+LATENCY = Histogram(
+    "request_latency_seconds", "From the start of a request to its answer.", ["endpoint"], buckets=LATENCY_BUCKETS_S
 )
 PLACEMENTS = Counter(
     "placements_total", "Placements answered, by outcome and by what filled them.", ["outcome", "filled_by"]

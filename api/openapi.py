@@ -32,7 +32,7 @@ def paths_of(endpoints: Sequence[Endpoint]) -> tuple[dict[str, Any], dict[str, A
     _, components = msgspec.json.schema_components(types, ref_template=REF)
     paths: dict[str, Any] = {}
     for each in endpoints:
-        paths.setdefault(each.path.replace(":path}", "}"), {})[each.method.lower()] = _operation(each)
+        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each)
     return paths, components
 
 
@@ -46,7 +46,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     }
     if endpoint.body is not None:
         operation["requestBody"] = {"required": True, "content": _json(endpoint.body)}
-    names = [part.strip("{}").removesuffix(":path") for part in endpoint.path.split("/") if part.startswith("{")]
+    names = [part.strip("{}") for part in endpoint.path.split("/") if part.startswith("{")]
     if names:
         operation["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}

@@ -11,26 +11,27 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from api import metrics
+from api.changes import changed
 from api.endpoint import Call
 from api.errors import Problem
 from api.instants import ms_of
 from api.live import Deployed
 from api.schemas import ResponseBatch, ResponseRequest
 from api.service import Service
-from decisioning.errors import StoreUnavailable
+from decisioning.customer import Snapshot
 from decisioning.identifiers import checked_customer_id
-from decisioning.respond import Response, converted_action, record_of, respond
+from decisioning.respond import Response, converted_action, ended_by, record_of, respond
 from decisioning.store.packing import canonical, parsed
-from decisioning.store.protocol import Change, Committed, Once, Record, Repeated
+from decisioning.store.protocol import Change, Committed, Once, Record
 
 ONCE_TTL_S = 7 * 86_400  # a repeat later than this is dropped by history, not here
-ATTEMPTS_MAX = 20  # each lost race means that somebody else got through
 AT_ONCE_MAX = 32  # customers of one batch written at the same time
 
 
@@ -42,16 +43,20 @@ async def respond_endpoint(call: Call) -> dict[str, Any]:
         response = await _understood(call, msgspec.json.decode(call.raw, type=ResponseRequest), deployed, "")
         return await _counted(call.service, response)
     batch = msgspec.json.decode(call.raw, type=ResponseBatch)
-    responses = [
-        await _understood(call, item, deployed, f"responses[{at}].") for at, item in enumerate(batch.responses)
-    ]
+    gate = asyncio.Semaphore(AT_ONCE_MAX)
+
+    async def one(at: int, item: ResponseRequest) -> Response:
+        async with gate:
+            return await _understood(call, item, deployed, f"responses[{at}].")
+
+    responses = await asyncio.gather(*(one(at, item) for at, item in enumerate(batch.responses)))
     return {"responses": await _all_counted(call.service, responses)}
 
 
 async def _understood(call: Call, body: ResponseRequest, deployed: Deployed, prefix: str) -> Response:
     """The response a body means; raises Problem saying which field is missing or wrong."""
-    now_ms = time.time_ns() // 1_000_000
-    at_ms = ms_of(body.at, now_ms=now_ms, where=f"{prefix}at") if isinstance(body.at, str) else now_ms
+    now_ms = time.time_ns() // 1_000_000  # only to refuse what cannot be; a response's own time is the store's
+    at_ms = ms_of(body.at, now_ms=now_ms, where=f"{prefix}at") if isinstance(body.at, str) else 0
     stated = {name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not msgspec.UNSET}
     if "event_token" in stated:
         named = _by_token(call.service, stated, prefix)
@@ -66,27 +71,26 @@ async def _understood(call: Call, body: ResponseRequest, deployed: Deployed, pre
             f"{prefix}event_token",
         )
     return Response(
-        _identity(call, named, stated), outcome=body.outcome, at_ms=at_ms, value=stated.get("value"), **named
+        _identity(call, named, stated),
+        outcome=body.outcome,
+        ends=ended_by(body.outcome, named["action"], deployed.strategy),
+        at_ms=at_ms,
+        value=stated.get("value"),
+        **named,
     )
 
 
 def _by_token(service: Service, stated: dict[str, Any], prefix: str) -> dict[str, Any]:
-    _refuse(
-        stated,
-        {"decision_id", "placement", "customer", "action", "product", "channel"},
-        "event_token says it already",
-        prefix,
-    )
-    assert service.sealer is not None
-    customer_key, decision_id, placement, action, channel, expires_ms = service.sealer.open(
-        "event", stated["event_token"]
-    )
+    implied = {"decision_id", "placement", "customer", "action", "product", "channel"}
+    _refuse(stated, implied, "event_token says it already", prefix)
+    parts = service.seals.open("event", stated["event_token"], f"{prefix}event_token")
+    customer_key, person_key, decision_id, placement, action, channel, expires_ms = parts
     if not isinstance(expires_ms, int) or expires_ms < time.time_ns() // 1_000_000:
-        raise Problem(
-            "invalid_token", "This token has expired. Report by customer and action instead.", f"{prefix}event_token"
-        )
+        message = "This token has expired. Report by customer and action instead."
+        raise Problem("invalid_token", message, f"{prefix}event_token")
     return {
         "customer_key": customer_key,
+        "person_key": person_key,
         "decision_id": decision_id,
         "placement": placement,
         "action": action,
@@ -103,7 +107,6 @@ async def _by_decision(service: Service, stated: dict[str, Any], prefix: str) ->
             "No such decision in the store; it keeps them for about a day. Use the event_token.",
             f"{prefix}decision_id",
         )
-    assert service.sealer is not None
     record = parsed(packed)
     shown = {each["placement"]: each["action"] for each in record["placements"] if each["action"] is not None}
     placement = stated.get("placement") or next(iter(shown), None)
@@ -113,9 +116,10 @@ async def _by_decision(service: Service, stated: dict[str, Any], prefix: str) ->
             f"Name a placement that showed an action: {', '.join(shown) or 'none did'}.",
             f"{prefix}placement",
         )
-    (customer_key,) = service.sealer.open("owner", record["owner"])
+    (customer_key,) = service.seals.open("owner", record["owner"], f"{prefix}decision_id")
     return {
         "customer_key": customer_key,
+        "person_key": record["person_key"],
         "decision_id": stated["decision_id"],
         "placement": placement,
         "action": shown[placement],
@@ -138,7 +142,7 @@ async def _by_customer(
     customer_key = checked_customer_id(stated["customer"].id)
     action = stated.get("action")
     if action is None:
-        snapshot = (await service.store.read([customer_key]))[0]
+        (snapshot,) = await service.store.read([customer_key])
         sold = converted_action(stated["product"], snapshot, deployed.strategy)
         action = sold.key if sold is not None else None
     if action not in deployed.strategy.action_index:
@@ -186,26 +190,23 @@ async def _all_counted(service: Service, responses: Sequence[Response]) -> list[
 
 
 async def _counted(service: Service, response: Response) -> dict[str, str]:
-    snapshot = (await service.store.read([response.customer_key]))[0]
-    for _ in range(ATTEMPTS_MAX):
-        body = canonical(record_of(response, snapshot.state, received_ms=snapshot.now_ms))
-        outcome = (
-            await service.store.commit(
-                [
-                    Change(
-                        response.customer_key,
-                        snapshot.state_version,
-                        respond(response, snapshot.state),
-                        records=[Record(response.response_id, body)],
-                        once=[Once(f"respond:{response.response_id}", "", ONCE_TTL_S)],
-                    )
-                ]
-            )
-        )[0]
-        if isinstance(outcome, Committed | Repeated):
-            status = "counted" if isinstance(outcome, Committed) else "repeated"
-            metrics.RESPONSES.labels(response.outcome, status).inc()
-            return {"response_id": response.response_id, "status": status}
-        metrics.RACES_LOST.inc()
-        snapshot = outcome.snapshot
-    raise StoreUnavailable(f"a response lost {ATTEMPTS_MAX} races in a row; send it again")
+    """Count one response; its time is the store's when the caller stated none."""
+
+    def change_of(snapshot: Snapshot) -> Change:
+        if response.person_key not in (None, snapshot.state.person_key):
+            raise Problem("erased", "The customer of this decision was erased.", "event_token")
+        dated = response if response.at_ms else replace(response, at_ms=snapshot.now_ms)
+        return Change(
+            response.customer_key,
+            snapshot.state_version,
+            respond(dated, snapshot.state),
+            records=[
+                Record(response.response_id, canonical(record_of(dated, snapshot.state, received_ms=snapshot.now_ms)))
+            ],
+            once=[Once(f"respond:{response.response_id}", "", ONCE_TTL_S)],
+        )
+
+    _, _, outcome = await changed(service.store, response.customer_key, change_of)
+    status = "counted" if isinstance(outcome, Committed) else "repeated"
+    metrics.RESPONSES.labels(response.outcome, status).inc()
+    return {"response_id": response.response_id, "status": status}

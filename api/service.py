@@ -22,13 +22,20 @@ class Service:
     live: Live
     sealer: Sealer | None = None  # known once the store has answered for the first time
 
+    @property
+    def seals(self) -> Sealer:
+        """The installation's sealer; raises Problem while it is not known."""
+        if self.sealer is None:
+            raise _not_ready()
+        return self.sealer
+
     def deployed(self) -> Deployed:
         """The pair that decides now; raises Problem while there is none."""
         if self.live.current is None or self.sealer is None:
-            raise Problem(
-                "not_ready",
-                "No strategy, model or store yet. /readyz says which one is missing.",
-                "server",
-                retry_after_s=2,
-            )
+            raise _not_ready()
         return self.live.current
+
+
+def _not_ready() -> Problem:
+    message = "No strategy, model or store yet. /readyz says which one is missing."
+    return Problem("not_ready", message, "server", retry_after_s=2)

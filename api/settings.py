@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from decisioning.errors import SettingsFaulty
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -26,7 +28,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Settings with their defaults. Raises ValueError naming the variable that cannot be read."""
+        """Settings with their defaults. Raises SettingsFaulty naming the variable that cannot be read."""
         data_dir = Path(environment.get("NEXTBEST_DATA_DIR", ".nextbest"))
         return cls(
             redis_url=environment.get("NEXTBEST_REDIS_URL") or None,
@@ -41,5 +43,5 @@ class Settings:
 def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, str(default))
     if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise ValueError(f"{name}={text!r} is not a whole number above 0. Unset it for the default, {default}.")
+        raise SettingsFaulty(f"{name}={text!r} is not a whole number above 0. Unset it for the default, {default}.")
     return int(text)

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from api.settings import Settings
-from decisioning.errors import StoreUnavailable
-from decisioning.store.embedded import EmbeddedServer, connect_url
+from decisioning.store.embedded import connect_url
 from decisioning.store.protocol import Store
 from decisioning.store.redis import connect
 
@@ -21,16 +20,9 @@ def url_of(settings: Settings) -> str:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Store]:
-    """The store for the length of a command; an embedded server is started when none runs yet."""
-    try:
-        url, server = url_of(settings), None
-    except StoreUnavailable:
-        server = EmbeddedServer.start(settings.store_dir)
-        url = server.url
-    store = connect(url, deadline_ms=COMMAND_DEADLINE_MS)
+    """The store for the length of a command, which never starts a server. Raises StoreUnavailable when none runs."""
+    store = connect(url_of(settings), deadline_ms=COMMAND_DEADLINE_MS)
     try:
         yield store
     finally:
         await store.close()
-        if server is not None:
-            server.stop()

@@ -1,11 +1,12 @@
 """Tokens: what a caller echoes without being able to read it.
 
 A sealed token is the key's id in clear and an AES-256-GCM ciphertext over a short list of texts, so a customer cannot
-be read from a URL or a log. Keys rotate: the newest seals, every known one opens.
+be read from a URL or a log. An installation may have several keys: the last by name seals, every one opens.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -35,8 +36,8 @@ class Sealer:
         sealed = self._ciphers[self._current].encrypt(nonce, orjson.dumps(parts), kind.encode())
         return f"{self._current}.{urlsafe_b64encode(nonce + sealed).decode().rstrip('=')}"
 
-    def open(self, kind: str, token: str) -> list[str | int | None]:
-        """The parts. Raises Problem for a token that is forged, cut, or of another kind or installation."""
+    def open(self, kind: str, token: str, where: str) -> list[str | int | None]:
+        """The parts. Raises Problem, blaming `where`, for a token that is forged, cut, or of another kind or place."""
         key_id, _, body = token.partition(".")
         cipher = self._ciphers.get(key_id)
         try:
@@ -50,8 +51,8 @@ class Sealer:
         except (InvalidTag, ValueError):
             raise Problem(
                 "invalid_token",
-                "This token was not made here or was changed. Send it back exactly as received.",
-                "event_token",
+                "This was not made here or was changed. Send it back exactly as received.",
+                where,
             ) from None
 
 
@@ -59,6 +60,8 @@ async def installation_sealer(store: Store) -> Sealer:
     """The installation's sealer; the first process that asks makes its key."""
     while not (names := await store.names("token_key")):
         if await store.own("token_key", secrets.token_hex(8), ttl_ms=SETUP_TTL_MS):
-            await store.put("token_key", "k1", secrets.token_bytes(32))
+            await store.put("token_key", "k001", secrets.token_bytes(32))
+        else:
+            await asyncio.sleep(0.05)  # another process is about to
     keys = {name: await store.get("token_key", name) for name in names}
     return Sealer({name: key for name, key in keys.items() if key is not None})

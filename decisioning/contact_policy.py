@@ -10,18 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from decisioning.catalog.strategy import ContactPolicy, Mask, Strategy
-from decisioning.customer import Interaction
+from decisioning.customer import Interaction, State
+from decisioning.interactions import complete_since
 
 KEY_DEPTH = {"issue": 1, "group": 2, "action": 3}  # how much of issue/group/action counts together
 
 
-def held_back(strategy: Strategy, interactions: Sequence[Interaction], *, channel: str, now_ms: int) -> dict[str, Mask]:
-    """Policy name -> the actions it holds back now, for policies that hold any."""
+def held_back(strategy: Strategy, state: State, *, channel: str, now_ms: int) -> dict[str, Mask]:
+    """Policy name -> the actions it holds back now, for policies that hold any.
+
+    A policy whose window reaches past what is remembered holds everything back: it cannot know, and must not guess.
+    """
+    interactions = state.interactions
     if not interactions:
         return {}
     found = {}
     for policy in strategy.contact_policies:
-        mask = 0
+        is_unknown = complete_since(state, policy.outcomes) > now_ms - policy.window_ms
+        mask = policy.mask if is_unknown else 0
         for key, times_ms in _times_by_key(policy, interactions, channel).items():
             if is_holding(policy, times_ms, now_ms=now_ms):
                 mask |= strategy.masks_under.get(key, 0) if key else policy.mask

@@ -71,8 +71,7 @@ class Hold:
     lease.
     """
 
-    outcome: str  # message or nothing
-    action: str | None
+    action: str | None  # None: nothing
     decision_id: str
     until_ms: int
 
@@ -90,6 +89,7 @@ class State:
     holds: dict[str, Hold] = field(default_factory=dict)  # by placement
     interactions: list[Interaction] = field(default_factory=list)  # oldest first
     complete_since_ms: int = 0  # interactions other than answers are complete from here on; 0: nothing was forgotten
+    answers_since_ms: int = 0  # the same of accepted, rejected, converted and dismissed
 
 
 @dataclass(slots=True)

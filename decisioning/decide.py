@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from decisioning.catalog.strategy import Mask, Strategy
-from decisioning.customer import Interaction, LeaseEntry, Snapshot, State
+from decisioning.customer import Hold, Interaction, LeaseEntry, Snapshot, State
 from decisioning.eligibility import gate
 from decisioning.errors import UnknownChannel, UnknownPlacement
 from decisioning.experiments.assignment import standing_of
+from decisioning.filling import Filling
 from decisioning.interactions import append
 from decisioning.lease import renew
-from decisioning.moment import Moment, Scorer, moment_of
-from decisioning.placement import Filling, Scores, bits, fill, hold_of
+from decisioning.moment import moment_of
+from decisioning.placement import fill
 from decisioning.request import OFFER, Decision, Request
-from rules import EvaluationError, Program
+from decisioning.scoring import Scorer, appraise
 
 
 def decide(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Scorer, *, decision_id: str) -> Decision:
@@ -31,7 +30,7 @@ def decide(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Sco
     """
     filling = prepare(request, snapshot, strategy, scorer, decision_id=decision_id)
     placements = fill(filling)
-    standing, drops = filling.standing, filling.gated.drops | filling.drops
+    standing = filling.standing
     state = next_state(filling)
     return Decision(
         decision_id,
@@ -39,7 +38,8 @@ def decide(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Sco
         standing.holdout,
         standing.arms,
         placements,
-        drops,
+        filling.gated.drops,
+        filling.drops,
         state,
         filling.moment.attributes,
     )
@@ -54,9 +54,9 @@ def prepare(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Sc
     if standing.holdout:
         gated.allowed &= strategy.bypass_mask  # what was leased or held before the holdout began is not shown either
     renewed = renew(snapshot.state.lease, moment, strategy)
-    scores = score(gated.reachable, moment, strategy, scorer)
+    appraisal = appraise(gated.reachable, moment, strategy, scorer)
     language = strategy.language_of(moment.attributes)
-    return Filling(request, snapshot, strategy, moment, standing, gated, renewed, scores, decision_id, language)
+    return Filling(request, snapshot, strategy, moment, standing, gated, renewed, appraisal, decision_id, language)
 
 
 def candidates_for(request: Request, strategy: Strategy) -> Mask:
@@ -73,28 +73,6 @@ def candidates_for(request: Request, strategy: Strategy) -> Mask:
     return mask
 
 
-def score(contenders: Mask, moment: Moment, strategy: Strategy, scorer: Scorer) -> Scores:
-    """Propensity and context weight of all contenders, the model called once."""
-    count = len(strategy.actions)
-    propensity = np.ones(count)
-    offers = np.flatnonzero(bits(contenders & strategy.offer_mask, count))
-    if offers.size:
-        propensity[offers] = scorer.propensities(moment.values(scorer.reads), offers)
-    context_weight = np.ones(count)
-    for each in strategy.context_weights:
-        if each.mask & contenders and holds(each.when, moment):
-            context_weight[bits(each.mask, count)] *= each.weight
-    return Scores(propensity, context_weight, contenders)
-
-
-def holds(when: Program, moment: Moment) -> bool:
-    """A context weight applies only where its condition is known to be true."""
-    try:
-        return bool(when(moment.activation))
-    except EvaluationError:
-        return False
-
-
 def next_state(filling: Filling) -> State:
     """What the customer's state becomes once this answer is committed."""
     now_ms, decision_id, before = filling.moment.now_ms, filling.decision_id, filling.snapshot.state
@@ -109,7 +87,7 @@ def next_state(filling: Filling) -> State:
         if placed.outcome == OFFER and placed.action is not None:
             state.lease.append(LeaseEntry(placed.action, decision_id, now_ms, placed.valid_until_ms))
         else:
-            state.holds[placed.placement] = hold_of(placed, decision_id)
+            state.holds[placed.placement] = Hold(placed.action, decision_id, placed.valid_until_ms)
         if placed.action is not None:
             append(state, Interaction(now_ms, "selected", placed.action, filling.request.channel))
     state.draw_index += bool(trials)

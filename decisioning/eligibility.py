@@ -17,9 +17,8 @@ from decisioning.moment import Moment
 
 @dataclass(slots=True)
 class Gated:
-    """What the gates left. `allowed` passed consent and rules; `reachable` passed contact policies too."""
+    """What the gates left. `allowed` passed dates, consent and rules; `reachable` passed contact policies too."""
 
-    permitted: Mask
     allowed: Mask
     reachable: Mask
     drops: dict[str, Mask] = field(default_factory=dict)
@@ -51,12 +50,12 @@ def gate(candidates: Mask, moment: Moment, state: State, strategy: Strategy) -> 
         _drop(drops, stage.name, left & no)
         _drop(drops, f"{stage.name}_unknown", left & unknown)
         left &= ~(no | unknown)
-    policies = held_back(strategy, state.interactions, channel=moment.channel, now_ms=moment.now_ms)
+    policies = held_back(strategy, state, channel=moment.channel, now_ms=moment.now_ms)
     held = 0
     for mask in policies.values():
         held |= mask
     _drop(drops, "contact_policy", left & held)
-    return Gated(consented, left, left & ~held, drops, policies)
+    return Gated(left, left & ~held, drops, policies)
 
 
 def _drop(drops: dict[str, Mask], reason: str, mask: Mask) -> None:

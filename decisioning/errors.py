@@ -39,8 +39,24 @@ class ModelRefused(NextbestError):
     """A model artifact is damaged, or there is none under this version."""
 
 
+class VersionMissing(NextbestError):
+    """A strategy or model that the registry points at is not here yet."""
+
+
+class RegistryDamaged(NextbestError):
+    """An entry of the store's registry cannot be read."""
+
+
+class SettingsFaulty(NextbestError):
+    """A setting cannot be read; the process does not start."""
+
+
 class StoreUnavailable(NextbestError):
     """The store did not answer in time; nothing is known about what it did with the last command."""
+
+
+class StoreDamaged(NextbestError):
+    """Something in the store cannot be read; whoever asked is not to blame."""
 
 
 class ContentUnknown(NextbestError):

@@ -12,60 +12,67 @@ from typing import Any
 import numpy as np
 
 from decisioning.arbitration import arbitrate
-from decisioning.catalog.strategy import Action, Gate, Placement, Strategy
-from decisioning.customer import Snapshot
-from decisioning.decide import decide, prepare
-from decisioning.moment import Moment, Scorer
-from decisioning.placement import Filling, positions_of, priority_of
+from decisioning.catalog.strategy import Action, Candidates, Gate
+from decisioning.filling import Filling
+from decisioning.moment import Moment
+from decisioning.placement import priority_of
 from decisioning.records import as_json
-from decisioning.request import Decision, Request
+from decisioning.request import Decision, Placed
 from rules import EvaluationError, Program
 
 
-def explain(
-    request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Scorer, *, decision_id: str
-) -> list[dict[str, Any]]:
-    """One entry per placement and candidate: `placed`, `ranked` or `dropped`, with what decided it."""
-    decision = decide(request, snapshot, strategy, scorer, decision_id=decision_id)
-    filling = prepare(request, snapshot, strategy, scorer, decision_id=decision_id)
-    return [
-        entry for name in request.placements for entry in _of_placement(strategy.placements[name], filling, decision)
-    ]
+def explain(filling: Filling, decision: Decision) -> list[dict[str, Any]]:
+    """One entry per placement and candidate: `placed`, `ranked` or `dropped`, with what decided it.
+
+    filling is the prepared answer of the same request and snapshot as the decision.
+    """
+    return [entry for placed in decision.placements for entry in _of_placement(placed, filling, decision)]
 
 
-def _of_placement(placement: Placement, filling: Filling, decision: Decision) -> Iterator[dict[str, Any]]:
+def _of_placement(placed: Placed, filling: Filling, decision: Decision) -> Iterator[dict[str, Any]]:
     strategy = filling.strategy
-    shown = next(placed for placed in decision.placements if placed.placement == placement.name)
-    candidates = placement.candidates
-    chosen = positions_of(candidates, candidates.mask & filling.scores.contenders, strategy)
-    index = candidates.action_index[chosen]
-    priority = priority_of(filling.scores, candidates, chosen)
-    order = arbitrate(priority, strategy.action_hash[index], person=filling.snapshot.state.assignment_key)
-    ranks = {int(index[at]): (rank, float(priority[at])) for rank, at in enumerate(order, start=1)}
-    by_rank = sorted(
-        (int(each) for each in candidates.action_index), key=lambda each: ranks.get(each, (np.inf, 0.0))[0]
-    )
-    for each in by_rank:
-        action = strategy.actions[each]
-        entry: dict[str, Any] = {"placement": placement.name, "action": action.key, "kind": action.kind}
-        if each in ranks:
-            entry |= {
-                "rank": ranks[each][0],
-                "priority": ranks[each][1],
-                "propensity": float(filling.scores.propensity[each]),
-            }
-        reason = _reason(each, decision.drops)
-        if shown.action == action.key:
+    candidates = strategy.placements[placed.placement].candidates
+    kept_out = decision.placement_drops.get(placed.placement, {})
+    ranks = _ranks(candidates, filling, kept_out)
+    for index in sorted(
+        (int(each) for each in candidates.action_index), key=lambda each: ranks.get(each, (np.inf,))[0]
+    ):
+        action = strategy.actions[index]
+        entry: dict[str, Any] = {"placement": placed.placement, "action": action.key, "kind": action.kind}
+        if index in ranks:
+            rank, priority = ranks[index]
+            propensity = None if action.kind == "message" else float(filling.appraisal.propensity[index])
+            entry |= {"rank": rank, "priority": priority, "propensity": propensity}
+        reason = next(
+            (name for drops in (kept_out, decision.drops) for name, mask in drops.items() if mask >> index & 1), None
+        )
+        if placed.action == action.key:
             entry["status"] = "placed"
         elif reason is not None:
             entry |= {"status": "dropped", "reason": reason, **_evidence(reason, action, filling)}
         else:
-            entry |= {"status": "ranked", "reason": "outranked"}
+            entry |= {"status": "ranked", "reason": _lost_to(placed)}
         yield entry
 
 
-def _reason(index: int, drops: Mapping[str, int]) -> str | None:
-    return next((reason for reason, mask in drops.items() if mask >> index & 1), None)
+def _ranks(candidates: Candidates, filling: Filling, kept_out: Mapping[str, int]) -> dict[int, tuple[int, float]]:
+    """Rank and priority, by action index, of those who stood for the placement."""
+    standing = filling.appraisal.contenders & candidates.mask
+    for mask in kept_out.values():
+        standing &= ~mask
+    chosen = candidates.positions(standing, len(filling.strategy.actions))
+    index = candidates.action_index[chosen]
+    priority = priority_of(filling.appraisal, candidates, chosen)
+    person = filling.snapshot.state.assignment_key
+    order = arbitrate(priority, filling.strategy.action_hash[index], person=person)
+    return {int(index[at]): (rank, float(priority[at])) for rank, at in enumerate(order, start=1)}
+
+
+def _lost_to(placed: Placed) -> str:
+    """Why a candidate that stood for the placement is not in it."""
+    if placed.reasons[0] in ("nothing_worth_more", "lease", "held", "random_arm"):
+        return placed.reasons[0]
+    return "outranked"
 
 
 def _evidence(reason: str, action: Action, filling: Filling) -> dict[str, Any]:

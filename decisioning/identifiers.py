@@ -11,7 +11,8 @@ import re
 from decisioning.errors import InvalidIdentifier
 
 CUSTOMER_ID_LENGTH_MAX = 200
-CUSTOMER_ID_PATTERN = r"^(?!.*\+[0-9]{7})[!-?A-~]+$"  # published in the API's schema: callers can check first
+# Published in the schema of the API, so that callers can check first. A slash or a lone dot would be lost in a URL.
+CUSTOMER_ID_PATTERN = r"^(?!.*\+[0-9]{7})(?!\.{1,2}$)[!-.0-?A-~]+$"
 
 _ACCEPTED = re.compile(CUSTOMER_ID_PATTERN)
 
@@ -32,4 +33,4 @@ def _reason(customer_id: str) -> str:
         return "contains '+' and 7 digits or more and reads like a telephone number; send its hash or your own key."
     if len(customer_id) > CUSTOMER_ID_LENGTH_MAX:
         return f"is longer than {CUSTOMER_ID_LENGTH_MAX} characters; send a shorter key or a hash."
-    return "contains a space, a control character or a letter outside ASCII; send your own key or a hash."
+    return "is a lone dot, or contains a space, a slash, a control character or a letter outside ASCII; send a hash."

@@ -6,13 +6,12 @@ scopes. A window that reaches further back than what is kept is unknown, never z
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from decisioning.customer import Interaction, State
 from rules import Duration, EvaluationError, Timestamp
 
 ANSWERS = frozenset({"accepted", "rejected", "converted", "dismissed"})
-PERSON_ACTED = ANSWERS | {"impression", "clicked"}  # outcomes in which the person did or saw something
 KEPT_COUNT_MAX = 400  # per customer; 45 bytes each, so about 18 KB at worst
 DAY_MS = 86_400_000
 
@@ -25,15 +24,23 @@ def is_under(action: str, key: str) -> bool:
 
 
 def append(state: State, interaction: Interaction) -> None:
-    """Remember one interaction, in time order; past the bound the oldest that is not an answer is forgotten."""
+    """Remember one interaction, in time order; past the bound the oldest that is no answer is forgotten first."""
     kept = state.interactions
     position = len(kept)
     while position and kept[position - 1].at_ms > interaction.at_ms:
         position -= 1
     kept.insert(position, interaction)
     if len(kept) > KEPT_COUNT_MAX:
-        oldest = next((index for index, each in enumerate(kept) if each.outcome not in ANSWERS), 0)
-        state.complete_since_ms = max(state.complete_since_ms, kept.pop(oldest).at_ms + 1)
+        position = next((index for index, each in enumerate(kept) if each.outcome not in ANSWERS), 0)
+        forgotten = kept.pop(position)
+        state.complete_since_ms = max(state.complete_since_ms, forgotten.at_ms + 1)
+        if forgotten.outcome in ANSWERS:
+            state.answers_since_ms = max(state.answers_since_ms, forgotten.at_ms + 1)
+
+
+def complete_since(state: State, outcomes: Iterable[str]) -> int:
+    """From when on all interactions of these outcomes are remembered."""
+    return state.answers_since_ms if ANSWERS.issuperset(outcomes) else state.complete_since_ms
 
 
 class History:
@@ -41,21 +48,19 @@ class History:
     `group:grow/cards`.
     """
 
-    __slots__ = ("_channel", "_complete_since_ms", "_interactions", "_now_ms")
+    __slots__ = ("_channel", "_now_ms", "_state")
 
     def __init__(self, state: State, *, channel: str, now_ms: int) -> None:
-        self._interactions: Sequence[Interaction] = state.interactions
-        self._complete_since_ms = state.complete_since_ms
+        self._state = state
         self._channel = channel
         self._now_ms = now_ms
 
     def count(self, outcome: str, scope: str, window: Duration) -> int:
         """How many interactions of this outcome lie within the window before now."""
         since_ms = self._now_ms - window.to_ms()
-        if since_ms < self._complete_since_ms and outcome not in ANSWERS:
-            raise EvaluationError(
-                f"history of {outcome} is kept only since {Timestamp.from_ms(self._complete_since_ms)}"
-            )
+        kept_since_ms = complete_since(self._state, (outcome,))
+        if since_ms < kept_since_ms:
+            raise EvaluationError(f"history of {outcome} is kept only since {Timestamp.from_ms(kept_since_ms)}")
         return sum(1 for each in self._matching(outcome, scope) if each.at_ms > since_ms)
 
     def days_since(self, outcome: str, scope: str) -> float:
@@ -76,7 +81,7 @@ class History:
 
     def _matching(self, outcome: str, scope: str) -> Iterator[Interaction]:
         kind, _, key = scope.partition(":")
-        for each in self._interactions:
+        for each in self._state.interactions:
             if each.outcome != outcome:
                 continue
             if kind == "customer" or (

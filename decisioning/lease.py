@@ -8,7 +8,7 @@ consent, silence that render only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from decisioning.catalog.strategy import Mask, Strategy
@@ -16,8 +16,6 @@ from decisioning.customer import LeaseEntry
 from decisioning.eligibility import live
 from decisioning.moment import Moment
 from rules import EvaluationError
-
-ENDING_ANSWERS = frozenset({"accepted", "rejected", "converted"})
 
 
 @dataclass(slots=True)
@@ -50,9 +48,9 @@ def showable(entries: Sequence[LeaseEntry], allowed: Mask, strategy: Strategy) -
     return mask & allowed
 
 
-def end_by_answer(entries: Sequence[LeaseEntry], action: str, outcome: str) -> list[LeaseEntry]:
-    """The lease after the customer answered about an action."""
-    return [entry for entry in entries if outcome not in ENDING_ANSWERS or entry.action != action]
+def end_by_answer(entries: Sequence[LeaseEntry], actions: Collection[str], *, at_ms: int) -> list[LeaseEntry]:
+    """The lease after an answer about these actions; what was promised after the answer was given stays promised."""
+    return [entry for entry in entries if entry.action not in actions or entry.at_ms > at_ms]
 
 
 def _cause_of_end(action: str, moment: Moment, strategy: Strategy) -> str | None:

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Snapshot
 from decisioning.interactions import History
 from decisioning.request import Request
 from rules import Timestamp
-
-
-class Scorer(Protocol):
-    """Propensities of a strategy's actions; `scoring.py` pairs a trained model with a strategy."""
-
-    @property
-    def reads(self) -> frozenset[str]:
-        """Attribute paths the model asks for."""
-        ...
-
-    def propensities(self, values: Mapping[str, Any], action_index: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Chance of a positive response, 0..1, for each action position."""
-        ...
 
 
 @dataclass(slots=True)

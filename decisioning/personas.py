@@ -46,8 +46,7 @@ def _failures(persona: Persona, strategy: Strategy, now_ms: int) -> Iterator[str
             if (got := getattr(placed, name)) != wanted:
                 yield f"{placed.placement}: expected {name} {wanted}, got {got} ({', '.join(placed.reasons)})"
     for action, wanted in persona.body.get("expect_dropped", {}).items():
-        bit = 1 << strategy.action_index[action]
-        got = [reason for reason, mask in decision.drops.items() if mask & bit]
+        got = decision.reasons_against(strategy.action_index[action])
         if wanted not in got:
             yield f"{action}: expected drop {wanted}, got {', '.join(got) or 'no drop'}"
 

@@ -14,7 +14,7 @@ from decisioning.customer import SourceFacts
 
 
 def restated(before: SourceFacts | None, said: Mapping[str, Any], *, at_ms: int) -> SourceFacts:
-    """The source's facts after it said these at at_ms. None forgets an attribute; what was said later than at_ms stays."""
+    """The source's facts after it said these at at_ms. None forgets an attribute; what was said later stays."""
     attributes = dict(before.attributes) if before else {}
     times_ms = {name: before.times_ms.get(name, before.at_ms) for name in attributes} if before else {}
     for name, value in said.items():

@@ -14,8 +14,8 @@ from typing import Any
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Profile, Snapshot, SourceFacts, State
 from decisioning.decide import decide
-from decisioning.moment import Scorer
 from decisioning.request import Decision, Placed, Request
+from decisioning.scoring import Scorer
 from decisioning.sealing import seal, unseal
 from decisioning.store.packing import canonical, parsed, state_of
 from rules import Timestamp
@@ -33,6 +33,7 @@ CORE = (
     "expected_value",
     "selection_probability",
     "lease_of",
+    "valid_until_ms",
 )
 
 

@@ -57,6 +57,12 @@ class Decision:
     holdout: bool
     arms: Mapping[str, str]
     placements: list[Placed]
-    drops: dict[str, int]  # reason -> the actions it removed, as a mask
+    drops: dict[str, int]  # reason -> the actions a gate removed, as a mask
+    placement_drops: dict[str, dict[str, int]]  # the same for what kept actions out of one placement
     state: State
     attributes: Mapping[str, Any]  # what was read of the profile, typed: enough to decide again
+
+    def reasons_against(self, index: int) -> list[str]:
+        """Why an action dropped out, anywhere in this answer."""
+        stages = [self.drops, *self.placement_drops.values()]
+        return [reason for drops in stages for reason, mask in drops.items() if mask >> index & 1]

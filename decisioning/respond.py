@@ -14,6 +14,8 @@ from decisioning.customer import Interaction, Snapshot, State
 from decisioning.interactions import ANSWERS, append
 from decisioning.lease import end_by_answer
 
+ENDING_OUTCOMES = frozenset({"accepted", "rejected", "converted"})
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -23,10 +25,12 @@ class Response:
     customer_key: str
     outcome: str
     action: str
-    at_ms: int
+    ends: frozenset[str]  # the actions whose lease it ends
+    at_ms: int  # 0: not stated, the store's time of the commit stands in
     channel: str | None = None
     decision_id: str | None = None
     placement: str | None = None
+    person_key: str | None = None  # of the decision; another one at the commit means that the customer was erased
     value: float | None = None  # realised, in the strategy's currency
 
 
@@ -35,13 +39,24 @@ def respond(response: Response, state: State) -> State:
     after = replace(
         state,
         interactions=list(state.interactions),
-        lease=end_by_answer(state.lease, response.action, response.outcome),
+        lease=end_by_answer(state.lease, response.ends, at_ms=response.at_ms),
     )
     if response.outcome not in UNCOUNTED_OUTCOMES:
         append(after, Interaction(response.at_ms, response.outcome, response.action, response.channel or ""))
     if response.outcome in ANSWERS:
         after.holds = {}  # what a channel showed beside the old offer need not be right any more
     return after
+
+
+def ended_by(outcome: str, action: str, strategy: Strategy) -> frozenset[str]:
+    """The actions whose lease this outcome ends; a conversion ends all that sell the same product."""
+    if outcome not in ENDING_OUTCOMES:
+        return frozenset()
+    index = strategy.action_index.get(action)
+    product = None if index is None else strategy.actions[index].product
+    if outcome != "converted" or product is None:
+        return frozenset({action})
+    return frozenset(each.key for each in strategy.actions if each.product == product)
 
 
 def record_of(response: Response, state: State, *, received_ms: int) -> dict[str, object]:

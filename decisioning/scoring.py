@@ -1,25 +1,76 @@
-"""Scoring: a trained model seen from a strategy.
+"""Scoring: propensities and context weights of all contenders, the model called once.
 
-The model knows actions by key in its own order; the strategy by index. The pairing is computed once, when either
-changes.
+A model knows actions by key in its own order, a strategy by index; the pairing is computed once, when either changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decisioning.catalog.strategy import Strategy
-from decisioning.errors import ModelRefused
+from decisioning.catalog.strategy import Mask, Strategy, members
+from decisioning.errors import ModelRefused, VersionMissing
+from decisioning.moment import Moment
 from models import ModelError, PropensityModel, load_artifact
+from rules import EvaluationError, Program
 
 
-def load_model(folder: Path) -> PropensityModel:
-    """The model in an artifact's folder. Raises ModelRefused for one that is damaged or not there."""
+class Scorer(Protocol):
+    """Propensities of a strategy's actions; `scoring.py` pairs a trained model with a strategy."""
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Attribute paths the model asks for."""
+        ...
+
+    def propensities(self, values: Mapping[str, Any], action_index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Chance of a positive response, 0..1, for each action position."""
+        ...
+
+
+Model = PropensityModel  # under the name by which those know it who may not reach into models
+
+
+@dataclass(slots=True)
+class Appraisal:
+    """Numbers per action of the strategy, for every action that is still in the running."""
+
+    propensity: NDArray[np.float64]  # 1 for messages
+    context_weight: NDArray[np.float64]
+    contenders: Mask
+
+
+def appraise(contenders: Mask, moment: Moment, strategy: Strategy, scorer: Scorer) -> Appraisal:
+    """Propensity and context weight of all contenders, the model called once."""
+    count = len(strategy.actions)
+    propensity = np.ones(count)
+    offers = np.flatnonzero(members(contenders & strategy.offer_mask, count))
+    if offers.size:
+        propensity[offers] = scorer.propensities(moment.values(scorer.reads), offers)
+    context_weight = np.ones(count)
+    for each in strategy.context_weights:
+        if each.mask & contenders and _holds(each.when, moment):
+            context_weight[members(each.mask, count)] *= each.weight
+    return Appraisal(propensity, context_weight, contenders)
+
+
+def _holds(when: Program, moment: Moment) -> bool:
+    """A context weight applies only where its condition is known to be true."""
+    try:
+        return bool(when(moment.activation))
+    except EvaluationError:
+        return False
+
+
+def load_model(folder: Path) -> Model:
+    """The model in an artifact's folder. Raises VersionMissing when there is none, ModelRefused when it is damaged."""
+    if not folder.is_dir():
+        raise VersionMissing(f"model {folder.name[:12]} is not in {folder.parent}. Copy its folder there.")
     try:
         return load_artifact(folder)
     except ModelError as error:
@@ -29,7 +80,7 @@ def load_model(folder: Path) -> PropensityModel:
 class ModelScorer:
     """Propensities of a strategy's actions by a trained model; an action the model never saw is read from its group."""
 
-    def __init__(self, strategy: Strategy, model: PropensityModel) -> None:
+    def __init__(self, strategy: Strategy, model: Model) -> None:
         self._model = model
         self._rows = model.rows_for([action.key for action in strategy.actions])
         self.reads = frozenset(model.features)

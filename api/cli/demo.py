@@ -63,15 +63,16 @@ def run_demo(strategy_dir: Path, *, port: int, workers: int) -> None:
     try:
         with ExitStack() as stack:
             url = settings.redis_url or stack.enter_context(EmbeddedServer.start(settings.store_dir)).url
-            strategy = asyncio.run(_prepare(url, strategy_dir, settings))
+            strategy, has_model = asyncio.run(_prepare(url, strategy_dir, settings))
             children = [
                 stack.enter_context(Child(["worker"], url, settings)),
                 stack.enter_context(
                     Child(["serve", "--host", HOST, "--port", str(port), "--workers", str(workers)], url, settings)
                 ),
             ]
-            _await_ready(port, children)
-            _tell(strategy, port)
+            if has_model:
+                _await_ready(port, children)
+            _tell(strategy, port, settings, has_model=has_model)
             _attend(children)
     except Ended as ended:
         if ended.signal_number != signal.SIGINT:
@@ -90,25 +91,26 @@ def _settings(strategy_dir: Path) -> Settings:
     return Settings.from_environment()
 
 
-async def _prepare(url: str, strategy_dir: Path, settings: Settings) -> Strategy:
+async def _prepare(url: str, strategy_dir: Path, settings: Settings) -> tuple[Strategy, bool]:
+    """Publish, load and train what is new; returns the strategy, and whether there is a model to decide with."""
     store = connect(url, deadline_ms=COMMAND_DEADLINE_MS)
     try:
         files = read_bundle(strategy_dir)
         strategy = load_bundle(files)
         if await store.get("current", "strategy") != strategy.version.encode():
-            await publish_strategy(store, files)
+            await publish_strategy(store, files, strategy)
             OUT.print(f"strategy {strategy.name} {strategy.version[:12]}: {len(strategy.actions)} actions published")
-        training = asyncio.create_task(_train(store, url, strategy_dir, settings))
-        await _load(
-            store, strategy, _table(strategy_dir, "customers"), settings
-        )  # beside the training: it has a core of its own
+        training = asyncio.create_task(_train(store, url, strategy_dir, settings))  # on the other core
+        await _load(store, strategy, _table(strategy_dir, "customers"), settings)
         await training
-        return strategy
+        return strategy, await store.get("current", "model") is not None
     finally:
         await store.close()
 
 
-async def _load(store: Store, strategy: Strategy, customers: Path, settings: Settings) -> None:
+async def _load(store: Store, strategy: Strategy, customers: Path | None, settings: Settings) -> None:
+    if customers is None:
+        return
     mark = _mark(customers, strategy.version)
     if await store.get("loaded", "customers") == mark:
         return
@@ -129,6 +131,8 @@ async def _load(store: Store, strategy: Strategy, customers: Path, settings: Set
 
 async def _train(store: Store, url: str, strategy_dir: Path, settings: Settings) -> None:
     history, mapping = _table(strategy_dir, "history"), strategy_dir / "mapping.yaml"
+    if history is None:
+        return
     mark = _mark(history, sha256(mapping.read_bytes()).hexdigest())
     current = await store.get("current", "model")
     if (
@@ -155,14 +159,10 @@ async def _train(store: Store, url: str, strategy_dir: Path, settings: Settings)
     await store.put("loaded", "history", mark)
 
 
-def _table(strategy_dir: Path, name: str) -> Path:
-    """The generated table beside a strategy."""
-    for kind in TABLES:
-        if (path := strategy_dir / "generated" / f"{name}.{kind}").exists():
-            return path
-    raise NextbestError(
-        f"{strategy_dir}/generated has no {name} table ({', '.join(TABLES)}). `make run` generates the example's."
-    )
+def _table(strategy_dir: Path, name: str) -> Path | None:
+    """A generated table beside the strategy; None where the example has none and the user brings their own."""
+    paths = (strategy_dir / "generated" / f"{name}.{kind}" for kind in TABLES)
+    return next((path for path in paths if path.exists()), None)
 
 
 def _mark(table: Path, also: str) -> bytes:
@@ -228,15 +228,18 @@ def _raise_if_ended(children: Sequence[Child]) -> None:
             )
 
 
-def _tell(strategy: Strategy, port: int) -> None:
+def _tell(strategy: Strategy, port: int, settings: Settings, *, has_model: bool) -> None:
     channel = next(iter(strategy.channels))
     placements = ", ".join(f'"{each.name}"' for each in strategy.placements.values() if each.channel == channel)
     OUT.print(
         f"""
 Nextbest decides on http://{HOST}:{port}   (API: /docs, health: /readyz, metrics: /metrics; end with ctrl-c)
+Other commands reach it after: export NEXTBEST_DATA_DIR={settings.data_dir}
 
 curl -s http://{HOST}:{port}/v1/decisions -H 'Authorization: Bearer {DEMO_KEY}' -H 'Content-Type: application/json' \\
   -d '{{"customer": {{"id": "C-00001"}}, "channel": "{channel}", "placements": [{placements}]}}'
 """,
         markup=False,
     )
+    if not has_model:
+        OUT.print("There is no model yet, so it is not ready: nextbest train --history … --mapping … --promote")

@@ -23,13 +23,15 @@ import uvicorn
 from rich.console import Console
 
 from api.cli.bars import Bars, told
-from api.keys import PER_SECOND_DEFAULT, SCOPES, add_key, known_keys
+from api.keys import PER_SECOND_DEFAULT, PER_SECOND_MAX, SCOPES, add_key, known_keys, remove_key
 from api.live import publish_strategy
+from api.logs import configure_logging
 from api.settings import Settings
-from api.storage import opened
-from decisioning.catalog.load import load_directory, read_bundle
+from api.storage import opened, url_of
+from decisioning.catalog.load import load_bundle, load_directory, read_bundle
 from decisioning.errors import NextbestError
 from decisioning.personas import failures
+from decisioning.scoring import load_model
 from decisioning.store.process import die_with_parent
 
 if TYPE_CHECKING:
@@ -46,11 +48,10 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 def main() -> None:
     """Entry point: expected errors are one plain message and exit code 1."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request's URL
+    configure_logging()
     try:
         commands(prog_name="nextbest")
-    except (NextbestError, ValueError) as error:
+    except (NextbestError, OSError) as error:
         ERR.print(str(error), markup=False)
         sys.exit(1)
 
@@ -93,21 +94,22 @@ def run(strategy_dir: Path, port: int, workers: int) -> None:
 def serve(host: str, port: int, workers: int) -> None:
     """Answer decisions over HTTP."""
     Settings.from_environment()  # a variable that cannot be read is told here, once, and not by every worker
-    if workers > 1:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="nextbest-metrics-")  # wiped by being new
-    uvicorn.run(
-        "api.app:create_app",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=5,
-        timeout_worker_healthcheck=30,
-    )
+    with tempfile.TemporaryDirectory(prefix="nextbest-metrics-") as folder:
+        if workers > 1:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by prometheus_client when a worker imports it
+        uvicorn.run(
+            "api.app:create_app",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            loop="uvloop",
+            http="httptools",
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=5,
+            timeout_worker_healthcheck=30,
+        )
 
 
 @commands.command()
@@ -163,11 +165,25 @@ def check(strategy_dir: Path) -> None:
 async def publish(strategy_dir: Path) -> None:
     """Check a strategy, meet its personas, and switch every running process to it."""
     files = read_bundle(strategy_dir)
-    strategy = load_directory(strategy_dir)
+    strategy = load_bundle(files)
     if lines := failures(strategy, now_ms=time.time_ns() // 1_000_000):
         raise NextbestError("\n".join([*lines, "nothing was published; the running strategy stays"]))
-    async with opened(Settings.from_environment()) as store:
-        OUT.print(f"published {strategy.name} {(await publish_strategy(store, files))[:12]}")
+    settings = Settings.from_environment()
+    async with opened(settings) as store:
+        await publish_strategy(store, files, strategy)
+    OUT.print(f"published {strategy.name} {strategy.version[:12]} to {url_of(settings)}")
+
+
+@commands.command()
+@click.argument("version")
+@in_loop
+async def promote(version: str) -> None:
+    """Switch every running process to a model in the models directory: a newer one, or back to an older one."""
+    settings = Settings.from_environment()
+    await asyncio.to_thread(load_model, settings.models_dir / version)
+    async with opened(settings) as store:
+        await store.put("current", "model", version.encode())
+    OUT.print(f"model {version[:12]} promoted")
 
 
 @commands.command()
@@ -213,6 +229,8 @@ async def train(history: Path, mapping: Path, strategy_dir: Path | None, out: Pa
     """Fit calibrated propensities per action from a history table."""
     from decisioning.training import train_model
 
+    if out is not None and promote:
+        raise NextbestError("--promote switches servers to what lies in their models directory; leave --out away.")
     settings = Settings.from_environment()
     with Bars() as bars:
         schema = load_directory(strategy_dir).schema if strategy_dir else None
@@ -236,7 +254,8 @@ def keys() -> None:
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES))
 @click.option(
     "--per-second",
-    default=float(PER_SECOND_DEFAULT),
+    type=click.FloatRange(1, PER_SECOND_MAX),
+    default=PER_SECOND_DEFAULT,
     show_default=True,
     help="Requests a second, in each serving process.",
 )
@@ -262,8 +281,4 @@ async def keys_list() -> None:
 async def keys_remove(key_id: str) -> None:
     """Remove a key; it stops working within about a second."""
     async with opened(Settings.from_environment()) as store:
-        for digest, key in (await known_keys(store)).items():
-            if key.key_id == key_id:
-                await store.remove("api_key", digest)
-                return
-    raise NextbestError(f"no key {key_id!r}. `nextbest keys list` shows the known ones.")
+        await remove_key(store, key_id)

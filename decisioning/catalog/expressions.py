@@ -52,7 +52,7 @@ _HISTORY_METHODS = {
     ("history", "days_since"): Signature((STRING, STRING), DOUBLE),
     ("history", "last"): Signature((STRING, STRING), TIMESTAMP),
 }
-_MOMENT = ("context", "channel")  # roots that change from render to render
+_MOMENT = ("context", "channel", "now")  # roots that change from render to render
 _KEYED_SCOPES = {"issue": 1, "group": 2, "action": 3}  # scope -> how much of issue/group/action is its key
 
 

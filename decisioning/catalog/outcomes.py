@@ -10,7 +10,6 @@ REMEMBERED_OUTCOMES = ("selected", *REPORTED_OUTCOMES)  # a decision remembers b
 
 DROP_REASONS = (
     "not_live",
-    "no_treatment",
     "consent",
     "eligibility",
     "eligibility_unknown",
@@ -22,5 +21,6 @@ DROP_REASONS = (
     "content_unknown",
     "holdout",
     "lease",
-    "outranked",
+    "placed_elsewhere",
+    "one_per_group",
 )

@@ -20,6 +20,12 @@ from rules import PredicateIndex, Program
 Mask = int  # a set of actions: bit i stands for strategy.actions[i]
 
 
+def members(mask: Mask, count: int) -> NDArray[np.bool_]:
+    """A set of actions as bool[count]."""
+    raw = np.frombuffer(mask.to_bytes((count + 7) // 8, "little"), dtype=np.uint8)
+    return np.unpackbits(raw, count=count, bitorder="little").astype(np.bool_)
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """A way to reach a customer."""
@@ -66,6 +72,12 @@ class Candidates:
     lever: NDArray[np.float64]
     contact_cost: NDArray[np.float64]
     treatments: tuple[Treatment, ...]
+
+    def positions(self, mask: Mask, action_count: int) -> NDArray[np.int64]:
+        """Positions of the candidates whose action is in the mask."""
+        if not mask:
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(members(mask, action_count)[self.action_index])
 
 
 @dataclass(frozen=True, slots=True)

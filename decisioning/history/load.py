@@ -112,48 +112,50 @@ class News:
 
     def change(self, snapshot: Snapshot, rows: Sequence[Facts]) -> Change | None:
         """The customer's next state and profile, None when the rows say nothing new. Later rows win."""
+        at_ms = min(self.at_ms, snapshot.now_ms)  # never later than the store's now: it would shadow what is said next
         sources = dict(snapshot.profile.sources) if snapshot.profile else {}
         consents = snapshot.state.consents
         for facts in rows:
             for source, attributes in facts.attributes.items():
-                merged = self._merged(sources.get(source), attributes)
+                merged = self._merged(sources.get(source), attributes, at_ms)
                 if merged:
                     sources[source] = merged
             for (channel, purpose), granted in facts.consents.items():
-                consents = self._consents(consents, channel, purpose, granted)
+                consents = self._consents(consents, channel, purpose, granted, at_ms)
         profile = Profile(sources)
         if snapshot.profile == profile and consents is snapshot.state.consents:
             return None
         state = replace(snapshot.state, consents=consents)
         return Change(snapshot.customer_key, snapshot.state_version, state, profile=profile)
 
-    def _merged(self, before: SourceFacts | None, attributes: Mapping[str, Any]) -> SourceFacts | None:
+    def _merged(self, before: SourceFacts | None, attributes: Mapping[str, Any], at_ms: int) -> SourceFacts | None:
         """The source's facts with these taken in, None when they stay as they are.
 
         Columns that a file lacks stay as they were; a column without a value removes the attribute.
         """
-        if before and before.at_ms > self.at_ms:
-            return None
-        after = restated(before, attributes, at_ms=self.at_ms)
+        after = restated(before, attributes, at_ms=at_ms)
         said_nothing = after.attributes == (before.attributes if before else {})
-        if said_nothing and not (before and self._renews(before, attributes)):
+        if said_nothing and not (before and self._renews(before, attributes, at_ms)):
             return None
         return after
 
-    def _renews(self, before: SourceFacts, attributes: Mapping[str, Any]) -> bool:
+    def _renews(self, before: SourceFacts, attributes: Mapping[str, Any], at_ms: int) -> bool:
         """Whether saying the same again matters, because some of it would otherwise go stale."""
-        if self.at_ms - before.at_ms < RENEWED_AFTER_MS:
-            return False
-        declared = (self.schema.attributes[f"customer.{name}"] for name in attributes)
-        return any(attribute.stale_after_ms is not None for attribute in declared)
+        return any(
+            self.schema.attributes[f"customer.{name}"].stale_after_ms is not None
+            and at_ms - before.times_ms.get(name, before.at_ms) >= RENEWED_AFTER_MS
+            for name in attributes
+        )
 
-    def _consents(self, consents: list[Consent], channel: str, purpose: str, granted: bool) -> list[Consent]:
+    def _consents(
+        self, consents: list[Consent], channel: str, purpose: str, granted: bool, at_ms: int
+    ) -> list[Consent]:
         for each in consents:
             same = (each.channel, each.purpose, each.granted) == (channel, purpose, granted)
-            if same and self.at_ms - each.at_ms < RENEWED_AFTER_MS:
+            if same and at_ms - each.at_ms < RENEWED_AFTER_MS:
                 return consents
         return consent.change(
-            consents, channel=channel, purpose=purpose, granted=granted, at_ms=self.at_ms, source=self.said_by
+            consents, channel=channel, purpose=purpose, granted=granted, at_ms=at_ms, source=self.said_by
         )
 
 

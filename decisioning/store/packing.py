@@ -6,7 +6,6 @@ that two versions of the service can run beside each other during an upgrade.
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,8 @@ from typing import Any
 import msgspec
 
 from decisioning.customer import Profile, State
+from decisioning.errors import StoreDamaged
+from decisioning.sealing import new_key
 
 _encoder = msgspec.json.Encoder()
 _canonical_encoder = msgspec.json.Encoder(order="deterministic")
@@ -26,11 +27,19 @@ def pack(value: State | Profile) -> bytes:
 
 
 def unpack_state(packed: bytes) -> State:
-    return _state_decoder.decode(packed)
+    """Raises StoreDamaged for bytes that are no state."""
+    try:
+        return _state_decoder.decode(packed)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreDamaged(f"a customer's state cannot be read: {error}") from error
 
 
 def unpack_profile(packed: bytes) -> Profile:
-    return _profile_decoder.decode(packed)
+    """Raises StoreDamaged for bytes that are no profile."""
+    try:
+        return _profile_decoder.decode(packed)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreDamaged(f"a customer's profile cannot be read: {error}") from error
 
 
 def canonical(value: Any) -> bytes:
@@ -39,7 +48,11 @@ def canonical(value: Any) -> bytes:
 
 
 def parsed(packed: bytes) -> Any:
-    return msgspec.json.decode(packed)
+    """Raises StoreDamaged for bytes that are no JSON."""
+    try:
+        return msgspec.json.decode(packed)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreDamaged(f"a record cannot be read: {error}") from error
 
 
 def state_of(fields: Mapping[str, Any]) -> State:
@@ -52,5 +65,5 @@ def fresh_state() -> State:
     return State(
         person_key=secrets.token_hex(8),
         assignment_key=secrets.token_hex(8),
-        sealing_key=base64.b64encode(secrets.token_bytes(32)).decode(),
+        sealing_key=new_key(),
     )

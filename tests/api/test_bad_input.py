@@ -20,6 +20,11 @@ BODIES = {
     "a list": b"[]",
     "not utf-8": b'{"customer": {"id": "\xff"}}',
     "deep": b"[" * 50_000,
+    "a deep context": b'{"customer": {"id": "C-1"}, "channel": "web", "placements": ["web.hero"], "context": {"page": '
+    + b"[" * 2000
+    + b"]" * 2000
+    + b"}}",
+    "an id with a slash": json.dumps({**HERO, "customer": {"id": "a/b"}}).encode(),
     "NaN": json.dumps({**HERO, "context": {"page": float("nan")}}).encode(),
     "infinity": json.dumps({**HERO, "context": {"page": float("inf")}}).encode(),
     "a number too large": json.dumps(HERO).replace('"C-1"', "1e999").encode(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from decisioning.interactions import DAY_MS
@@ -101,6 +103,18 @@ async def test_an_older_statement_does_not_undo_a_newer_one():
 
     older = {"channel": "web", "purpose": "marketing", "granted": True, "at": "2020-01-01T00:00:00Z"}
     answer = await desk.http.put("/v1/customers/C-1/consents", json=[older])
+
+    assert [each["granted"] for each in answer.json()["consents"]] == [False]
+
+
+async def test_a_consent_dated_ahead_does_not_shadow_the_withdrawal_that_follows():
+    desk = Desk()
+    ahead = datetime.now(UTC) + timedelta(minutes=4)
+    granted = {"channel": "web", "purpose": "marketing", "granted": True, "at": ahead.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    assert (await desk.http.put("/v1/customers/C-1/consents", json=[granted])).status_code == 200
+
+    withdrawn = [{"channel": "web", "purpose": "marketing", "granted": False}]
+    answer = await desk.http.put("/v1/customers/C-1/consents", json=withdrawn)
 
     assert [each["granted"] for each in answer.json()["consents"]] == [False]
 

@@ -106,6 +106,26 @@ async def test_a_response_that_names_nothing_is_told_what_is_missing(body, where
     assert answer.json()["where"] == where
 
 
+async def test_a_response_does_not_bring_an_erased_customer_back():
+    desk = Desk()
+    answer = await offered(desk)
+    await desk.http.delete("/v1/customers/C-1")
+
+    for named in ({"event_token": answer["placements"][0]["event_token"]}, {"decision_id": answer["decision_id"]}):
+        told = await desk.tell(**named, outcome="accepted")
+        assert told.status_code == 410 and told.json()["code"] == "erased"
+    repeat = await desk.http.get("/v1/customers/C-1")
+    assert repeat.status_code == 404
+
+
+async def test_a_response_without_a_time_has_the_stores():
+    desk = Desk(MemoryStore(lambda: 1_700_000_000_000))
+    await desk.tell(customer={"id": "C-1"}, action=GOLD, outcome="converted")
+
+    (record,) = await records(desk, "response")
+    assert record["at_ms"] == record["received_ms"] == 1_700_000_000_000
+
+
 async def test_a_token_of_another_kind_or_installation_is_refused():
     desk = Desk()
     for token in (desk.service.sealer.seal("owner", ["C-1"]), "k1.AAAA", "k9.AAAA", "", "k1."):

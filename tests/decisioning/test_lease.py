@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from decisioning.respond import Response, respond
-from tests.decisioning.bank import FILES, GOLD, LOAN, SILVER, TIPS, ask, customer, later, shown, strategy
+from decisioning.customer import Interaction
+from decisioning.interactions import DAY_MS
+from decisioning.respond import Response, ended_by, respond
+from tests.decisioning.bank import ALERT, FILES, GOLD, LOAN, SILVER, TIPS, ask, customer, later, shown, strategy
 
 SILVER_ALONE = """
 issue: grow
@@ -28,6 +30,10 @@ actions:
 @pytest.fixture(scope="module")
 def bank():
     return strategy()
+
+
+def answer(outcome, action, *, at_ms):
+    return Response("r1", "C-1", outcome, action, ended_by(outcome, action, strategy()), at_ms, "web")
 
 
 def leased(bank, **attributes):
@@ -107,7 +113,7 @@ def test_the_lease_ends_with_its_time(bank):
 @pytest.mark.parametrize("outcome", ["accepted", "rejected", "converted"])
 def test_an_answer_ends_it_in_every_channel(bank, outcome):
     after = leased(bank)
-    answered = replace(after, state=respond(Response("r1", "C-1", outcome, GOLD, after.now_ms, "web"), after.state))
+    answered = replace(after, state=respond(answer(outcome, GOLD, at_ms=after.now_ms), after.state))
 
     assert answered.state.lease == []
     assert answered.state.holds == {}
@@ -116,7 +122,7 @@ def test_an_answer_ends_it_in_every_channel(bank, outcome):
 def test_an_impression_leaves_the_lease(bank):
     after = leased(bank)
 
-    state = respond(Response("r1", "C-1", "impression", GOLD, after.now_ms, "web"), after.state)
+    state = respond(answer("impression", GOLD, at_ms=after.now_ms), after.state)
 
     assert state.lease == after.state.lease
     assert state.interactions[-1].outcome == "impression"
@@ -185,3 +191,113 @@ def test_offers_that_are_not_allowed_leave_messages_and_what_is_leased(bank):
 
     assert shown(decide(request, customer(), bank, scorer, decision_id="d2")) == [("message", TIPS), ("nothing", None)]
     assert shown(decide(request, leased(bank), bank, scorer, decision_id="d2")) == [("offer", GOLD), ("message", TIPS)]
+
+
+def test_a_held_message_is_gated_by_its_own_rules(bank):
+    strict = strategy(
+        {
+            "actions/brand.yaml": FILES["actions/brand.yaml"].replace(
+                "    treatments:", '    eligibility: ["customer.tier == \\"classic\\""]\n    treatments:'
+            )
+        }
+    )
+    before = customer()
+    message = ask(strict, before, propensities={"default": 0.0})
+    after = later(before, message)
+    assert shown(ask(strict, after, propensities={"default": 0.0}, decision_id="d2")) == [("message", TIPS)]
+
+    after.profile.sources["crm"].attributes["tier"] = "gold"
+    assert shown(ask(strict, after, propensities={"default": 0.0}, decision_id="d3")) == [("nothing", None)]
+
+
+def test_a_held_message_is_held_whoever_else_is_not_allowed(bank):
+    before = customer(age=17)
+    first = ask(bank, before)
+    assert shown(first) == [("message", TIPS)]
+
+    assert ask(bank, later(before, first), decision_id="d2").placements[0].reasons == ["held"]
+
+
+def test_consent_withdrawn_in_any_way_silences_a_held_message(bank):
+    before = customer()
+    after = later(before, ask(bank, before, propensities={"default": 0.0}))
+    after.state.consents = customer(consents=[("web", "marketing", False)]).state.consents
+
+    assert shown(ask(bank, after, propensities={"default": 0.0}, decision_id="d2")) == [("nothing", None)]
+
+
+def test_a_service_message_speaks_through_a_held_silence(bank):
+    before = customer(consents=[("web", "marketing", False)])
+    silent = later(before, ask(bank, before))
+    silent.profile.sources["core"].attributes["suspicious"] = True
+
+    assert shown(ask(bank, silent, decision_id="d2")) == [("message", ALERT)]
+
+
+def test_a_mandatory_action_speaks_through_lease_and_hold_and_is_drawn_once():
+    urgent = strategy(
+        {
+            "actions/safety.yaml": FILES["actions/safety.yaml"].replace(
+                "    purpose:", "    mandatory: true\n    purpose:"
+            )
+        }
+    )
+    promised = leased(urgent)
+    promised.profile.sources["core"].attributes["suspicious"] = True
+
+    first = ask(urgent, promised, "web.hero", "web.tile", decision_id="d2")
+    assert shown(first) == [("message", ALERT), ("offer", GOLD)]
+    assert "mandatory" in first.placements[0].reasons
+
+    again = ask(urgent, later(promised, first), "web.hero", "web.tile", decision_id="d3")
+    assert shown(again) == shown(first)
+    assert again.placements[0].reasons == ["held"]
+
+
+def test_one_per_group_holds_for_renders_too():
+    sparing = strategy(
+        {
+            "placements.yaml": FILES["placements.yaml"].replace(
+                "web.tile: {channel: web,", "web.tile: {channel: web, one_per_group: true,"
+            )
+        }
+    )
+    apart = ask(sparing, customer(), "web.tile", "web.hero")
+    assert shown(apart) == [("offer", GOLD), ("offer", SILVER)]
+
+    together = ask(sparing, later(customer(), apart), "web.hero", "web.tile", decision_id="d2")
+
+    groups = [key.rpartition("/")[0] for _, key in shown(together) if key]
+    assert len(groups) == len(set(groups))
+
+
+def test_a_late_answer_leaves_what_was_promised_after_it(bank):
+    after = leased(bank)
+
+    state = respond(answer("converted", GOLD, at_ms=after.now_ms - 30 * DAY_MS), after.state)
+
+    assert [entry.action for entry in state.lease] == [GOLD]
+
+
+def test_a_conversion_ends_every_promise_of_the_same_product():
+    both = strategy(
+        {
+            "actions/cards.yaml": FILES["actions/cards.yaml"].replace(
+                "    action_value: 50.0", "    action_value: 50.0\n    product: P-GOLD"
+            )
+        }
+    )
+
+    assert ended_by("converted", GOLD, both) == {GOLD, SILVER}
+    assert ended_by("accepted", GOLD, both) == {GOLD}
+    assert ended_by("clicked", GOLD, both) == frozenset()
+
+
+def test_a_policy_that_cannot_know_holds_back(bank):
+    worn = customer()
+    worn.state.complete_since_ms = worn.now_ms - DAY_MS
+    worn.state.interactions.append(Interaction(worn.now_ms, "impression", TIPS, "web"))
+
+    decision = ask(bank, worn)
+
+    assert decision.drops["contact_policy"] >> bank.action_index[GOLD] & 1

@@ -14,6 +14,8 @@ REFUSED = {
     "+1234567": "telephone",
     "C\n1": "control",
     "C 1": "space",
+    "a/b": "slash",
+    "..": "slash",
     "ügyfél": "outside ASCII",
     "C\x7f": "control",
     "\ud800": "outside ASCII",
@@ -29,6 +31,6 @@ def test_a_refusal_says_why_and_does_not_repeat_the_id(customer_id: str, reason:
     assert not customer_id or customer_id not in str(refused.value)
 
 
-@pytest.mark.parametrize("customer_id", ["C-1042", "a+b", "x+123456", "36301234567", "C" * 200, "~!/?#"])
+@pytest.mark.parametrize("customer_id", ["C-1042", "a+b", "x+123456", "36301234567", "C" * 200, "~!?#"])
 def test_other_texts_are_identifiers(customer_id: str) -> None:
     assert checked_customer_id(customer_id) == customer_id

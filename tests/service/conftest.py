@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from api.live import publish_strategy
+from decisioning.catalog.load import load_bundle
 from decisioning.customer import Profile, SourceFacts
 from decisioning.store.embedded import EmbeddedServer
 from decisioning.store.protocol import Change
@@ -60,16 +61,12 @@ class Installation:
         port = free_port()
         process = self.start("serve", "--port", str(port), "--workers", str(workers))
         base = f"http://127.0.0.1:{port}"
-        deadline_s = time.monotonic() + 60
-        while time.monotonic() < deadline_s:
+        deadline_s, ready = time.monotonic() + 60, 0
+        while ready < 5 * workers:  # connections spread over the workers, and each is ready on its own
             assert process.poll() is None, "the server ended"
-            try:
-                if httpx.get(f"{base}/readyz", timeout=2).status_code == 200:
-                    return process, base
-            except httpx.TransportError:
-                pass
-            time.sleep(0.05)
-        raise AssertionError("the server was not ready within a minute")
+            assert time.monotonic() < deadline_s, "the server was not ready within a minute"
+            ready = ready + 1 if is_ready(base) else 0
+        return process, base
 
     def end(self) -> None:
         """Kill what is still there."""
@@ -77,6 +74,14 @@ class Installation:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def is_ready(base: str) -> bool:
+    try:
+        return httpx.get(f"{base}/readyz", timeout=2).status_code == 200
+    except httpx.TransportError:
+        time.sleep(0.05)
+        return False
 
 
 def free_port() -> int:
@@ -101,7 +106,8 @@ def trained(folder: Path) -> str:
 async def furnish(url: str, model: str) -> None:
     """Publish the strategy, promote the model, store the customers."""
     store = connect(url, deadline_ms=5000)
-    await publish_strategy(store, {path: text.encode() for path, text in FILES.items()})
+    files = {path: text.encode() for path, text in FILES.items()}
+    await publish_strategy(store, files, load_bundle(files))
     await store.put("current", "model", model.encode())
     keys = [f"C-{number:05d}" for number in range(1, CUSTOMER_COUNT + 1)]
     changes = []

@@ -28,7 +28,7 @@ FULL_STATE = State(
     draw_index=7,
     consents=[Consent("email", "marketing", granted=False, at_ms=1_700_000_000_123, version=2, source="call_center")],
     lease=[LeaseEntry("grow/cards/gold_upgrade", "017-18bcfe56800-0123456789abcdef", at_ms=1, until_ms=2)],
-    holds={"web.home.hero": Hold("nothing", None, "017-18bcfe56800-0123456789abcdef", until_ms=3)},
+    holds={"web.home.hero": Hold(None, "017-18bcfe56800-0123456789abcdef", until_ms=3)},
     interactions=[Interaction(1_700_000_000_000, "rejected", "grow/cards/gold_upgrade", "web")],
 )
 FULL_PROFILE = Profile(

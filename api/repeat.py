@@ -1,0 +1,43 @@
+"""Repeats: the stored decision of an idempotency key, rendered again through today's consent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.answer import Facts, answer_of
+from api.endpoint import Call
+from api.errors import Problem
+from api.live import Deployed
+from decisioning.errors import StoreUnavailable
+from decisioning.renders import render_again
+from decisioning.request import Placed, Request
+from decisioning.store.packing import parsed
+
+
+async def repeated(call: Call, request: Request, deployed: Deployed, *, earlier: str, body_hash: str) -> dict[str, Any]:
+    """The answer to a key that was used before; earlier is what its first use left, body hash and decision."""
+    first_hash, _, decision_id = earlier.partition(":")
+    if body_hash != first_hash:
+        message = "This idempotency_key was used with another body. Use a new key for a new question."
+        raise Problem("conflict", message, "idempotency_key")
+    packed = await call.service.store.find_record(decision_id)
+    if packed is None:
+        raise StoreUnavailable("the stored decision of this key has left the store")
+    record = parsed(packed)
+    (snapshot,) = await call.service.store.read([request.customer_key])
+    if snapshot.state.person_key != record["person_key"]:
+        message = "The customer of this key's decision was erased. Use a new key."
+        raise Problem("erased", message, "idempotency_key")
+    facts = Facts(
+        decision_id,
+        request.customer_key,
+        record["person_key"],
+        request.channel,
+        record["at_ms"],
+        record["profile_found"],
+        record["holdout"],
+        record["arms"],
+        deployed.versions,
+    )
+    placed = [render_again(Placed(**core), request, snapshot, deployed.strategy) for core in record["placements"]]
+    return answer_of(facts, placed, call.service.seals)

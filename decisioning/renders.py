@@ -1,0 +1,118 @@
+"""Renders: what is shown again instead of being drawn: the customer's lease, and what a placement already holds.
+
+Pure. A render is no trial of the policy: it names the decision whose draw it repeats and carries no probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from decisioning.catalog.strategy import Placement, Strategy
+from decisioning.consent import is_granted
+from decisioning.customer import Hold, LeaseEntry, Snapshot
+from decisioning.errors import ContentUnknown
+from decisioning.filling import Filling
+from decisioning.lease import showable
+from decisioning.moment import moment_of
+from decisioning.request import MESSAGE, NOTHING, OFFER, Placed, Request
+from rules import EvaluationError
+
+
+def place_lease(filling: Filling) -> bool:
+    """Render the lease; True when further offers may stand beside it.
+
+    The first entry goes to the first placement that can show it, one that already shows a message only if no other can,
+    so that a page looks the same when it is loaded again. If none can, no other offer may appear: it would compete.
+    """
+    free_first = sorted(filling.request.placements, key=lambda name: _hold(filling, name) is not None)
+    shown = showable(filling.renewed.entries, filling.gated.allowed, filling.strategy)
+    for position, entry in enumerate(filling.renewed.entries):
+        rendered = _render_entry(filling, entry, free_first) if shown >> filling.index_of(entry.action) & 1 else None
+        if rendered is not None:
+            filling.place(rendered)
+        elif position == 0:
+            return False
+    return filling.request.offers_allowed
+
+
+def _render_entry(filling: Filling, entry: LeaseEntry, names: Sequence[str]) -> Placed | None:
+    for name in names:
+        if name in filling.placed:
+            continue
+        content = _content_in(filling, filling.strategy.placements[name], entry.action)
+        if content is not None:
+            return Placed(
+                name,
+                OFFER,
+                ["lease"],
+                entry.action,
+                filling.request.channel,
+                content=content,
+                lease_of=entry.decision_id,
+                valid_until_ms=entry.until_ms,
+            )
+    return None
+
+
+def held(filling: Filling, placement: Placement) -> Placed | None:
+    """The message or nothing that this placement already shows, while it lasts and its gates still pass."""
+    hold = _hold(filling, placement.name)
+    if hold is None:
+        return None
+    if hold.action is None:
+        return Placed(placement.name, NOTHING, ["held"], lease_of=hold.decision_id, valid_until_ms=hold.until_ms)
+    index = filling.strategy.action_index.get(hold.action)
+    if index is None or not filling.gated.allowed >> index & 1:
+        return None
+    content = _content_in(filling, placement, hold.action)
+    if content is None:
+        return None
+    return Placed(
+        placement.name,
+        MESSAGE,
+        ["held"],
+        hold.action,
+        filling.request.channel,
+        content=content,
+        lease_of=hold.decision_id,
+        valid_until_ms=hold.until_ms,
+    )
+
+
+def _hold(filling: Filling, name: str) -> Hold | None:
+    hold = filling.snapshot.state.holds.get(name)
+    return hold if hold is not None and hold.until_ms > filling.moment.now_ms else None
+
+
+def _content_in(filling: Filling, placement: Placement, action: str) -> Mapping[str, Any] | None:
+    """An action's content, if it can stand in this placement beside what the answer shows already."""
+    index = filling.index_of(action)
+    taken = filling.used | (filling.groups_used() if placement.one_per_group else 0)
+    if not (placement.candidates.mask & ~taken) >> index & 1:
+        return None
+    return filling.content(index)
+
+
+def render_again(placed: Placed, request: Request, snapshot: Snapshot, strategy: Strategy) -> Placed:
+    """A recorded outcome as it can be shown today, or nothing with the reason why it cannot."""
+    if placed.action is None:
+        return placed
+    index = strategy.action_index.get(placed.action)
+    treatment = None if index is None else strategy.actions[index].treatments.get(request.channel)
+    if index is None or treatment is None:
+        return _silent(placed, "withdrawn")
+    purpose = strategy.actions[index].purpose
+    if not is_granted(strategy, snapshot.state.consents, channel=request.channel, purpose=purpose):
+        return _silent(placed, "consent")
+    moment = moment_of(request, snapshot, strategy, strategy.reads)
+    try:
+        content = treatment.content.render(strategy.language_of(moment.attributes), moment.activation)
+    except (ContentUnknown, EvaluationError):
+        return _silent(placed, "content_unknown")
+    return replace(placed, content=content)
+
+
+def _silent(placed: Placed, reason: str) -> Placed:
+    return Placed(placed.placement, NOTHING, [reason], lease_of=placed.lease_of, valid_until_ms=placed.valid_until_ms)
