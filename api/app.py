@@ -1,4 +1,4 @@
-"""The application: which endpoint answers what, and the life of one serving process."""
+"""The application: the endpoints in FastAPI, the operator's pages, and the life of one serving process."""
 
 from __future__ import annotations
 
@@ -17,29 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from api import metrics
-from api.customers import delete_customer, get_customer, patch_customer, put_consents
-from api.decide import decide_endpoint, fallback
-from api.endpoint import KIB, Endpoint
+from api.endpoint import Endpoint
+from api.endpoints import endpoints
 from api.errors import STATUS, Problem
-from api.explain import explain_endpoint
 from api.keys import KeyRing
 from api.live import Live
 from api.logs import configure_logging
 from api.openapi import paths_of
-from api.respond import respond_endpoint
-from api.schemas import (
-    ConsentStatements,
-    CustomerAnswer,
-    CustomerPatch,
-    DecisionAnswer,
-    DecisionRequest,
-    Erased,
-    Explanation,
-    ResponseAnswer,
-    ResponseBatch,
-    ResponseBatchAnswer,
-    ResponseRequest,
-)
 from api.service import Service
 from api.settings import Settings
 from api.storage import url_of
@@ -49,76 +33,6 @@ from decisioning.store.process import die_with_parent
 from decisioning.store.redis import connect
 
 LOG = logging.getLogger("nextbest")
-CUSTOMER = "/v1/customers/{customer_id}"
-
-
-def endpoints(service: Service) -> list[Endpoint]:
-    """The API, one row an endpoint: every one has an owner (its scope) and a limit."""
-    known = ("invalid_identifier", "not_found")
-    return [
-        Endpoint(
-            service,
-            "POST",
-            "/v1/decisions",
-            "decide",
-            decide_endpoint,
-            DecisionAnswer,
-            "Decide: an offer, a message, or nothing.",
-            DecisionRequest,
-            rescue=fallback,
-            problems=("unknown_channel", "unknown_placement", "invalid_attribute", "invalid_identifier", "conflict"),
-        ),
-        Endpoint(
-            service,
-            "GET",
-            "/v1/decisions/{decision_id}",
-            "admin",
-            explain_endpoint,
-            Explanation,
-            "Explain a recorded decision.",
-            problems=("not_found", "erased"),
-        ),
-        Endpoint(
-            service,
-            "POST",
-            "/v1/responses",
-            "respond",
-            respond_endpoint,
-            (ResponseAnswer, ResponseBatchAnswer),
-            "Report what came of an action.",
-            (ResponseRequest, ResponseBatch),
-            body_bytes_max=1024 * KIB,
-            problems=("invalid_token", "unknown_channel", *known),
-        ),
-        Endpoint(
-            service, "GET", CUSTOMER, "customers", get_customer, CustomerAnswer, "Read a customer.", problems=known
-        ),
-        Endpoint(
-            service,
-            "PATCH",
-            CUSTOMER,
-            "customers",
-            patch_customer,
-            CustomerAnswer,
-            "Set attributes.",
-            CustomerPatch,
-            problems=("invalid_attribute", "invalid_identifier"),
-        ),
-        Endpoint(
-            service, "DELETE", CUSTOMER, "customers", delete_customer, Erased, "Erase a customer.", problems=known
-        ),
-        Endpoint(
-            service,
-            "PUT",
-            f"{CUSTOMER}/consents",
-            "customers",
-            put_consents,
-            CustomerAnswer,
-            "State consents.",
-            ConsentStatements,
-            problems=("unknown_channel", "invalid_identifier"),
-        ),
-    ]
 
 
 def create_app() -> FastAPI:

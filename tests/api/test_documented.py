@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from api import metrics
-from api.app import endpoints
+from api.endpoints import endpoints
 from api.errors import STATUS
 from decisioning.catalog.load import load_directory
 from decisioning.catalog.outcomes import DROP_REASONS
