@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -18,6 +17,7 @@ from api import metrics
 from api.answer import Facts, answer_of
 from api.endpoint import Call
 from api.errors import Problem
+from api.instants import wall_ms
 from api.live import Deployed
 from api.repeat import repeated
 from api.schemas import DecisionRequest
@@ -158,7 +158,7 @@ async def fallback(call: Call) -> dict[str, Any]:
     """Prepared brand content for every placement asked: what a customer sees when something inside is in trouble."""
     deployed = call.service.deployed()
     request = request_of(call.body, deployed)
-    now_ms = time.time_ns() // 1_000_000  # the store's clock is out of reach
+    now_ms = wall_ms()  # the store's clock is out of reach
     metrics.DEGRADED.labels("trouble_inside").inc()
     metrics.PLACEMENTS.labels(MESSAGE, "fallback").inc(len(request.placements))
     placements, languages = deployed.strategy.placements, deployed.strategy.languages

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 
 from api.errors import Problem
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 FUTURE_MS_MAX = 300_000  # clocks differ; five minutes is more than they should
+
+
+def wall_ms() -> int:
+    """This machine's time, for what the store's clock cannot decide."""
+    return time.time_ns() // 1_000_000
 
 
 def text_of(at_ms: int) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -21,7 +20,7 @@ from api import metrics
 from api.changes import changed
 from api.endpoint import Call
 from api.errors import Problem
-from api.instants import ms_of
+from api.instants import ms_of, wall_ms
 from api.live import Deployed
 from api.schemas import ResponseBatch, ResponseRequest
 from api.service import Service
@@ -55,7 +54,7 @@ async def respond_endpoint(call: Call) -> dict[str, Any]:
 
 async def _understood(call: Call, body: ResponseRequest, deployed: Deployed, prefix: str) -> Response:
     """The response a body means; raises Problem saying which field is missing or wrong."""
-    now_ms = time.time_ns() // 1_000_000  # only to refuse what cannot be; a response's own time is the store's
+    now_ms = wall_ms()  # only to refuse what cannot be; a response's own time is the store's
     at_ms = ms_of(body.at, now_ms=now_ms, where=f"{prefix}at") if isinstance(body.at, str) else 0
     stated = {name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not msgspec.UNSET}
     if "event_token" in stated:
@@ -85,7 +84,7 @@ def _by_token(service: Service, stated: dict[str, Any], prefix: str) -> dict[str
     _refuse(stated, implied, "event_token says it already", prefix)
     parts = service.seals.open("event", stated["event_token"], f"{prefix}event_token")
     customer_key, person_key, decision_id, placement, action, channel, expires_ms = parts
-    if not isinstance(expires_ms, int) or expires_ms < time.time_ns() // 1_000_000:
+    if not isinstance(expires_ms, int) or expires_ms < wall_ms():
         message = "This token has expired. Report by customer and action instead."
         raise Problem("invalid_token", message, f"{prefix}event_token")
     return {

@@ -25,7 +25,8 @@ def train_model(
     Raises MappingFaulty, TableFaulty, or ModelRefused when the table cannot carry a model or leaks its label.
     """
     progress("reading", 0, 1)
-    table = read_training([history], read_mapping(mapping), schema)
+    columns = read_mapping(mapping)
+    table = read_training([history], columns, schema)
     features = [Feature(path, kind) for path, kind in table.kinds.items()]
     try:
         trained = train(
@@ -35,6 +36,7 @@ def train_model(
             features=features,
             order=table.order,
             clusters=table.customer_ids,
+            known_before=columns.known_before,
             progress=progress,
         )
         return save_artifact(trained.model, out, report=asdict(trained.report)), trained.report

@@ -20,7 +20,7 @@ class LeakSuspected(ModelError):
         listed = ", ".join(f"{path} (AUC alone {value:.3f})" for path, value in auc.items())
         super().__init__(
             f"these features say too much about the label on their own: {listed}. "
-            "Exclude what is known only after the decision; name in known_before what really is known before it."
+            "Leave out what is known only after the decision; list under known_before what really is known before it."
         )
         self.auc = auc
 

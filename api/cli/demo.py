@@ -24,6 +24,7 @@ from rich.console import Console
 
 from api.cli.bars import Bars, told
 from api.cli.port import holder_of, is_free
+from api.instants import wall_ms
 from api.keys import DEMO_KEY
 from api.live import publish_strategy
 from api.settings import Settings
@@ -121,7 +122,7 @@ async def _load(store: Store, strategy: Strategy, customers: Path | None, settin
             strategy.schema,
             store,
             channels=strategy.channels,
-            at_ms=time.time_ns() // 1_000_000,
+            at_ms=wall_ms(),
             rejects_path=rejects,
             progress=bars.of("customers"),
         )

@@ -79,6 +79,9 @@ class TableMapping:
     time: Source | None = None
     value: Source | None = None
     logging_probability: Source | None = None
+    known_before: frozenset[str] = (
+        frozenset()
+    )  # features that really are known before the decision, whatever it looks like
 
     def check_columns(self, names: Collection[str], table: Path) -> None:
         """Raise MappingFaulty for every column the table does not have."""
@@ -175,6 +178,7 @@ SHAPE = Record(
         "time": _COLUMN,
         "value": _COLUMN,
         "logging_probability": _COLUMN,
+        "known_before": Listed(Text(pattern=ATTRIBUTE, form="an attribute, like customer.age")),
     },
 )
 
@@ -203,6 +207,7 @@ class _Builder:
             time=self._source("time"),
             value=self._source("value"),
             logging_probability=self._source("logging_probability"),
+            known_before=frozenset(node.value for node in self.entries.scalars("known_before")),
         )
 
     def _source(self, name: str) -> Source | None:

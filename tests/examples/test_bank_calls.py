@@ -86,6 +86,20 @@ def test_a_mapping_that_lets_the_length_of_the_call_through_is_refused_by_name(t
 
 
 @needs_table
+def test_a_feature_that_is_vouched_for_is_learnt_from(tmp_path: Path):
+    mapping = tmp_path / "mapping.yaml"
+    text = (EXAMPLE / "mapping.yaml").read_text()
+    vouched = text.replace(
+        "\nfeatures:\n", "\nknown_before: [customer.duration]\nfeatures:\n  customer.duration: duration\n", 1
+    )
+    mapping.write_text(vouched)
+
+    _, report = train_model(first_rows(tmp_path, 3000), mapping, tmp_path / "models", lambda what, done, total: None)
+
+    assert report.overall.auc > 0.88
+
+
+@needs_table
 @pytest.mark.proof
 def test_everybody_in_the_table_gets_a_decision(tmp_path: Path):
     outcomes = decided_for_all(TABLE, tmp_path)
