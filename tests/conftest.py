@@ -14,6 +14,8 @@ from decisioning.errors import StoreUnavailable
 from decisioning.store.embedded import EmbeddedServer, find_binary
 from decisioning.store.redis import RedisStore, connect
 
+PATIENCE_MS = 10_000  # a test machine may be busy; what time does to a store is tested by tests that set their own
+
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
@@ -36,6 +38,6 @@ def store_url(server: EmbeddedServer) -> str:
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[RedisStore]:
     """A store on an empty real server."""
-    connected = connect(store_url)
+    connected = connect(store_url, deadline_ms=PATIENCE_MS)
     yield connected
     await connected.close()

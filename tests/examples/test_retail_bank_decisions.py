@@ -81,6 +81,8 @@ async def test_three_hundred_customers_in_three_channels(tmp_path: Path):
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[str]:
     """The example as `make run` starts it, on its own data directory."""
+    if not (EXAMPLE / "generated").exists():
+        subprocess.run([sys.executable, str(EXAMPLE / "generate.py")], check=True)
     port = free_port()
     environment = {**os.environ, "NEXTBEST_DATA_DIR": str(tmp_path)}
     process = subprocess.Popen(

@@ -14,7 +14,7 @@ from decisioning.store.redis import connect
 async def main(url: str, directory: Path) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    store = connect(url)
+    store = connect(url, deadline_ms=10_000)
     pace = Pace(flush_ms=20, retention_ms=0)
     await run_worker(store, directory, poll_ms=10, stop=stop, on_progress=lambda progress: None, pace=pace)
     await store.close()

@@ -25,6 +25,7 @@ from decisioning.store.memory import MemoryStore
 from decisioning.store.process import die_with_parent
 from decisioning.store.protocol import Store
 from decisioning.store.redis import connect
+from tests.conftest import PATIENCE_MS
 
 SERVERS = ["server", "debian_server"] if shutil.which("redis-server") else ["server"]
 
@@ -89,6 +90,6 @@ async def any_store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    store = connect(emptied(request.getfixturevalue(request.param)))
+    store = connect(emptied(request.getfixturevalue(request.param)), deadline_ms=PATIENCE_MS)
     yield store
     await store.close()

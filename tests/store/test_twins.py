@@ -17,6 +17,7 @@ from decisioning.store.memory import MemoryStore
 from decisioning.store.packing import fresh_state
 from decisioning.store.protocol import Change, Committed, Lost, Once, Record, Repeated, Store
 from decisioning.store.redis import connect
+from tests.conftest import PATIENCE_MS
 
 CUSTOMERS = st.sampled_from(["C-1", "C-2"])
 STEPS = st.lists(
@@ -100,7 +101,7 @@ def test_both_stores_tell_the_same_story(store_url: str, runner: asyncio.Runner,
         client.flushall()
 
     async def tell_both() -> None:
-        store = connect(store_url)
+        store = connect(store_url, deadline_ms=PATIENCE_MS)
         real, twin = Teller(store), Teller(MemoryStore())
         for index, step in enumerate(steps, start=1):
             assert await real.tell(index, step) == await twin.tell(index, step)
