@@ -84,7 +84,7 @@ def running(tmp_path: Path) -> Iterator[str]:
     if not (EXAMPLE / "generated").exists():
         subprocess.run([sys.executable, str(EXAMPLE / "generate.py")], check=True)
     port = free_port()
-    environment = {**os.environ, "NEXTBEST_DATA_DIR": str(tmp_path)}
+    environment = {**os.environ, "NEXTBEST_DATA_DIR": str(tmp_path), "NEXTBEST_DEADLINE_MS": "5000"}
     process = subprocess.Popen(
         [sys.executable, "-m", "api.cli", "run", str(EXAMPLE), "--port", str(port)],
         env=environment,

@@ -40,6 +40,7 @@ class Installation:
             **os.environ,
             "NEXTBEST_REDIS_URL": url,
             "NEXTBEST_DATA_DIR": str(data_dir),
+            "NEXTBEST_DEADLINE_MS": "5000",  # a busy test machine is no reason to degrade
             "NEXTBEST_DEMO": "1",
         }
         self.processes: list[subprocess.Popen[bytes]] = []
