@@ -150,7 +150,7 @@ def _answer(
     answer = answer_of(facts, decision.placements, call.service.seals if is_recorded else None)
     if call.body.explain:
         filling = prepare(request, snapshot, deployed.strategy, deployed.scorer, decision_id=decision.decision_id)
-        answer["explanation"] = explain(filling, decision)
+        answer["explanation"] = explain(filling, decision, hidden=deployed.strategy.schema.personal)
     return answer
 
 

@@ -8,6 +8,7 @@ entered the lease.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from decisioning.catalog.strategy import ContactPolicy, Mask, Strategy
 from decisioning.customer import Interaction, State
@@ -34,6 +35,34 @@ def held_back(strategy: Strategy, state: State, *, channel: str, now_ms: int) ->
         if mask := mask & policy.mask:
             found[policy.name] = mask
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Restraint:
+    """The interactions that reached a limit, and until when they hold back if nothing more happens."""
+
+    times_ms: Sequence[int]
+    until_ms: int
+
+
+def restraint_of(policy: ContactPolicy, times_ms: Sequence[int]) -> Restraint | None:
+    """What makes `is_holding` true for the longest, told to people; None when the limit was never reached.
+
+    times_ms ascends.
+    """
+    longest: Restraint | None = None
+    for last in range(policy.limit - 1, len(times_ms)):
+        first_ms, last_ms = times_ms[last - policy.limit + 1], times_ms[last]
+        until_ms = max(first_ms + policy.window_ms, last_ms + policy.hold_ms)
+        if last_ms - first_ms < policy.window_ms and (longest is None or until_ms >= longest.until_ms):
+            longest = Restraint([each for each in times_ms[: last + 1] if last_ms - each < policy.window_ms], until_ms)
+    return longest
+
+
+def counted_for(policy: ContactPolicy, action: str, interactions: Iterable[Interaction], channel: str) -> list[int]:
+    """Times of the interactions that a policy counts against one action, oldest first."""
+    depth = KEY_DEPTH.get(policy.scope, 0)
+    return _times_by_key(policy, interactions, channel).get("/".join(action.split("/", depth)[:depth]), [])
 
 
 def is_holding(policy: ContactPolicy, times_ms: Sequence[int], *, now_ms: int) -> bool:

@@ -1,35 +1,38 @@
 """Explain: for every candidate, the rank it reached or the gate that stopped it, with the rule and the values it saw.
 
-Cold path. It prepares the same answer as `decide` and then asks each action alone, in the words its rules were written
-in.
+Cold path. It prepares the same answer as `decide` and then asks each action alone; what stopped one is told by
+`evidence.py`, and `sentences.py` puts an entry into words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from decisioning.arbitration import arbitrate
-from decisioning.catalog.strategy import Action, Candidates, Gate
+from decisioning.catalog.strategy import Candidates
+from decisioning.evidence import Evidence
 from decisioning.filling import Filling
-from decisioning.moment import Moment
 from decisioning.placement import priority_of
-from decisioning.records import as_json
-from decisioning.request import Decision, Placed
-from rules import EvaluationError, Program
+from decisioning.records import instant
+from decisioning.request import NOTHING, Decision, Placed
+
+SETTLED = ("nothing_worth_more", "lease", "held", "random_arm")  # reasons that tell why no other candidate is there
 
 
-def explain(filling: Filling, decision: Decision) -> list[dict[str, Any]]:
+def explain(filling: Filling, decision: Decision, *, hidden: Collection[str] = ()) -> list[dict[str, Any]]:
     """One entry per placement and candidate: `placed`, `ranked` or `dropped`, with what decided it.
 
-    filling is the prepared answer of the same request and snapshot as the decision.
+    filling is the prepared answer of the same request and snapshot as the decision; hidden are the attribute paths
+    whose values are shown as `masked`.
     """
-    return [entry for placed in decision.placements for entry in _of_placement(placed, filling, decision)]
+    evidence = Evidence(filling, decision, frozenset(hidden))
+    return [entry for placed in decision.placements for entry in _of_placement(placed, filling, decision, evidence)]
 
 
-def _of_placement(placed: Placed, filling: Filling, decision: Decision) -> Iterator[dict[str, Any]]:
+def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence: Evidence) -> Iterator[dict[str, Any]]:
     strategy = filling.strategy
     candidates = strategy.placements[placed.placement].candidates
     kept_out = decision.placement_drops.get(placed.placement, {})
@@ -47,11 +50,11 @@ def _of_placement(placed: Placed, filling: Filling, decision: Decision) -> Itera
             (name for drops in (kept_out, decision.drops) for name, mask in drops.items() if mask >> index & 1), None
         )
         if placed.action == action.key:
-            entry["status"] = "placed"
+            entry |= {"status": "placed", "reasons": placed.reasons, "until": instant(placed.valid_until_ms)}
         elif reason is not None:
-            entry |= {"status": "dropped", "reason": reason, **_evidence(reason, action, filling)}
+            entry |= {"status": "dropped", "reason": reason, **evidence.of(reason, action, placed.placement)}
         else:
-            entry |= {"status": "ranked", "reason": _lost_to(placed)}
+            entry |= {"status": "ranked", **_lost_to(placed)}
         yield entry
 
 
@@ -68,50 +71,11 @@ def _ranks(candidates: Candidates, filling: Filling, kept_out: Mapping[str, int]
     return {int(index[at]): (rank, float(priority[at])) for rank, at in enumerate(order, start=1)}
 
 
-def _lost_to(placed: Placed) -> str:
-    """Why a candidate that stood for the placement is not in it."""
-    if placed.reasons[0] in ("nothing_worth_more", "lease", "held", "random_arm"):
-        return placed.reasons[0]
-    return "outranked"
-
-
-def _evidence(reason: str, action: Action, filling: Filling) -> dict[str, Any]:
-    """What stopped the action, in its author's words."""
-    strategy, moment = filling.strategy, filling.moment
-    if reason == "consent":
-        return {"consent": {"channel": moment.channel, "purpose": action.purpose}}
-    if reason == "contact_policy":
-        return {"contact_policies": [name for name, mask in filling.gated.policies.items() if mask >> action.index & 1]}
-    for stage in strategy.gates:
-        if reason.removesuffix("_unknown") == stage.name:
-            return _rule(stage, action, moment)
-    return {}
-
-
-def _rule(stage: Gate, action: Action, moment: Moment) -> dict[str, Any]:
-    """The first rule of a stage that is not true, and the values it saw, missing ones named as missing."""
-    for rule in stage.rules[action.index]:
-        for clause in rule.clauses:
-            try:
-                if clause(moment.activation):
-                    continue
-                found: dict[str, Any] = {}
-            except EvaluationError as error:
-                found = {"unknown_because": str(error)}
-            return {
-                "rule": rule.text,
-                "clause": clause.text,
-                "where": rule.where,
-                "values": _values(clause, moment),
-                **found,
-            }
-    return {}
-
-
-def _values(clause: Program, moment: Moment) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for path in sorted(clause.reads):
-        root, _, name = path.partition(".")
-        if name and isinstance(known := moment.activation.get(root), Mapping):
-            values[path] = as_json(known[name]) if name in known else "missing"
-    return values
+def _lost_to(placed: Placed) -> dict[str, Any]:
+    """Why a candidate that stood for the placement is not in it, and what is."""
+    if placed.reasons[0] in SETTLED:
+        reason = placed.reasons[0]
+    else:
+        reason = "mandatory" if "mandatory" in placed.reasons else "outranked"
+    winner = {"action": placed.action or NOTHING, "priority": placed.priority, "until": instant(placed.valid_until_ms)}
+    return {"reason": reason, "winner": winner}

@@ -61,7 +61,7 @@ class History:
         kept_since_ms = complete_since(self._state, (outcome,))
         if since_ms < kept_since_ms:
             raise EvaluationError(f"history of {outcome} is kept only since {Timestamp.from_ms(kept_since_ms)}")
-        return sum(1 for each in self._matching(outcome, scope) if each.at_ms > since_ms)
+        return sum(1 for each in self.matching(outcome, scope) if each.at_ms > since_ms)
 
     def days_since(self, outcome: str, scope: str) -> float:
         """Days since the latest such interaction; unknown when there was none."""
@@ -73,13 +73,14 @@ class History:
 
     def _latest(self, outcome: str, scope: str) -> Interaction:
         latest = None
-        for latest in self._matching(outcome, scope):  # noqa: B007 - they are in time order, the last one is wanted
+        for latest in self.matching(outcome, scope):  # noqa: B007 - they are in time order, the last one is wanted
             pass
         if latest is None:
             raise EvaluationError(f"no interaction {outcome!r} in scope {scope!r}")
         return latest
 
-    def _matching(self, outcome: str, scope: str) -> Iterator[Interaction]:
+    def matching(self, outcome: str, scope: str) -> Iterator[Interaction]:
+        """The interactions of this outcome in this scope, oldest first."""
         kind, _, key = scope.partition(":")
         for each in self._state.interactions:
             if each.outcome != outcome:

@@ -63,7 +63,7 @@ def record_of(
     """
     attributes = {name: as_json(value) for name, value in decision.attributes.items()}
     context = {name: as_json(value) for name, value in request.context.items()}
-    personal = {path for path, each in strategy.schema.attributes.items() if each.personal}
+    personal = strategy.schema.personal
     sealed = {
         "customer_id": snapshot.customer_key,
         "attributes": {name: value for name, value in attributes.items() if f"customer.{name}" in personal},
@@ -103,6 +103,11 @@ def record_of(
 def core_of(placements: Iterable[Placed]) -> list[dict[str, Any]]:
     """What a replay must reproduce to the last digit."""
     return [{name: getattr(placed, name) for name in CORE} for placed in placements]
+
+
+def instant(at_ms: int | None) -> str | None:
+    """A time as RFC 3339 text; None for none."""
+    return None if at_ms is None else str(Timestamp.from_ms(at_ms))
 
 
 def as_json(value: Any) -> Any:

@@ -23,6 +23,7 @@ import uvicorn
 from rich.console import Console
 
 from api.cli.bars import Bars, told
+from api.cli.why import why
 from api.keys import PER_SECOND_DEFAULT, PER_SECOND_MAX, SCOPES, add_key, known_keys, remove_key
 from api.live import publish_strategy
 from api.logs import configure_logging
@@ -242,6 +243,9 @@ async def train(history: Path, mapping: Path, strategy_dir: Path | None, out: Pa
         async with opened(settings) as store:
             await store.put("current", "model", version.encode())
     OUT.print(f"model {version} {'promoted' if promote else 'written'}")
+
+
+commands.add_command(why)
 
 
 @commands.group()

@@ -168,6 +168,11 @@ class Schema:
     purposes: tuple[str, ...] = ()
     _plans: dict[frozenset[str] | None, _Plan] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def personal(self) -> frozenset[str]:
+        """Paths of the attributes whose values are sealed in records and masked in answers."""
+        return frozenset(path for path, each in self.attributes.items() if each.personal)
+
     def type_of(self, path: str) -> Type:
         """The type that rules see. Raises InvalidAttribute for an unknown path."""
         return RULE_TYPES.get(self._attribute(path).type, DYN)  # DYN: its type is a fault already

@@ -1,0 +1,164 @@
+"""Evidence: what stopped one action, in its author's words and with the facts it met.
+
+Cold path, pure. Values are JSON: times in RFC 3339, attributes as the schema types them, `missing` where nothing is
+known and `masked` where the reader may not see it. Counting is repeated here to name what was counted; the gates
+themselves only keep masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from decisioning.catalog.strategy import Action, ContactPolicy, Gate
+from decisioning.contact_policy import counted_for, restraint_of
+from decisioning.customer import Interaction
+from decisioning.errors import ContentUnknown
+from decisioning.filling import Filling
+from decisioning.interactions import DAY_MS, History, complete_since, is_under
+from decisioning.records import as_json, instant
+from decisioning.request import Decision
+from rules import Duration, EvaluationError, Program, Timestamp
+
+MISSING, MASKED = "missing", "masked"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Answers for one decision; filling is its prepared answer, hidden the attribute paths to mask."""
+
+    filling: Filling
+    decision: Decision
+    hidden: frozenset[str]
+
+    def of(self, reason: str, action: Action, placement: str) -> dict[str, Any]:
+        """What decided a drop reason, by the entries that docs/api.md lists."""
+        for stage in self.filling.strategy.gates:
+            if reason.removesuffix("_unknown") == stage.name:
+                return self._rule(stage, action)
+        match reason:
+            case "not_live":
+                return {"live": {"from": instant(action.start_ms), "until": instant(action.end_ms)}}
+            case "consent":
+                return {"consent": self._consent(action)}
+            case "contact_policy":
+                return {"contact_policies": self._contact_policies(action)}
+            case "lease":
+                entry = next(iter(self.filling.renewed.entries), None)
+                return {"lease": {"action": entry.action, "until": instant(entry.until_ms)}} if entry else {}
+            case "placed_elsewhere" | "one_per_group":
+                return {"beside": self._beside(action, placement)}
+            case "content_unknown":
+                return self._content(action)
+        return {}
+
+    def _consent(self, action: Action) -> dict[str, Any]:
+        asked = self.filling.moment.channel, action.purpose
+        found: dict[str, Any] = {"channel": asked[0], "purpose": asked[1], "stated": False}
+        for consent in self.filling.snapshot.state.consents:
+            if (consent.channel, consent.purpose) == asked:
+                found |= {"stated": True, "since": instant(consent.at_ms), "source": consent.source}
+        return found
+
+    def _contact_policies(self, action: Action) -> list[dict[str, Any]]:
+        holding = [name for name, mask in self.filling.gated.policies.items() if mask >> action.index & 1]
+        return [self._policy(each, action) for each in self.filling.strategy.contact_policies if each.name in holding]
+
+    def _policy(self, policy: ContactPolicy, action: Action) -> dict[str, Any]:
+        """A policy with what it counted, or since when it can count at all."""
+        state, now_ms = self.filling.snapshot.state, self.filling.moment.now_ms
+        times_ms = counted_for(policy, action.key, state.interactions, self.filling.moment.channel)
+        found: dict[str, Any] = {
+            "policy": policy.name,
+            "where": policy.where,
+            "scope": policy.scope,
+            "channel": policy.channel,
+            "outcomes": sorted(policy.outcomes),
+            "limit": policy.limit,
+            "window_days": policy.window_ms / DAY_MS,
+            "hold_days": policy.hold_ms / DAY_MS,
+        }
+        restraint = restraint_of(policy, times_ms)
+        if restraint is None or restraint.until_ms <= now_ms:
+            kept_since_ms = complete_since(state, policy.outcomes)
+            return found | {"kept_since": instant(kept_since_ms), "until": instant(kept_since_ms + policy.window_ms)}
+        counted = restraint.times_ms
+        return found | {"count": len(counted), "last": instant(counted[-1]), "until": instant(restraint.until_ms)}
+
+    def _beside(self, action: Action, placement: str) -> dict[str, str | None]:
+        """The outcome of the same answer that keeps the action out: itself, else one of its group."""
+        others = [each for each in self.decision.placements if each.placement != placement and each.action]
+        same = [each for each in others if each.action == action.key]
+        group = [each for each in others if each.action and is_under(each.action, f"{action.issue}/{action.group}")]
+        first = (same + group)[0]
+        return {"placement": first.placement, "action": first.action}
+
+    def _content(self, action: Action) -> dict[str, Any]:
+        content, moment = action.treatments[self.filling.moment.channel].content, self.filling.moment
+        try:
+            content.render(self.filling.language, moment.activation)
+        except (ContentUnknown, EvaluationError) as error:
+            return {"unknown_because": MASKED if self._saw_hidden(content.reads) else str(error)}
+        return {}
+
+    def _rule(self, stage: Gate, action: Action) -> dict[str, Any]:
+        """The first rule of a stage that is not true, with the values and interactions it saw."""
+        for rule in stage.rules[action.index]:
+            for clause in rule.clauses:
+                witness = Witness(self.filling)
+                unknown: dict[str, Any] = {}
+                try:
+                    if clause({**self.filling.moment.activation, "history": witness}):
+                        continue
+                except EvaluationError as error:
+                    unknown = {"unknown_because": MASKED if self._saw_hidden(clause.reads) else str(error)}
+                found = {"rule": rule.text, "clause": clause.text, "where": rule.where, "values": self._values(clause)}
+                return found | ({"history": witness.asked} if witness.asked else {}) | unknown
+        return {}
+
+    def _values(self, clause: Program) -> dict[str, Any]:
+        """What the clause read, by path."""
+        values: dict[str, Any] = {}
+        for path in sorted(clause.reads):
+            root, _, name = path.partition(".")
+            known = self.filling.moment.activation.get(root)
+            if name and isinstance(known, Mapping):
+                values[path] = self._shown(path, known[name]) if name in known else MISSING
+            elif isinstance(known, (str, Timestamp)):
+                values[path] = as_json(known)
+        return values
+
+    def _shown(self, path: str, value: Any) -> Any:
+        return MASKED if path in self.hidden else as_json(value)
+
+    def _saw_hidden(self, reads: frozenset[str]) -> bool:
+        """True when a hidden value is known, so that a message might repeat it."""
+        return any(self.filling.moment.values(self.hidden & reads).keys() & self.hidden)
+
+
+class Witness:
+    """Stands in for a rule's `history` and notes what was asked, what it answered, and the interactions behind it."""
+
+    def __init__(self, filling: Filling) -> None:
+        self._history = History(filling.snapshot.state, channel=filling.moment.channel, now_ms=filling.moment.now_ms)
+        self._now_ms = filling.moment.now_ms
+        self.asked: list[dict[str, Any]] = []
+
+    def count(self, outcome: str, scope: str, window: Duration) -> int:
+        since_ms = self._now_ms - window.to_ms()
+        counted = [each for each in self._history.matching(outcome, scope) if each.at_ms > since_ms]
+        self._note("count", outcome, scope, counted, window_days=window.to_ms() / DAY_MS)
+        return self._history.count(outcome, scope, window)
+
+    def days_since(self, outcome: str, scope: str) -> float:
+        self._note("days_since", outcome, scope, list(self._history.matching(outcome, scope))[-1:])
+        return self._history.days_since(outcome, scope)
+
+    def last(self, outcome: str, scope: str) -> Timestamp:
+        self._note("last", outcome, scope, list(self._history.matching(outcome, scope))[-1:])
+        return self._history.last(outcome, scope)
+
+    def _note(self, method: str, outcome: str, scope: str, counted: list[Interaction], **more: Any) -> None:
+        rows = [{"at": instant(each.at_ms), "action": each.action, "channel": each.channel} for each in counted]
+        self.asked.append({"method": method, "outcome": outcome, "scope": scope, **more, "interactions": rows})
