@@ -6,8 +6,10 @@ A value is tested against its declared type where it enters, once, so nothing be
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rules.analysis import Attribute
 from rules.checked import HostMethod
 from rules.errors import EvaluationError
 from rules.loops import Evaluate, Frame, put
@@ -18,6 +20,15 @@ from rules.work import ACCOUNT
 _CLASSES: Mapping[str, type] = {kind: class_ for class_, kind in KINDS.items() if class_ is not tuple} | {
     "object": dict
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A predicate that looks at one attribute and nothing else: what it asks of the value, after that was tested."""
+
+    attribute: Attribute
+    type: Type
+    holds: Callable[[Value], bool]
 
 
 def read_variable(name: str) -> Evaluate:
@@ -44,21 +55,21 @@ def read_attribute(variable: str, field: str, type_: Type) -> Evaluate:
     return read
 
 
-def compare_attribute(
-    variable: str, field: str, type_: Type, test: Callable[[Any, Any], bool], constant: Value
-) -> Evaluate:
-    class_ = _CLASSES.get(type_.kind)
-    path = f"{variable}.{field}"
+def ask_attribute(question: Question) -> Evaluate:
+    class_ = _CLASSES.get(question.type.kind)
+    variable, field = question.attribute
+    holds, path = question.holds, f"{variable}.{field}"
+    missing = f"{path} is missing"
 
     # The commonest predicate of all, `customer.age >= 18`, spelled out to save a call of a closure.
-    def compare(frame: Frame) -> bool:
+    def ask(frame: Frame) -> bool:
         try:
             value = frame[variable][field]
         except (KeyError, TypeError):
-            raise EvaluationError(f"{path} is missing") from None
-        return test(value if type(value) is class_ else admit(value, type_, path), constant)
+            raise EvaluationError(missing) from None
+        return holds(value if type(value) is class_ else admit(value, question.type, path))
 
-    return compare
+    return ask
 
 
 def admitting(run: Evaluate, type_: Type, what: str) -> Evaluate:

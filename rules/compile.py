@@ -11,15 +11,17 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rules.analysis import attribute_of, needs_of, reads_of
 from rules.checked import CheckedNode, Denotation, Function, HostMethod, LoopSlots, LoopVariable, Variable
 from rules.closures import (
+    Question,
     admitting,
     apply,
     apply_charged,
-    compare_attribute,
+    ask_attribute,
     conditional,
     conjunction,
     disjunction,
@@ -47,6 +49,7 @@ from rules.work import ACCOUNT, Account
 
 _CONSTANT_TIME = ORDERED - {"string", "bytes"} | {"null", "type"}  # kinds whose values cost the same to handle
 _EXACT_MAX = 2**53  # below it every int is a double
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _PLAIN_TESTS: Mapping[str, Callable[[Any, Any], bool]] = {**ORDER, "==": operator.eq, "!=": operator.ne}
 
 
@@ -59,6 +62,7 @@ class Program:
     reads: frozenset[str]  # attribute paths it may ask for, such as "customer.age"; a variable by its name
     needs: frozenset[tuple[str, str]]  # (variable, attribute): while any of them is absent the answer is unknown
     evaluate: Evaluate
+    question: Question | None  # the same for who has the attribute's value at hand; None when it takes more than that
     node: Node
 
     def __call__(self, activation: Mapping[str, Any]) -> Value:
@@ -69,7 +73,8 @@ class Program:
 def compile(checked: CheckedNode) -> Program:
     """Compile a checked tree."""
     metered = _has_loop(checked)
-    run = _Compiler(metered=metered).build(checked).run
+    built = _Compiler(metered=metered).build(checked)
+    run = built.run
     if checked.expected is not None and checked.expected != checked.type:
         run = admitting(run, checked.expected, "the result")
     if metered:
@@ -80,6 +85,7 @@ def compile(checked: CheckedNode) -> Program:
         reads=frozenset(reads_of(checked)),
         needs=needs_of(checked),
         evaluate=run,
+        question=built.question,
         node=checked.node,
     )
 
@@ -98,10 +104,11 @@ def _with_account(run: Evaluate) -> Evaluate:
 
 @dataclass(frozen=True, slots=True)
 class _Built:
-    """A closure, and whether it gives the same value in every frame."""
+    """A closure, whether it gives the same value in every frame, and the question when it is one about an attribute."""
 
     run: Evaluate
     constant: bool = False
+    question: Question | None = None
 
     @property
     def value(self) -> Value:
@@ -128,8 +135,12 @@ class _Compiler:
             return _constant(checked.node.value)
         attribute = attribute_of(checked)
         if attribute is not None:
-            return _Built(read_attribute(*attribute, checked.type))
+            question = Question(attribute, BOOL, operator.truth) if checked.type == BOOL else None
+            return _Built(read_attribute(*attribute, checked.type), question=question)
         parts = [self.build(part) for part in checked.parts]
+        question = _question(checked, parts)
+        if question is not None:
+            return _Built(ask_attribute(question), question=question)
         return self._folded(self._operation(checked, parts), parts, checked)
 
     def _folded(self, run: Evaluate, parts: list[_Built], checked: CheckedNode) -> _Built:
@@ -189,9 +200,6 @@ class _Compiler:
         symbol, (left, right) = checked.node.operator, checked.parts
         constant = parts[1].value if parts[1].constant else None
         test = _test(symbol, left.type, right.type, constant)
-        attribute = attribute_of(left)
-        if parts[1].constant and attribute is not None:
-            return compare_attribute(*attribute, left.type, test, constant)
         runs = (parts[0].run, parts[1].run)
         return apply(test, runs) if test is _PLAIN_TESTS[symbol] else self._apply(test, runs, checked.parts)
 
@@ -210,6 +218,28 @@ class _Compiler:
         if self.metered and not all(part.type.kind in _CONSTANT_TIME for part in parts):
             return apply_charged(function, runs)
         return apply(function, runs)
+
+
+def _question(checked: CheckedNode, parts: list[_Built]) -> Question | None:
+    """The question that a node asks about one attribute, where what it compares with is constant.
+
+    Built of functions that Python runs without a frame of its own: a thousand actions ask hundreds of these.
+    """
+    attribute = attribute_of(checked.parts[0]) if checked.parts else None
+    if attribute is None:
+        return None
+    type_ = checked.parts[0].type
+    match checked.node:
+        case Unary("!") if type_ == BOOL:
+            return Question(attribute, type_, operator.not_)
+        case Binary("in"):
+            members = _members(type_, parts[1])
+            return None if members is None else Question(attribute, type_, members.__contains__)
+        case Binary(symbol) if symbol in _MIRRORED and parts[1].constant:
+            constant = parts[1].value
+            test = _test(_MIRRORED[symbol], checked.parts[1].type, type_, constant)
+            return Question(attribute, type_, partial(test, constant))
+    return None
 
 
 def _is_known(checked: CheckedNode) -> bool:
