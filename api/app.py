@@ -110,14 +110,8 @@ def _operator_pages(app: FastAPI, service: Service) -> None:
             store = True
         except StoreUnavailable:
             store = False
-        deployed = service.live.current
-        ready = store and deployed is not None and service.sealer is not None
-        versions = (
-            {"strategy": deployed.versions.strategy, "model": deployed.versions.model}
-            if deployed
-            else {"strategy": None, "model": None}
-        )
-        return JSONResponse({"ready": ready, "store": store, **versions}, 200 if ready else 503)
+        ready = store and service.live.current is not None and service.sealer is not None
+        return JSONResponse({"ready": ready, "store": store, **service.live.loaded}, 200 if ready else 503)
 
     @app.get("/", include_in_schema=False)
     async def start() -> RedirectResponse:

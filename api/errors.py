@@ -68,6 +68,7 @@ def problem_of(error: Exception) -> Problem | None:
         return error
     if isinstance(error, msgspec.ValidationError):
         message, _, path = str(error).partition(" - at `")
+        message = f"{message}. The fields are described at /openapi.json."
         return Problem("invalid_field", message, path.removesuffix("`").removeprefix("$").removeprefix(".") or "body")
     if isinstance(error, msgspec.DecodeError | UnicodeDecodeError):
         return Problem("malformed_json", f"{error}. Send JSON in UTF-8.", "body")

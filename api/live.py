@@ -53,6 +53,12 @@ class Live:
         self._refused: set[str] = set()  # versions that were faulty: not tried, and not logged, every second
         self.current: Deployed | None = None
 
+    @property
+    def loaded(self) -> dict[str, str | None]:
+        """The versions of strategy and model that are loaded, paired or not."""
+        parts = {"strategy": self._strategy, "model": self._model}
+        return {name: None if part is None else part.version for name, part in parts.items()}
+
     async def refresh(self) -> None:
         """Look once: take up what is new and sound. Raises StoreUnavailable."""
         self._keys.keys = await known_keys(self._store)

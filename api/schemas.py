@@ -11,10 +11,9 @@ from decisioning.identifiers import CUSTOMER_ID_LENGTH_MAX, CUSTOMER_ID_PATTERN
 CustomerId = Annotated[
     str,
     Meta(
-        min_length=1,
-        max_length=CUSTOMER_ID_LENGTH_MAX,
-        pattern=CUSTOMER_ID_PATTERN,
         description="Your id of the customer.",
+        # Published here and checked by decisioning/identifiers.py, whose refusal says what is wrong.
+        extra_json_schema={"pattern": CUSTOMER_ID_PATTERN, "minLength": 1, "maxLength": CUSTOMER_ID_LENGTH_MAX},
     ),
 ]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]

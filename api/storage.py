@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from api.settings import Settings
+from decisioning.errors import StoreUnavailable
 from decisioning.store.embedded import connect_url
 from decisioning.store.protocol import Store
 from decisioning.store.redis import connect
@@ -15,7 +16,16 @@ COMMAND_DEADLINE_MS = 10_000  # a command line can wait longer than a customer
 
 def url_of(settings: Settings) -> str:
     """The user's own server, else the embedded one that runs on the data directory. Raises StoreUnavailable."""
-    return settings.redis_url or connect_url(settings.store_dir)
+    if settings.redis_url:
+        return settings.redis_url
+    try:
+        return connect_url(settings.store_dir)
+    except StoreUnavailable as error:
+        running = [path.parent.parent for path in sorted(settings.data_dir.glob("*/store/socket"))]
+        if not running:
+            raise
+        ways_out = " or ".join(f"export NEXTBEST_DATA_DIR={path}" for path in running)
+        raise StoreUnavailable(f"no server runs on {settings.store_dir}, but elsewhere: {ways_out}") from error
 
 
 @asynccontextmanager

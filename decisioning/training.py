@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from decisioning.catalog.schema import Schema
+from decisioning.catalog.strategy import Strategy
 from decisioning.errors import ModelRefused
 from decisioning.history.mapping import read_mapping
 from decisioning.history.training import read_training
@@ -16,17 +16,26 @@ from models.train import train
 
 
 def train_model(
-    history: Path, mapping: Path, out: Path, progress: Callable[[str, int, int], None], *, schema: Schema | None = None
+    history: Path,
+    mapping: Path,
+    out: Path,
+    progress: Callable[[str, int, int], None],
+    *,
+    strategy: Strategy | None = None,
 ) -> tuple[str, TrainingReport]:
     """Fit a model and write its artifact below `out`; returns its version and the report.
 
-    With a schema, values are typed and checked as a decision types them; without one, kinds are as the mapping states
-    or the values look. progress is told what is being done, how many steps of it are done, and of how many.
-    Raises MappingFaulty, TableFaulty, or ModelRefused when the table cannot carry a model or leaks its label.
+    With a strategy, values are typed and checked as its decisions do, and its actions must occur; without one, kinds
+    are as the mapping states or the values look. progress is told what is being done, how many steps of it are done,
+    and of how many. Raises MappingFaulty, TableFaulty, or ModelRefused when the table cannot carry a model or leaks its
+    label.
     """
     progress("reading", 0, 1)
     columns = read_mapping(mapping)
-    table = read_training([history], columns, schema)
+    table = read_training([history], columns, strategy.schema if strategy else None)
+    if strategy and not strategy.action_index.keys() & set(table.actions):
+        found = ", ".join(sorted(set(table.actions))[:5])
+        raise ModelRefused(f"{mapping}: no action of the strategy occurs in the table. It has: {found}.")
     features = [Feature(path, kind) for path, kind in table.kinds.items()]
     try:
         trained = train(

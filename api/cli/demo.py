@@ -59,11 +59,14 @@ def run_demo(strategy_dir: Path, *, port: int, workers: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _raise_ended)
     if not is_free(HOST, port):
-        raise NextbestError(f"port {port} is taken by {holder_of(port)}. Choose another: make run PORT={port + 1}")
+        raise NextbestError(
+            f"port {port} is taken by {holder_of(port)}. Choose another: --port {port + 1}, with make: PORT={port + 1}"
+        )
     settings = _settings(strategy_dir)
     try:
         with ExitStack() as stack:
-            url = settings.redis_url or stack.enter_context(EmbeddedServer.start(settings.store_dir)).url
+            server = None if settings.redis_url else stack.enter_context(EmbeddedServer.start(settings.store_dir))
+            url = server.url if server else str(settings.redis_url)
             strategy, has_model = asyncio.run(_prepare(url, strategy_dir, settings))
             children = [
                 stack.enter_context(Child(["worker"], url, settings)),
@@ -74,7 +77,7 @@ def run_demo(strategy_dir: Path, *, port: int, workers: int) -> None:
             if has_model:
                 _await_ready(port, children)
             _tell(strategy, port, settings, has_model=has_model)
-            _attend(children)
+            _attend(children, server)
     except Ended as ended:
         if ended.signal_number != signal.SIGINT:
             sys.exit(128 + ended.signal_number)
@@ -98,9 +101,13 @@ async def _prepare(url: str, strategy_dir: Path, settings: Settings) -> tuple[St
     try:
         files = read_bundle(strategy_dir)
         strategy = load_bundle(files)
-        if await store.get("current", "strategy") != strategy.version.encode():
+        before = (await store.get("current", "strategy") or b"").decode()
+        if before != strategy.version:
             await publish_strategy(store, files, strategy)
-            OUT.print(f"strategy {strategy.name} {strategy.version[:12]}: {len(strategy.actions)} actions published")
+            instead = f", in place of {before[:12]}" if before else ""
+            OUT.print(
+                f"strategy {strategy.name} {strategy.version[:12]}: {len(strategy.actions)} actions published{instead}"
+            )
         training = asyncio.create_task(_train(store, url, strategy_dir, settings))  # on the other core
         await _load(store, strategy, _table(strategy_dir, "customers"), settings)
         await training
@@ -215,9 +222,11 @@ def _await_ready(port: int, children: Sequence[Child]) -> None:
     raise NextbestError(f"the server was not ready within {READY_PATIENCE_S:g} s; its messages are above.")
 
 
-def _attend(children: Sequence[Child]) -> None:
+def _attend(children: Sequence[Child], server: EmbeddedServer | None) -> None:
     while True:
         _raise_if_ended(children)
+        if server is not None and not server.is_running:
+            raise NextbestError("the embedded store ended. Start again: what was acknowledged is on disk.")
         time.sleep(0.2)
 
 
@@ -230,17 +239,22 @@ def _raise_if_ended(children: Sequence[Child]) -> None:
 
 
 def _tell(strategy: Strategy, port: int, settings: Settings, *, has_model: bool) -> None:
-    channel = next(iter(strategy.channels))
-    placements = ", ".join(f'"{each.name}"' for each in strategy.placements.values() if each.channel == channel)
     OUT.print(
         f"""
 Nextbest decides on http://{HOST}:{port}   (API: /docs, health: /readyz, metrics: /metrics; end with ctrl-c)
 Other commands reach it after: export NEXTBEST_DATA_DIR={settings.data_dir}
-
-curl -s http://{HOST}:{port}/v1/decisions -H 'Authorization: Bearer {DEMO_KEY}' -H 'Content-Type: application/json' \\
-  -d '{{"customer": {{"id": "C-00001"}}, "channel": "{channel}", "placements": [{placements}]}}'
 """,
         markup=False,
     )
     if not has_model:
-        OUT.print("There is no model yet, so it is not ready: nextbest train --history … --mapping … --promote")
+        OUT.print("It has no model yet, so it is not ready: nextbest train --history … --mapping … --promote")
+        return
+    channel = next(iter(strategy.channels))
+    placements = ", ".join(f'"{each.name}"' for each in strategy.placements.values() if each.channel == channel)
+    OUT.print(
+        f"""curl -s http://{HOST}:{port}/v1/decisions -H 'Authorization: Bearer {DEMO_KEY}' \\
+  -H 'Content-Type: application/json' \\
+  -d '{{"customer": {{"id": "C-00001"}}, "channel": "{channel}", "placements": [{placements}]}}'
+""",
+        markup=False,
+    )

@@ -234,9 +234,9 @@ async def train(history: Path, mapping: Path, strategy_dir: Path | None, out: Pa
         raise NextbestError("--promote switches servers to what lies in their models directory; leave --out away.")
     settings = Settings.from_environment()
     with Bars() as bars:
-        schema = load_directory(strategy_dir).schema if strategy_dir else None
+        strategy = load_directory(strategy_dir) if strategy_dir else None
         version, report = train_model(
-            history, mapping, out or settings.models_dir, bars.steps("training"), schema=schema
+            history, mapping, out or settings.models_dir, bars.steps("training"), strategy=strategy
         )
     OUT.print(str(report), markup=False)
     if promote:
