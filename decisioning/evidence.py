@@ -134,7 +134,8 @@ class Evidence:
 
     def _saw_hidden(self, reads: frozenset[str]) -> bool:
         """True when a hidden value is known, so that a message might repeat it."""
-        return any(self.filling.moment.values(self.hidden & reads).keys() & self.hidden)
+        behind = self.filling.strategy.attributes_behind(reads)
+        return any(self.filling.moment.values(self.hidden & behind).keys() & self.hidden)
 
 
 class Witness:

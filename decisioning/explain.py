@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from decisioning.arbitration import arbitrate
-from decisioning.catalog.strategy import Candidates
+from decisioning.catalog.strategy import Candidates, Strategy
 from decisioning.evidence import Evidence
 from decisioning.filling import Filling
 from decisioning.placement import priority_of
@@ -28,8 +28,13 @@ def explain(filling: Filling, decision: Decision, *, hidden: Collection[str] = (
     filling is the prepared answer of the same request and snapshot as the decision; hidden are the attribute paths
     whose values are shown as `masked`.
     """
-    evidence = Evidence(filling, decision, frozenset(hidden))
+    evidence = Evidence(filling, decision, hidden_by(filling.strategy, frozenset(hidden)))
     return [entry for placed in decision.placements for entry in _of_placement(placed, filling, decision, evidence)]
+
+
+def hidden_by(strategy: Strategy, hidden: frozenset[str]) -> frozenset[str]:
+    """The hidden attributes and the derived ones that would tell what they are."""
+    return hidden | {each.name for each in strategy.derived.values() if each.reads & hidden}
 
 
 def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence: Evidence) -> Iterator[dict[str, Any]]:

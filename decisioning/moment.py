@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from decisioning.catalog.derived import DerivedValues
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Snapshot
 from decisioning.interactions import History
@@ -15,7 +16,7 @@ from rules import Timestamp
 
 @dataclass(slots=True)
 class Moment:
-    """The roots of rules (`customer`, `context`, `history`, `now`, `channel`) and where they come from."""
+    """The roots of rules (`customer`, `context`, `history`, `now`, `channel`, `derived`) and where they come from."""
 
     channel: str
     now_ms: int
@@ -46,4 +47,6 @@ def moment_of(request: Request, snapshot: Snapshot, strategy: Strategy, reads: f
         "now": Timestamp.from_ms(now_ms),
         "channel": request.channel,
     }
+    if strategy.derived:
+        activation["derived"] = DerivedValues(strategy.derived, activation.copy())
     return Moment(request.channel, now_ms, activation)

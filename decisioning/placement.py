@@ -171,7 +171,7 @@ def _winner(
         content=content,
         propensity=None if is_message else float(appraisal.propensity[index]),
         priority=float(priority_of(appraisal, candidates, here)[0]),
-        expected_value=float(appraisal.propensity[index] * candidates.worth[at] - candidates.contact_cost[at]),
+        expected_value=float(appraisal.propensity[index] * appraisal.worth[index] - candidates.contact_cost[at]),
         selection_probability=probability,
         valid_until_ms=filling.moment.now_ms + filling.strategy.channels[filling.request.channel].lease_ms,
     )
@@ -193,9 +193,9 @@ def priority_of(appraisal: Appraisal, candidates: Candidates, chosen: NDArray[np
     index = candidates.action_index[chosen]
     return priorities(
         appraisal.propensity[index],
-        candidates.worth[chosen],
+        appraisal.worth[index],
         appraisal.context_weight[index],
-        candidates.lever[chosen],
+        appraisal.lever[index],
         candidates.contact_cost[chosen],
     )
 

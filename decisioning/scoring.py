@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from decisioning.catalog.decision_table import DecisionTable
 from decisioning.catalog.strategy import Mask, Strategy, members
 from decisioning.errors import ModelRefused, VersionMissing
 from decisioning.moment import Moment
@@ -41,12 +42,14 @@ class Appraisal:
     """Numbers per action of the strategy, for every action that is still in the running."""
 
     propensity: NDArray[np.float64]  # 1 for messages
+    worth: NDArray[np.float64]
     context_weight: NDArray[np.float64]
+    lever: NDArray[np.float64]
     contenders: Mask
 
 
 def appraise(contenders: Mask, moment: Moment, strategy: Strategy, scorer: Scorer) -> Appraisal:
-    """Propensity and context weight of all contenders, the model called once."""
+    """Propensity, worth, context weight and lever of all contenders, the model called once."""
     count = len(strategy.actions)
     propensity = np.ones(count)
     offers = np.flatnonzero(members(contenders & strategy.offer_mask, count))
@@ -56,7 +59,29 @@ def appraise(contenders: Mask, moment: Moment, strategy: Strategy, scorer: Score
     for each in strategy.context_weights:
         if each.mask & contenders and _holds(each.when, moment):
             context_weight[members(each.mask, count)] *= each.weight
-    return Appraisal(propensity, context_weight, contenders)
+    appraisal = Appraisal(propensity, strategy.worth, context_weight, strategy.lever, contenders)
+    for table in strategy.tables:
+        if table.mask & contenders:
+            _adjust(appraisal, table, moment)
+    return appraisal
+
+
+def _adjust(appraisal: Appraisal, table: DecisionTable, moment: Moment) -> None:
+    """Let a table have its say; where no row holds, or that is unknown, the actions' own words stand."""
+    try:
+        answer = table.answer(moment.activation)
+    except EvaluationError:
+        return
+    if answer is None:
+        return
+    concerned = members(table.mask, appraisal.worth.size)
+    match table.gives:
+        case "context_weight":
+            appraisal.context_weight[concerned] *= answer
+        case "lever":
+            appraisal.lever = np.where(concerned, answer, appraisal.lever)
+        case "value":
+            appraisal.worth = np.where(concerned, answer, appraisal.worth)
 
 
 def _holds(when: Program, moment: Moment) -> bool:

@@ -2,14 +2,15 @@
 
 Rules repeat over actions, so each text is parsed once, and compiled once unless it counts history by action, group or
 issue: those scopes are literals in the text and are rewritten here to the keys they mean for the action at hand
-(`"action"` -> `"action:grow/cards/gold"`).
+(`"action"` -> `"action:grow/cards/gold"`). Derived attributes are declared one by one, each after those it reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from decisioning.catalog.derived import DerivedAttribute
 from decisioning.catalog.faults import Faults, known
 from decisioning.catalog.layout import SCOPES
 from decisioning.catalog.outcomes import REMEMBERED_OUTCOMES
@@ -52,7 +53,10 @@ _HISTORY_METHODS = {
     ("history", "days_since"): Signature((STRING, STRING), DOUBLE),
     ("history", "last"): Signature((STRING, STRING), TIMESTAMP),
 }
+_UNSCOPED = "what is the same for every action has no action, group or issue of its own. Use customer or channel"
+_NO_VALUES = "customer, context and derived are no values of their own. Name an attribute of theirs"
 _MOMENT = ("context", "channel", "now")  # roots that change from render to render
+_WHOLE = ("customer", "context", "derived")  # roots that are read by attribute only
 _KEYED_SCOPES = {"issue": 1, "group": 2, "action": 3}  # scope -> how much of issue/group/action is its key
 
 
@@ -69,6 +73,9 @@ class Owner:
         return word if depth is None else f"{word}:{'/'.join(self.key.split('/')[:depth])}"
 
 
+NOBODY = Owner("", "")  # owns what is the same for every action: derived attributes and tables
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """What one text says before anybody owns it."""
@@ -76,18 +83,20 @@ class _Reading:
     tree: Node
     reads_at: dict[str, Position]  # attribute path -> where it is first read
     faults: tuple[RuleFault, ...]  # in the arguments of history
-    is_scoped: bool  # means something else for another action
+    scoped_at: Position | None  # where it begins to mean something else for another action
 
 
 class Expressions:
     """Compiles the expressions of one strategy; a faulty one is noted and gives None."""
 
     def __init__(self, schema: Schema, faults: Faults) -> None:
-        self._schema = schema
+        self.schema = schema
         self._faults = faults
-        self._environment = _environment(schema)
+        self._derived: dict[str, DerivedAttribute] = {}
+        self._environment = _environment(schema, self._derived)
         self._readings: dict[str, _Reading | RuleFault] = {}
         self._programs: dict[tuple[str, str, Type | None, bool], tuple[Program, ...] | RuleTypeError] = {}
+        self._by_text: dict[tuple[str, Type], Program] = {}  # by normal spelling, however it was written
         self._contextual: set[str] = set()
 
     @property
@@ -95,9 +104,35 @@ class Expressions:
         """Texts of the programs that read the moment (context, channel) and not only the customer's own facts."""
         return frozenset(self._contextual)
 
-    def predicates(self, node: Scalar, owner: Owner) -> tuple[Program, ...]:
-        """The conditions of one rule, split at its top-level `&&`; none when it is faulty."""
-        return self._compiled(node, Piece(node.value, 0), owner, BOOL) or ()
+    def declare(self, attribute: DerivedAttribute) -> None:
+        """Let the expressions that follow read a derived attribute."""
+        self._derived[attribute.name] = attribute
+        self._environment = _environment(self.schema, self._derived)
+
+    def reads_moment(self, program: Program) -> bool:
+        """True when the program reads the moment and not only the customer's own facts."""
+        return program.text in self._contextual
+
+    def allowed_for(self, paths: Iterable[str]) -> frozenset[str] | None:
+        """The purposes for which all of these attributes may be read; None: all purposes."""
+        limits = [limit for path in paths if (limit := self._allowed_for(path)) is not None]
+        return frozenset.intersection(*limits) if limits else None
+
+    def attributes_behind(self, paths: Iterable[str]) -> frozenset[str]:
+        """The same paths with everything that their derived attributes read."""
+        found = set(paths)
+        return frozenset(found.union(*(self._derived[path].reads for path in found if path in self._derived)))
+
+    def derived_in(self, piece: Piece) -> Mapping[str, int]:
+        """The derived attributes an expression names, and where in the node's text; none when it cannot be read."""
+        reading = self._reading(piece.text)
+        if isinstance(reading, RuleFault):
+            return {}
+        return {path: _offset(piece, *at) for path, at in reading.reads_at.items() if path.startswith("derived.")}
+
+    def predicates(self, node: Scalar, owner: Owner, piece: Piece | None = None) -> tuple[Program, ...]:
+        """The conditions of one rule, split at its top-level `&&`; none when it is faulty. `piece`: see program()."""
+        return self._compiled(node, piece or Piece(node.value, 0), owner, BOOL) or ()
 
     def program(self, node: Scalar, piece: Piece, owner: Owner, expected: Type | None) -> Program | None:
         """One expression as a whole; `piece` is the part of the node's text it stands in."""
@@ -127,8 +162,11 @@ class Expressions:
             return None
         for fault in reading.faults:
             self._note(node, piece, fault)
-        self._check_purposes(node, piece, reading, owner)
-        key = (piece.text, owner.key if reading.is_scoped else "", expected, split)
+        if reading.scoped_at is not None and owner is NOBODY:
+            self._note(node, piece, RuleFault(_UNSCOPED, *reading.scoped_at))
+            return None
+        self.check_purpose(node, piece, owner.purpose)
+        key = (piece.text, owner.key if reading.scoped_at else "", expected, split)
         programs = self._programs.get(key)
         if programs is None:
             programs = self._programs[key] = self._compile(reading, owner, expected, split=split)
@@ -151,31 +189,55 @@ class Expressions:
     def _compile(
         self, reading: _Reading, owner: Owner, expected: Type | None, *, split: bool
     ) -> tuple[Program, ...] | RuleTypeError:
-        tree = transform(reading.tree, lambda node: _in_scope_of(owner, node)) if reading.is_scoped else reading.tree
+        tree = transform(reading.tree, lambda node: _in_scope_of(owner, node)) if reading.scoped_at else reading.tree
         try:
             check(tree, self._environment, expected)  # the whole first: all its faults, at once
             parts = conjuncts(tree) if split else (tree,)
-            programs = tuple(compile(check(part, self._environment, expected)) for part in parts)
+            programs = tuple(self._shared(compile(check(part, self._environment, expected))) for part in parts)
         except RuleTypeError as fault:
             return fault
         for program in programs:
-            if not program.reads.isdisjoint(("customer", "context")):
+            if not program.reads.isdisjoint(_WHOLE):
                 # Only attributes that are named can be decoded for a decision, and be held to their purposes.
-                return RuleTypeError("customer and context are no values of their own. Name an attribute of theirs")
+                return RuleTypeError(_NO_VALUES)
         self._contextual |= {
-            program.text for part, program in zip(parts, programs, strict=True) if _is_contextual(part, program)
+            program.text
+            for part, program in zip(parts, programs, strict=True)
+            if _is_contextual(part, program, self._derived)
         }
         return programs
 
-    def _check_purposes(self, node: Scalar, piece: Piece, reading: _Reading, owner: Owner) -> None:
-        if owner.purpose not in self._schema.purposes:
+    def _shared(self, program: Program) -> Program:
+        """The first program of the same normal spelling: whoever evaluates it, and says so, means the same object."""
+        return self._by_text.setdefault((program.text, program.type), program)
+
+    def check_purpose(self, node: Scalar, piece: Piece, purpose: str) -> None:
+        """Note what an expression reads, itself or through derived attributes, that this purpose may not see."""
+        reading = self._reading(piece.text)
+        if purpose not in self.schema.purposes or isinstance(reading, RuleFault):
             return
         for path, read_at in reading.reads_at.items():
-            attribute = self._schema.attributes.get(path)
-            if attribute and attribute.allowed_for is not None and owner.purpose not in attribute.allowed_for:
-                message = f"{path} is not allowed for the purpose {owner.purpose}"
-                way_out = f"schema.yaml allows it for {', '.join(sorted(attribute.allowed_for))}; use another attribute"
-                self._faults.add(node.at(_offset(piece, *read_at)), message, way_out)
+            allowed = self._allowed_for(path)
+            if allowed is not None and purpose not in allowed:
+                message = f"{path} is not allowed for the purpose {purpose}"
+                place = node.at(_offset(piece, *read_at))
+                self._faults.add(place, message, self._use_another(path, purpose, allowed))
+
+    def _use_another(self, path: str, purpose: str, allowed: frozenset[str]) -> str:
+        derived = self._derived.get(path)
+        if derived is None:
+            return f"schema.yaml allows it for {', '.join(sorted(allowed))}; use another attribute"
+        schema = self.schema.attributes
+        refused = [
+            each
+            for each in sorted(derived.reads & schema.keys())
+            if (limit := schema[each].allowed_for) is not None and purpose not in limit
+        ]
+        return f"It reads {', '.join(refused)}, which schema.yaml allows for other purposes; use another attribute"
+
+    def _allowed_for(self, path: str) -> frozenset[str] | None:
+        attribute = self.schema.attributes.get(path) or self._derived.get(path)
+        return attribute.allowed_for if attribute else None
 
     def _note(self, node: Scalar, piece: Piece, fault: RuleFault) -> None:
         message, _, way_out = fault.message.partition(". ")
@@ -183,8 +245,8 @@ class Expressions:
         self._faults.add(place, message, way_out or "docs/rules.md says what a rule may say")
 
 
-def _environment(schema: Schema) -> Environment:
-    """What expressions may name: the attributes of the schema, the moment, and the customer's history."""
+def _environment(schema: Schema, derived: Mapping[str, DerivedAttribute]) -> Environment:
+    """What expressions may name: the attributes of the schema, the derived ones, the moment, and the history."""
     roots = {}
     for root in ("customer", "context"):
         prefix = f"{root}."
@@ -192,6 +254,7 @@ def _environment(schema: Schema) -> Environment:
             path.removeprefix(prefix): schema.type_of(path) for path in schema.attributes if path.startswith(prefix)
         }
         roots[root] = object_of(names, name=root)
+    roots["derived"] = object_of({each.short_name: each.type for each in derived.values()}, name="derived")
     history = object_of({}, name="history")  # answers its methods and nothing else
     return Environment({**roots, "now": TIMESTAMP, "channel": STRING, "history": history}, _HISTORY_METHODS)
 
@@ -199,13 +262,13 @@ def _environment(schema: Schema) -> Environment:
 def _offset(piece: Piece, line: int, column: int) -> int:
     """The offset in the whole text of a position in one of its expressions."""
     lines = piece.text.split("\n")[: line - 1]
-    return piece.offset + sum(len(each) + 1 for each in lines) + column - 1
+    return max(piece.offset + sum(len(each) + 1 for each in lines) + column - 1, 0)  # a table puts text in front
 
 
 def _read(tree: Node) -> _Reading:
     reads_at: dict[str, Position] = {}
     faults: list[RuleFault] = []
-    is_scoped = False
+    scoped: list[Position] = []
     for node, _ in walk(tree):
         match node:
             case Select(Ident(root), name) | Has(Ident(root), name) | Index(Ident(root), Literal(str() as name)):
@@ -213,10 +276,12 @@ def _read(tree: Node) -> _Reading:
                 reads_at[path] = min(node.at, reads_at.get(path, node.at))
             case Call(_, Ident("history"), arguments):
                 faults.extend(_argument_faults(arguments))
-                is_scoped |= any(
-                    isinstance(each, Literal) and each.value in tuple(_KEYED_SCOPES) for each in arguments[1:2]
-                )
-    return _Reading(tree, reads_at, tuple(faults), is_scoped)
+                scoped += [
+                    each.at
+                    for each in arguments[1:2]
+                    if isinstance(each, Literal) and each.value in tuple(_KEYED_SCOPES)
+                ]
+    return _Reading(tree, reads_at, tuple(faults), min(scoped, default=None))
 
 
 def _argument_faults(arguments: tuple[Node, ...]) -> Iterator[RuleFault]:
@@ -238,8 +303,10 @@ def _in_scope_of(owner: Owner, node: Node) -> Node:
     return node
 
 
-def _is_contextual(tree: Node, program: Program) -> bool:
+def _is_contextual(tree: Node, program: Program, derived: Mapping[str, DerivedAttribute]) -> bool:
     if any(path.partition(".")[0] in _MOMENT for path in program.reads):
+        return True
+    if any(derived[path].reads_moment for path in program.reads & derived.keys()):
         return True
     return any(
         isinstance(node, Call) and node.target == Ident("history") and Literal("channel") in node.arguments[1:2]

@@ -18,6 +18,9 @@ PLACEMENT = Text(DOTTED, "a name like web.home.hero")
 LANGUAGE = Text(re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*"), "a language tag like en or pt-BR")
 ATTRIBUTE_PATH = Text(re.compile(r"customer\.[a-z][a-z0-9_]*"), "an attribute like customer.language")
 ACTION_KEY = Text(re.compile(r"[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*){2}"), "an action like grow/cards/gold_upgrade")
+TARGETS = Listed(
+    Text(re.compile(r"[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*){0,2}"), "an issue, group or action like grow/cards"), least=1
+)
 CLOCK = Text(re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]"), "a time of day like 22:00")
 PIXELS = Text(re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}"), "pixels like 1200x400")
 CURRENCY = Text(re.compile(r"[A-Z]{3}"), "three capital letters like EUR")
@@ -88,6 +91,17 @@ SCHEMA = Record(
         ),
     },
     optional={"context": Named(Record(_TYPE, _CONTEXT_ATTRIBUTE))},
+)
+
+DERIVED = Named(Record({"expression": Text()}, _TYPE))
+
+TABLE = Record(
+    {
+        "gives": Record(optional={"derived": NAME, **dict.fromkeys(("lever", "value", "context_weight"), TARGETS)}),
+        "hits": Text(words=("first", "all")),
+        "columns": Listed(Anything(), least=1),  # tables.py knows what a column, and a row below it, may hold
+        "rows": Listed(Anything(), least=1),
+    }
 )
 
 CONSENTS = Named(
@@ -165,6 +179,8 @@ FILES: tuple[tuple[re.Pattern[str], Shape | None], ...] = (
     (re.compile(r"channels\.yaml"), CHANNELS),
     (re.compile(r"placements\.yaml"), PLACEMENTS),
     (re.compile(r"schema\.yaml"), SCHEMA),
+    (re.compile(r"derived\.yaml"), DERIVED),
+    (re.compile(r"tables/[^/]+\.yaml"), TABLE),
     (re.compile(r"consents\.yaml"), CONSENTS),
     (re.compile(r"contact_policies\.yaml"), CONTACT_POLICIES),
     (re.compile(r"experiments\.yaml"), EXPERIMENTS),

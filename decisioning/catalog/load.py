@@ -18,6 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+import numpy as np
+
 from decisioning.catalog.actions import (
     Surroundings,
     actions_of,
@@ -29,6 +31,8 @@ from decisioning.catalog.actions import (
 )
 from decisioning.catalog.channels import channels_of, consents_of
 from decisioning.catalog.content import Showing
+from decisioning.catalog.decision_table import DecisionTable
+from decisioning.catalog.derivations import derived_of
 from decisioning.catalog.expressions import Expressions
 from decisioning.catalog.faults import Fault, Faults, known
 from decisioning.catalog.gates import context_weights_of, gates_of
@@ -39,6 +43,7 @@ from decisioning.catalog.policies import check_reached, contact_policies_of, exp
 from decisioning.catalog.schema import Schema, schema_of
 from decisioning.catalog.shape import Shape
 from decisioning.catalog.strategy import Action, ContextWeight, Gate, Persona, Strategy
+from decisioning.catalog.tables import table_drafts_of, tables_of
 from decisioning.catalog.writing import Writer
 from decisioning.catalog.yaml_text import Mapping, Node, read_yaml
 from decisioning.errors import StrategyFaulty
@@ -131,7 +136,8 @@ class _Reading:
     @property
     def is_sound(self) -> bool:
         """True when everything that others refer to could be read."""
-        return self.unreadable.isdisjoint((*FOUNDATION, "contact_policies.yaml"))
+        referred = self.unreadable.intersection((*FOUNDATION, "contact_policies.yaml", "derived.yaml"))
+        return not referred and not any(path.startswith("tables/") for path in self.unreadable)
 
     @property
     def blocks(self) -> Mapping | None:
@@ -205,6 +211,8 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
     around = _surroundings(reading, schema, faults)
     languages = tuple(node.value for node in settings.scalars("languages"))
     expressions = Expressions(schema, faults)
+    table_drafts = table_drafts_of(reading.below("tables/"), faults)
+    derived = derived_of(reading.tree("derived.yaml"), table_drafts, expressions, faults)
     writer = Writer(languages, reading.images, Showing(around.zone), expressions, faults)
     drafts = drafts_of(reading.below("actions/"), faults)
     actions = actions_of(drafts, around, writer, faults)
@@ -216,6 +224,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
     placements = placements_of(reading.tree("placements.yaml"), around, reading.blocks, actions, writer)
     gates = gates_of(drafts, expressions)
     weights = context_weights_of(drafts, expressions, faults)
+    tables = tables_of(table_drafts, actions, expressions, faults) if reading.has_all_actions else ()
     language_attribute = _language_attribute(settings, schema, faults)
     return Strategy(
         name=settings.value("name", ""),
@@ -230,6 +239,8 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         placements=MappingProxyType(placements),
         actions=actions,
         action_index=MappingProxyType({action.key: action.index for action in actions}),
+        worth=np.array([action.worth for action in actions], dtype=np.float64),
+        lever=np.array([action.lever for action in actions], dtype=np.float64),
         action_hash=hashes_of(actions),
         gates=gates,
         purpose_masks={
@@ -239,6 +250,8 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         consent_defaults=consents_of(reading.tree("consents.yaml"), around.channels, schema.purposes, faults),
         contact_policies=contact_policies_of(policy_tree, around.channels, policies, faults),
         context_weights=weights,
+        derived=MappingProxyType(derived),
+        tables=tables,
         holdout=holdout_of(settings),
         experiments=experiments_of(reading.tree("experiments.yaml"), faults),
         personas=personas,
@@ -246,7 +259,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         mandatory_mask=mask_of([action for action in actions if action.mandatory]),
         offer_mask=mask_of([action for action in actions if action.kind == "offer"]),
         dated=tuple(each.index for each in actions if each.start_ms is not None or each.end_ms is not None),
-        reads=_reads(gates, weights, actions, language_attribute),
+        reads=expressions.attributes_behind(_reads(gates, weights, tables, actions, language_attribute)),
     )
 
 
@@ -287,11 +300,16 @@ def _language_attribute(settings: Mapping, schema: Schema, faults: Faults) -> st
 
 
 def _reads(
-    gates: Iterable[Gate], weights: Iterable[ContextWeight], actions: Iterable[Action], language_attribute: str | None
+    gates: Iterable[Gate],
+    weights: Iterable[ContextWeight],
+    tables: Iterable[DecisionTable],
+    actions: Iterable[Action],
+    language_attribute: str | None,
 ) -> frozenset[str]:
     """Every path that a decision under this strategy may have to decode."""
     reads = [clause.reads for gate in gates for rules in gate.rules for rule in rules for clause in rule.clauses]
     reads += [weight.when.reads for weight in weights]
+    reads += [table.reads for table in tables if table.mask]  # one that derives is read by whoever reads its attribute
     reads += [each.content.reads for action in actions for each in action.treatments.values()]
     if language_attribute is not None:
         reads.append(frozenset({f"customer.{language_attribute}"}))

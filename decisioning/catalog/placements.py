@@ -115,8 +115,6 @@ def _candidates(placement: str, channel: str, channels: Names[str, Channel], act
         mask=mask_of(found),
         action_index=np.array([action.index for action in found], dtype=np.int64),
         is_message=np.array([action.kind == "message" for action in found], dtype=np.bool_),
-        worth=np.array([action.worth for action in found], dtype=np.float64),
-        lever=np.array([action.lever for action in found], dtype=np.float64),
         contact_cost=np.full(len(found), cost, dtype=np.float64),
         treatments=tuple(treatment for _, treatment in pairs),
     )

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decisioning.catalog.content import Content
+from decisioning.catalog.decision_table import DecisionTable
+from decisioning.catalog.derived import DerivedAttribute
 from decisioning.catalog.schema import Schema
 from rules import PredicateIndex, Program
 
@@ -68,8 +70,6 @@ class Candidates:
     mask: Mask
     action_index: NDArray[np.int64]
     is_message: NDArray[np.bool_]
-    worth: NDArray[np.float64]  # action_value of an offer, brand_value of a message
-    lever: NDArray[np.float64]
     contact_cost: NDArray[np.float64]
     treatments: tuple[Treatment, ...]
 
@@ -219,6 +219,8 @@ class Strategy:
     placements: Mapping[str, Placement]
     actions: tuple[Action, ...]
     action_index: Mapping[str, int]
+    worth: NDArray[np.float64]  # of each action: action_value of an offer, brand_value of a message
+    lever: NDArray[np.float64]  # of each action
     action_hash: NDArray[np.uint64]  # of each action's key: breaks ties together with the person
     gates: tuple[Gate, ...]  # eligibility, applicability, suitability
     purpose_masks: Mapping[str, Mask]  # purpose -> its actions
@@ -226,6 +228,8 @@ class Strategy:
     consent_defaults: Mapping[tuple[str, str], ConsentDefault]  # (channel, purpose)
     contact_policies: tuple[ContactPolicy, ...]
     context_weights: tuple[ContextWeight, ...]
+    derived: Mapping[str, DerivedAttribute]  # by short name
+    tables: tuple[DecisionTable, ...]
     holdout: Holdout | None
     experiments: tuple[Experiment, ...]
     personas: tuple[Persona, ...]
@@ -234,6 +238,10 @@ class Strategy:
     offer_mask: Mask
     dated: tuple[int, ...]  # indexes of actions with a start or an end
     reads: frozenset[str]  # attribute paths that rules, content and weights can ask for
+
+    def attributes_behind(self, paths: frozenset[str]) -> frozenset[str]:
+        """The same paths with everything that their derived attributes read."""
+        return paths.union(*(each.reads for each in self.derived.values() if each.name in paths))
 
     def language_of(self, attributes: Mapping[str, Any]) -> str:
         """The language the customer reads, as stated; content falls back to its base, then to the default."""
