@@ -138,20 +138,37 @@ def conjunction(conditions: tuple[Evaluate, ...]) -> Evaluate:
     return all_hold
 
 
-def disjunction(conditions: tuple[Evaluate, ...]) -> Evaluate:
+def disjunction(conditions: tuple[Evaluate, ...], needs: tuple[Attribute | None, ...]) -> Evaluate:
+    """needs: for each condition an attribute without which it is unknown, or None."""
+    operands = tuple(zip(conditions, needs, strict=True))
+
+    # Looking for the attribute first spares raising and catching its absence, which takes five times as long as the
+    # condition; alternatives are written where attributes are missing.
     def any_holds(frame: Frame) -> bool:
-        failure = None
-        for condition in conditions:
+        failure, absent = None, None
+        for condition, need in operands:
+            if need is not None and is_absent(frame, need):
+                absent = need
+                continue
             try:
                 if condition(frame):
                     return True
             except EvaluationError as error:
                 failure = error
+        if absent is not None:
+            raise EvaluationError(f"{absent[0]}.{absent[1]} is missing")
         if failure is not None:
             raise failure
         return False
 
     return any_holds
+
+
+def is_absent(frame: Frame, attribute: Attribute) -> bool:
+    """Whether an attribute is surely missing; a host's own mapping is not asked, since it may work out what it has."""
+    variable, field = attribute
+    holder = frame.get(variable)
+    return type(holder) is dict and field not in holder
 
 
 def negation(condition: Evaluate) -> Evaluate:

@@ -174,7 +174,7 @@ class _Compiler:
             case Logic("&&"):
                 return conjunction(conditions)
             case Logic():
-                return disjunction(conditions)
+                return disjunction(conditions, tuple(min(needs_of(part), default=None) for part in checked.parts))
             case Unary():
                 return negation(conditions[0])
             case Conditional():

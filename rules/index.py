@@ -2,8 +2,8 @@
 
 Rows share most of their predicates, so each distinct text is evaluated at most once per call, and its verdict is folded
 into all rows that have it by one operation on a bit mask. Predicates that ask about the value of the same attribute
-have it read and tested for them once. Two things are not evaluated at all: a predicate whose rows have all been
-answered *no*, and a predicate that needs an absent attribute. The latter is most of the work for an anonymous visitor,
+have it read and tested for them once. Two things are not evaluated at all: what takes more than that when all its rows
+have been answered *no*, and what needs an absent attribute. The latter is most of the work for an anonymous visitor,
 and raising an error for each would cost ten times the look-up.
 """
 
@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rules.analysis import Attribute
-from rules.closures import read_attribute
+from rules.closures import is_absent, read_attribute
 from rules.compile import Program
 from rules.errors import EvaluationError
 from rules.loops import Evaluate
 from rules.types import BOOL
+from rules.values import Value
+
+_Predicates = tuple[tuple[Callable[[Any], bool], int, int], ...]  # each with the rows that have it, and all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class _Group:
     need: Attribute | None  # the attribute without which all of them are unknown, if there is one
     read: Evaluate | None  # reads the value they ask about; None when they ask about the activation
     rows: int  # every row that has one of the predicates
-    predicates: tuple[tuple[Callable[[Any], bool], int, int], ...]  # with the rows that have it, and all others
+    predicates: _Predicates
 
 
 class PredicateIndex:
@@ -59,29 +62,46 @@ class PredicateIndex:
         for group in self._groups:
             if not group.rows & left:
                 continue
-            if group.need is not None:
-                variable, attribute = group.need
-                holder = activation.get(variable)
-                if type(holder) is dict and attribute not in holder:
-                    unknown |= group.rows
-                    continue
-            try:
-                subject = activation if group.read is None else group.read(activation)
-            except EvaluationError:
+            if group.need is not None and is_absent(activation, group.need):
                 unknown |= group.rows
                 continue
-            for holds, rows, others in group.predicates:
-                if rows & left:
-                    try:
-                        if not holds(subject):
-                            left &= others
-                    except EvaluationError:
-                        unknown |= rows
+            if group.read is None:
+                left, unknown = _ask_where_open(group.predicates, activation, left, unknown)
+                continue
+            try:
+                value = group.read(activation)
+            except EvaluationError:
+                unknown |= group.rows
+            else:
+                left, unknown = _ask(group.predicates, value, left, unknown)
         return self._every_row ^ left, unknown & left
 
     def predicates(self, row: int) -> tuple[Program, ...]:
         """The predicates of a row in their given order, for explanations."""
         return self._rows[row]
+
+
+def _ask(predicates: _Predicates, value: Value, left: int, unknown: int) -> tuple[int, int]:
+    """Rows still left and rows unknown, after questions about a value: each costs as little as a look at its rows."""
+    for holds, rows, others in predicates:
+        try:
+            if not holds(value):
+                left &= others
+        except EvaluationError:
+            unknown |= rows
+    return left, unknown
+
+
+def _ask_where_open(predicates: _Predicates, activation: Mapping[str, Any], left: int, unknown: int) -> tuple[int, int]:
+    """The same for predicates that take more, such as a look into history: only those with a row that is still left."""
+    for holds, rows, others in predicates:
+        if rows & left:
+            try:
+                if not holds(activation):
+                    left &= others
+            except EvaluationError:
+                unknown |= rows
+    return left, unknown
 
 
 def _grouped(programs: Iterable[Program], masks: Mapping[str, int], every_row: int) -> tuple[_Group, ...]:
