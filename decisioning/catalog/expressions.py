@@ -44,6 +44,7 @@ from rules import (
     object_of,
     parse,
     transform,
+    unparse,
 )
 from rules.tree import Position, walk
 from rules.values import Value
@@ -133,6 +134,11 @@ class Expressions:
     def predicates(self, node: Scalar, owner: Owner, piece: Piece | None = None) -> tuple[Program, ...]:
         """The conditions of one rule, split at its top-level `&&`; none when it is faulty. `piece`: see program()."""
         return self._compiled(node, piece or Piece(node.value, 0), owner, BOOL) or ()
+
+    def tree(self, text: str) -> Node | None:
+        """What a text says to its author: places are its own, scopes of history are words; None when it is no text."""
+        reading = self._reading(text)
+        return None if isinstance(reading, RuleFault) else reading.tree
 
     def program(self, node: Scalar, piece: Piece, owner: Owner, expected: Type | None) -> Program | None:
         """One expression as a whole; `piece` is the part of the node's text it stands in."""
@@ -301,6 +307,19 @@ def _in_scope_of(owner: Owner, node: Node) -> Node:
             arguments = (node.arguments[0], replace(scope, value=owner.scope(word)), *node.arguments[2:])
             return replace(node, arguments=arguments)
     return node
+
+
+def as_written(program: Program) -> str:
+    """The program's text with history's scopes as words again: what its author wrote, the same for every action."""
+
+    def unscoped(node: Node) -> Node:
+        match node:
+            case Call(_, Ident("history"), (_, Literal(str() as scope) as literal, *_)):
+                word = replace(literal, value=scope.partition(":")[0])
+                return replace(node, arguments=(node.arguments[0], word, *node.arguments[2:]))
+        return node
+
+    return unparse(transform(program.node, unscoped))
 
 
 def _is_contextual(tree: Node, program: Program, derived: Mapping[str, DerivedAttribute]) -> bool:

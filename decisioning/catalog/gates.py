@@ -37,6 +37,7 @@ def context_weights_of(drafts: Sequence[Draft], expressions: Expressions, faults
     """Weights by condition; actions that share condition and weight share one evaluation."""
     programs: dict[str, Program] = {}
     masks: dict[tuple[str, float], Mask] = {}
+    places: dict[tuple[str, float], str] = {}
     for index, draft in enumerate(drafts):
         seen = set()
         for node in draft.node.mappings("context_weights"):
@@ -49,4 +50,5 @@ def context_weights_of(drafts: Sequence[Draft], expressions: Expressions, faults
             programs[program.text] = program
             key = program.text, float(weight.value) if weight else 1.0
             masks[key] = masks.get(key, 0) | 1 << index
-    return tuple(ContextWeight(programs[text], weight, mask) for (text, weight), mask in sorted(masks.items()))
+            places.setdefault(key, when.where)
+    return tuple(ContextWeight(programs[key[0]], key[1], mask, places[key]) for key, mask in sorted(masks.items()))

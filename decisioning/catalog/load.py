@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Names
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import numpy as np
 
 from decisioning.catalog.actions import (
+    Draft,
     Surroundings,
     actions_of,
     drafts_of,
@@ -40,10 +41,13 @@ from decisioning.catalog.layout import FILES, FILES_BESIDE, FOLDERS_BESIDE, REQU
 from decisioning.catalog.personas import personas_of
 from decisioning.catalog.placements import fields_of, placements_of
 from decisioning.catalog.policies import check_reached, contact_policies_of, experiments_of, holdout_of
+from decisioning.catalog.satisfiability import Satisfiability
 from decisioning.catalog.schema import Schema, schema_of
 from decisioning.catalog.shape import Shape
 from decisioning.catalog.strategy import Action, ContextWeight, Gate, Persona, Strategy
-from decisioning.catalog.tables import table_drafts_of, tables_of
+from decisioning.catalog.table_warnings import table_warnings
+from decisioning.catalog.tables import TableDraft, table_drafts_of, tables_of
+from decisioning.catalog.warnings import warnings_of
 from decisioning.catalog.writing import Writer
 from decisioning.catalog.yaml_text import Mapping, Node, read_yaml
 from decisioning.errors import StrategyFaulty
@@ -260,7 +264,20 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         offer_mask=mask_of([action for action in actions if action.kind == "offer"]),
         dated=tuple(each.index for each in actions if each.start_ms is not None or each.end_ms is not None),
         reads=expressions.attributes_behind(_reads(gates, weights, tables, actions, language_attribute)),
+        warnings=() if faults else _warnings(drafts, table_drafts, actions, expressions, around),
     )
+
+
+def _warnings(
+    drafts: Sequence[Draft],
+    tables: Sequence[TableDraft],
+    actions: Sequence[Action],
+    expressions: Expressions,
+    around: Surroundings,
+) -> tuple[Fault, ...]:
+    analysis = Satisfiability(expressions.schema, around.channels)
+    found = (*warnings_of(drafts, actions, expressions, analysis), *table_warnings(tables, analysis))
+    return tuple(sorted(found))
 
 
 def _surroundings(reading: _Reading, schema: Schema, faults: Faults) -> Surroundings:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from decisioning.catalog.content import Content
 from decisioning.catalog.decision_table import DecisionTable
 from decisioning.catalog.derived import DerivedAttribute
+from decisioning.catalog.faults import Fault
 from decisioning.catalog.schema import Schema
 from rules import PredicateIndex, Program
 
@@ -124,6 +125,7 @@ class ContextWeight:
     when: Program
     weight: float
     mask: Mask
+    where: str  # file:line:column of the first action that has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +240,7 @@ class Strategy:
     offer_mask: Mask
     dated: tuple[int, ...]  # indexes of actions with a start or an end
     reads: frozenset[str]  # attribute paths that rules, content and weights can ask for
+    warnings: tuple[Fault, ...]  # what loads, but cannot be what its author meant
 
     def attributes_behind(self, paths: frozenset[str]) -> frozenset[str]:
         """The same paths with everything that their derived attributes read."""

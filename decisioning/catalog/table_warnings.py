@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from decisioning.catalog.faults import Fault, Faults
-from decisioning.catalog.satisfiability import _MISSING, Question, Satisfiability, Subject, _values
+from decisioning.catalog.satisfiability import MISSING, Question, Satisfiability, Subject, values_of
 from decisioning.catalog.tables import ANY, TableDraft
 from rules import Literal, Timestamp, unparse
 
@@ -155,7 +155,7 @@ class _Review:
 def _tried(subject: Subject, questions: Sequence[Sequence[Question]]) -> list[Any]:
     """One value of every kind that the table tells apart."""
     marks = [mark for row in questions for each in row if each.subject.text == subject.text for mark in each.marks]
-    return list(_values(subject, marks))
+    return list(values_of(subject, marks))
 
 
 def _without(box: Box, other: Box) -> Iterator[Box]:
@@ -172,7 +172,7 @@ def _mask(flags: Iterable[bool]) -> int:
 
 def _said(text: str, values: Sequence[Any]) -> str:
     """One of the values, a plain one where there is a choice."""
-    known = [value for value in values if value is not _MISSING]
+    known = [value for value in values if value is not MISSING]
     if not known:
         return f"{text} is missing"
     value = min(known, key=abs) if all(isinstance(each, int | float) for each in known) else known[0]
