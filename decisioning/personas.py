@@ -14,6 +14,7 @@ from decisioning.catalog.strategy import Persona, Strategy
 from decisioning.customer import Consent, Interaction, Profile, Snapshot, SourceFacts, State
 from decisioning.decide import decide
 from decisioning.interactions import DAY_MS, append
+from decisioning.moment import Moment, moment_of
 from decisioning.request import Decision, Request
 from decisioning.scoring import StatedScorer
 
@@ -29,13 +30,15 @@ def failures(strategy: Strategy, *, now_ms: int) -> list[str]:
 
 def meet(persona: Persona, strategy: Strategy, *, now_ms: int) -> Decision:
     """Decide for a persona."""
-    body = persona.body
     neutral = replace(strategy, holdout=None, experiments=())
-    request = Request(
-        persona.name, body["channel"], tuple(body["placements"]), strategy.schema.context_of(body.get("context", {}))
-    )
-    scorer = StatedScorer(strategy, body.get("propensities", {}))
-    return decide(request, _snapshot(persona, strategy, now_ms), neutral, scorer, decision_id="persona")
+    scorer = StatedScorer(strategy, persona.body.get("propensities", {}))
+    snapshot = _snapshot(persona, strategy, now_ms)
+    return decide(_request(persona, strategy), snapshot, neutral, scorer, decision_id="persona")
+
+
+def moment_with(persona: Persona, strategy: Strategy, *, now_ms: int) -> Moment:
+    """What rules see of a persona."""
+    return moment_of(_request(persona, strategy), _snapshot(persona, strategy, now_ms), strategy, strategy.reads)
 
 
 def _failures(persona: Persona, strategy: Strategy, now_ms: int) -> Iterator[str]:
@@ -49,6 +52,12 @@ def _failures(persona: Persona, strategy: Strategy, now_ms: int) -> Iterator[str
         got = decision.reasons_against(strategy.action_index[action])
         if wanted not in got:
             yield f"{action}: expected drop {wanted}, got {', '.join(got) or 'no drop'}"
+
+
+def _request(persona: Persona, strategy: Strategy) -> Request:
+    body = persona.body
+    context = strategy.schema.context_of(body.get("context", {}))
+    return Request(persona.name, body["channel"], tuple(body["placements"]), context)
 
 
 def _snapshot(persona: Persona, strategy: Strategy, now_ms: int) -> Snapshot:
