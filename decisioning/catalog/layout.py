@@ -5,7 +5,19 @@ from __future__ import annotations
 import re
 
 from decisioning.catalog.outcomes import DROP_REASONS, REMEMBERED_OUTCOMES
-from decisioning.catalog.shape import DOTTED, WORD, Anything, Flag, Listed, Named, Number, Record, Shape, Text
+from decisioning.catalog.shape import (
+    DOTTED,
+    WORD,
+    Anything,
+    Expression,
+    Flag,
+    Listed,
+    Named,
+    Number,
+    Record,
+    Shape,
+    Text,
+)
 
 ATTRIBUTE_TYPES = ("int", "double", "string", "bool", "timestamp", "list<string>")
 FIELD_TYPES = ("text", "html", "url", "image", "link", "texts")
@@ -27,7 +39,7 @@ CURRENCY = Text(re.compile(r"[A-Z]{3}"), "three capital letters like EUR")
 MONEY = Number(0.0)
 SHARE = Number(0.0, 1.0)
 DAYS = Number(0.0, 36_500.0)
-RULES = Listed(Text())
+RULES = Listed(Expression())
 
 STRATEGY = Record(
     required={
@@ -142,7 +154,7 @@ ACTION = Record(
         "eligibility": RULES,
         "applicability": RULES,
         "suitability": RULES,
-        "context_weights": Listed(Record({"when": Text(), "weight": Number(0.0)})),
+        "context_weights": Listed(Record({"when": Expression(), "weight": Number(0.0)})),
         "contact_policies": Listed(NAME),
         "behaviour": Named(Text(words=BEHAVIOURS)),
     },
@@ -201,3 +213,11 @@ REQUIRED_FILES = (
 # What may lie in the same directory without being part of the strategy: changing it makes no new version.
 FOLDERS_BESIDE = frozenset({"generated", "__pycache__"})
 FILES_BESIDE = re.compile(r"(.*/)?README\.md|[^/]+\.py|mapping\.yaml")
+
+
+def shape_of(path: str) -> tuple[bool, Shape | None]:
+    """Whether a strategy may have this file, and the shape of its YAML."""
+    for pattern, shape in FILES:
+        if pattern.fullmatch(path):
+            return True, shape
+    return False, None

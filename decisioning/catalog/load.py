@@ -37,7 +37,7 @@ from decisioning.catalog.derivations import derived_of
 from decisioning.catalog.expressions import Expressions
 from decisioning.catalog.faults import Fault, Faults, known
 from decisioning.catalog.gates import context_weights_of, gates_of
-from decisioning.catalog.layout import FILES, FILES_BESIDE, FOLDERS_BESIDE, REQUIRED_FILES
+from decisioning.catalog.layout import FILES_BESIDE, FOLDERS_BESIDE, REQUIRED_FILES, shape_of
 from decisioning.catalog.personas import personas_of
 from decisioning.catalog.placements import fields_of, placements_of
 from decisioning.catalog.policies import check_reached, contact_policies_of, experiments_of, holdout_of
@@ -167,7 +167,7 @@ def _read(files: Names[str, bytes], faults: Faults) -> _Reading:
     trees: dict[str, Mapping] = {}
     unreadable = set()
     for path in sorted(files):
-        is_known, shape = _shape_of(path)
+        is_known, shape = shape_of(path)
         if not is_known:
             way_out = "Remove it, or see docs/strategy.md for the files of a strategy"
             faults.add(Node(path, 1, 1), "a strategy has no such file", way_out)
@@ -181,13 +181,6 @@ def _read(files: Names[str, bytes], faults: Faults) -> _Reading:
     unreadable |= _missing(files, faults)
     images = frozenset(path.removeprefix(_IMAGES) for path in files if path.startswith(_IMAGES))
     return _Reading(version_of(files), trees, frozenset(unreadable), images)
-
-
-def _shape_of(path: str) -> tuple[bool, Shape | None]:
-    for pattern, shape in FILES:
-        if pattern.fullmatch(path):
-            return True, shape
-    return False, None
 
 
 def _read_file(path: str, content: bytes, shape: Shape, faults: Faults) -> Mapping | None:

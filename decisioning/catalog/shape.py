@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from collections.abc import Mapping as Names
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -74,6 +75,11 @@ class Text:
         else:
             return node
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Expression(Text):
+    """Text in the language of rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +203,21 @@ def _as_mapping(node: Node, faults: Faults) -> Mapping:
         return node
     faults.add(node, f"expected names with values, found {describe(node)}", "Write name: value")
     return Mapping(node.file, node.line, node.column)
+
+
+def expressions_in(shape: Shape, node: Node) -> Iterator[Scalar]:
+    """The texts of a tree that its shape declares as expressions; what breaks its shape is passed over."""
+    match shape, node:
+        case Expression(), Scalar(value=str()):
+            yield node
+        case Listed(item=item), Listing(items=items):
+            for each in items:
+                yield from expressions_in(item, each)
+        case Named(item=item), Mapping(entries=entries):
+            for each in entries.values():
+                yield from expressions_in(item, each)
+        case Record(), Mapping(entries=entries):
+            shapes = {**shape.required, **shape.optional}
+            for name, each in entries.items():
+                if name in shapes:
+                    yield from expressions_in(shapes[name], each)
