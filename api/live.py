@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import orjson
-
 from api import metrics
 from api.keys import KeyRing, known_keys
+from api.publications import unpack_bundle
 from decisioning.catalog.load import load_bundle
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import NextbestError, RegistryDamaged, StoreUnavailable, VersionMissing
@@ -123,18 +121,3 @@ class Live:
 
     async def _load_model(self, version: str) -> Model:
         return await asyncio.to_thread(load_model, self._models_dir / version)
-
-
-async def publish_strategy(store: Store, files: Mapping[str, bytes], strategy: Strategy) -> None:
-    """Store a strategy, compiled from these files, under its version and make it current."""
-    packed = orjson.dumps({path: b64encode(body).decode() for path, body in files.items()})
-    await store.put("strategy", strategy.version, packed)
-    await store.put("current", "strategy", strategy.version.encode())
-
-
-def unpack_bundle(packed: bytes) -> dict[str, bytes]:
-    """A stored strategy's files. Raises RegistryDamaged."""
-    try:
-        return {path: b64decode(body) for path, body in orjson.loads(packed).items()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise RegistryDamaged(f"a strategy in the store's registry cannot be read: {error}") from error

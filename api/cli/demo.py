@@ -26,7 +26,7 @@ from api.cli.bars import Bars, told
 from api.cli.port import holder_of, is_free
 from api.instants import wall_ms
 from api.keys import DEMO_KEY
-from api.live import publish_strategy
+from api.publications import publish_strategy
 from api.settings import Settings
 from api.storage import COMMAND_DEADLINE_MS
 from decisioning.catalog.load import load_bundle, read_bundle

@@ -22,11 +22,13 @@ import click
 import uvicorn
 from rich.console import Console
 
+from api.cli.authoring import fmt, schema
 from api.cli.bars import Bars, told
+from api.cli.strategies import strategies
 from api.cli.why import why
 from api.keys import PER_SECOND_DEFAULT, PER_SECOND_MAX, SCOPES, add_key, known_keys, remove_key
-from api.live import publish_strategy
 from api.logs import configure_logging
+from api.publications import publish_strategy
 from api.settings import Settings
 from api.storage import opened, url_of
 from decisioning.catalog.load import load_bundle, load_directory, read_bundle
@@ -245,7 +247,8 @@ async def train(history: Path, mapping: Path, strategy_dir: Path | None, out: Pa
     OUT.print(f"model {version} {'promoted' if promote else 'written'}")
 
 
-commands.add_command(why)
+for each in (why, fmt, schema, strategies):
+    commands.add_command(each)
 
 
 @commands.group()

@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
-from api.live import publish_strategy
+from api.publications import publish_strategy
 from decisioning.catalog.load import load_bundle
 from decisioning.customer import Profile, SourceFacts
 from decisioning.store.embedded import EmbeddedServer
@@ -102,6 +102,14 @@ def trained(folder: Path) -> str:
     features = [Feature("customer.income", "numeric"), Feature("channel", "categorical")]
     fitted = train(columns, actions=list(actions), labels=(rng.random(count) < chance).astype(float), features=features)
     return save_artifact(fitted.model, folder)
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    """A strategy directory with these files."""
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return folder
 
 
 async def furnish(url: str, model: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from decisioning.history.reader import open_history
 from tests.decisioning.bank import FILES, GOLD, SILVER
-from tests.service.conftest import KEY, Installation
+from tests.service.conftest import KEY, Installation, write
 
 CLIENTS = 4
 KILLS = 3
@@ -170,13 +170,6 @@ def test_a_publish_reaches_running_workers_and_a_faulty_one_does_not(installatio
 def versions_at(base: str) -> set[str]:
     """Strategy versions that several connections, and so both workers, see."""
     return {httpx.get(f"{base}/readyz").json()["strategy"] for _ in range(12)}
-
-
-def write(folder: Path, files: dict[str, str]) -> Path:
-    for path, text in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    return folder
 
 
 def test_a_key_is_made_used_and_removed(installation: Installation):
