@@ -105,7 +105,7 @@ SCHEMA = Record(
     optional={"context": Named(Record(_TYPE, _CONTEXT_ATTRIBUTE))},
 )
 
-DERIVED = Named(Record({"expression": Text()}, _TYPE))
+DERIVED = Named(Record({"expression": Expression()}, _TYPE))
 
 TABLE = Record(
     {
