@@ -8,7 +8,7 @@ and experiments do not apply.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from decisioning.catalog.strategy import Persona, Strategy
 from decisioning.customer import Consent, Interaction, Profile, Snapshot, SourceFacts, State
@@ -19,10 +19,22 @@ from decisioning.request import Decision, Request
 from decisioning.scoring import StatedScorer
 
 
-def failures(strategy: Strategy, *, now_ms: int) -> list[str]:
-    """What the strategy's personas expected and did not get, a line each, with the file."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One expectation of a persona that was not met."""
+
+    where: str  # file:line:column of the persona
+    persona: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.persona}: {self.message}"
+
+
+def failures(strategy: Strategy, *, now_ms: int) -> list[Failure]:
+    """What the strategy's personas expected and did not get."""
     return [
-        f"{persona.where}: {persona.name}: {line}"
+        Failure(persona.where, persona.name, line)
         for persona in strategy.personas
         for line in _failures(persona, strategy, now_ms)
     ]

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from api.cli.authoring import fmt, schema
 from api.cli.bars import Bars, told
+from api.cli.check import check
 from api.cli.strategies import strategies
 from api.cli.why import why
 from api.keys import PER_SECOND_DEFAULT, PER_SECOND_MAX, SCOPES, add_key, known_keys, remove_key
@@ -146,31 +147,13 @@ def lag_log() -> Callable[[Progress], None]:
 
 @commands.command()
 @click.argument("strategy_dir", type=DIRECTORY)
-def check(strategy_dir: Path) -> None:
-    """Read a strategy, report all its faults, and meet its personas."""
-    started_s = time.perf_counter()
-    strategy = load_directory(strategy_dir)
-    lines = failures(strategy, now_ms=time.time_ns() // 1_000_000)
-    for line in lines:
-        ERR.print(line, markup=False)
-    if lines:
-        ERR.print(f"{len(lines)} of the personas' expectations failed", markup=False)
-        sys.exit(1)
-    OUT.print(
-        f"{strategy.name} {strategy.version[:12]}: {len(strategy.actions)} actions, {len(strategy.placements)} "
-        f"placements, {len(strategy.personas)} personas as expected, in {time.perf_counter() - started_s:.2f} s"
-    )
-
-
-@commands.command()
-@click.argument("strategy_dir", type=DIRECTORY)
 @in_loop
 async def publish(strategy_dir: Path) -> None:
     """Check a strategy, meet its personas, and switch every running process to it."""
     files = read_bundle(strategy_dir)
     strategy = load_bundle(files)
-    if lines := failures(strategy, now_ms=time.time_ns() // 1_000_000):
-        raise NextbestError("\n".join([*lines, "nothing was published; the running strategy stays"]))
+    if unmet := failures(strategy, now_ms=time.time_ns() // 1_000_000):
+        raise NextbestError("\n".join([*map(str, unmet), "nothing was published; the running strategy stays"]))
     settings = Settings.from_environment()
     async with opened(settings) as store:
         await publish_strategy(store, files, strategy)
@@ -247,7 +230,7 @@ async def train(history: Path, mapping: Path, strategy_dir: Path | None, out: Pa
     OUT.print(f"model {version} {'promoted' if promote else 'written'}")
 
 
-for each in (why, fmt, schema, strategies):
+for each in (check, why, fmt, schema, strategies):
     commands.add_command(each)
 
 
