@@ -30,9 +30,8 @@ from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Snapshot
 from decisioning.decide import decide, prepare
 from decisioning.history.load import load_customers
-from decisioning.placement import positions_of
 from decisioning.request import Request
-from decisioning.scoring import ModelScorer, load_model
+from decisioning.scoring import ModelScorer, Scorer, load_model
 from decisioning.store.memory import MemoryStore
 from decisioning.training import train_model
 from examples.retail_bank.truth import true_propensity
@@ -51,15 +50,15 @@ def main() -> None:
     strategy = replace(load_directory(HERE), holdout=None, experiments=())
     with tempfile.TemporaryDirectory() as folder:
         version, _ = train_model(
-            options.data / "history.parquet", HERE / "mapping.yaml", Path(folder), _tell, schema=strategy.schema
+            options.data / "history.parquet", HERE / "mapping.yaml", Path(folder), _tell, strategy=strategy
         )
         scorer = ModelScorer(strategy, load_model(Path(folder, version)))
     rows = [
         json.loads(line)
         for line in islice((options.data / "customers.jsonl").open(encoding="utf-8"), options.customers)
     ]
-    snapshots = asyncio.run(_stored(strategy, rows))
-    values = {name: _values(name, strategy, scorer, snapshots, rows) for name in PLACEMENTS}
+    snapshots = asyncio.run(stored(strategy, rows))
+    values = {name: values_of(name, strategy, scorer, snapshots, rows) for name in PLACEMENTS}
     report = {name: _report(found) for name, found in values.items()}
     report["all"] = _report(
         {policy: np.mean([values[name][policy] for name in PLACEMENTS], axis=0) for policy in POLICIES}
@@ -84,7 +83,7 @@ def _tell(what: str, done: int, total: int) -> None:
     print(f"{what} {done}/{total}", file=sys.stderr)
 
 
-async def _stored(strategy: Strategy, rows: Sequence[Mapping[str, Any]]) -> list[Snapshot]:
+async def stored(strategy: Strategy, rows: Sequence[Mapping[str, Any]]) -> list[Snapshot]:
     """The customers as the store has them after `nextbest load`."""
     store = MemoryStore()
     with tempfile.TemporaryDirectory() as folder:
@@ -104,8 +103,8 @@ async def _stored(strategy: Strategy, rows: Sequence[Mapping[str, Any]]) -> list
     return await store.read([row["customer_id"] for row in rows])
 
 
-def _values(
-    name: str, strategy: Strategy, scorer: ModelScorer, snapshots: Sequence[Snapshot], rows: Sequence[Mapping[str, Any]]
+def values_of(
+    name: str, strategy: Strategy, scorer: Scorer, snapshots: Sequence[Snapshot], rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, Floats]:
     """True value of each policy's choice, per customer."""
     placement = strategy.placements[name]
@@ -114,7 +113,7 @@ def _values(
     columns = {each: [row.get(each) for row in rows] for each in {key for row in rows for key in row}}
     chance = np.ones((len(rows), candidates.action_index.size))
     chance[:, ~candidates.is_message] = true_propensity(_without_consents(columns), offers, placement.channel)
-    worth = chance * candidates.worth - candidates.contact_cost
+    worth = chance * strategy.worth[candidates.action_index] - candidates.contact_cost
     request = Request("", placement.channel, (name,), {})
     found: dict[str, list[float]] = {policy: [] for policy in POLICIES}
     position_of = {strategy.actions[index].key: at for at, index in enumerate(candidates.action_index)}
@@ -122,7 +121,7 @@ def _values(
         asked = replace(request, customer_key=snapshot.customer_key)
         (placed,) = decide(asked, snapshot, strategy, scorer, decision_id="measure").placements
         filling = prepare(asked, snapshot, strategy, scorer, decision_id="measure")
-        there = positions_of(candidates, candidates.mask & filling.scores.contenders, strategy)
+        there = candidates.positions(candidates.mask & filling.appraisal.contenders, len(strategy.actions))
         nothing = placement.nothing_value
         found["nextbest"].append(nothing if placed.action is None else float(worth[row, position_of[placed.action]]))
         if there.size == 0:
@@ -131,10 +130,10 @@ def _values(
             continue
         mine = worth[row, there]
         offer = np.where(candidates.is_message[there], -np.inf, 0.0)
-        score = filling.scores.propensity[candidates.action_index[there]] + offer
+        score = filling.appraisal.propensity[candidates.action_index[there]] + offer
         found["oracle"].append(max(float(mine.max()), nothing))
         found["random_eligible"].append(float(mine.mean()))
-        found["highest_value"].append(float(mine[np.argmax(candidates.worth[there] + offer)]))
+        found["highest_value"].append(float(mine[np.argmax(strategy.worth[candidates.action_index[there]] + offer)]))
         found["highest_propensity"].append(float(mine[np.argmax(score)]))
     return {policy: np.array(each) for policy, each in found.items()}
 

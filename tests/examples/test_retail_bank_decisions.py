@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,8 @@ import pytest
 
 from decisioning.catalog.load import load_directory
 from decisioning.history.load import load_customers
+from decisioning.scoring import StatedScorer
+from examples.retail_bank import measure
 from examples.retail_bank.generate import generate, lines_of
 from tests.api.desk import Desk
 from tests.service.conftest import KEY, free_port
@@ -45,8 +48,6 @@ def fault_of(answer: dict) -> str | None:
 
 @pytest.mark.anyio
 async def test_three_hundred_customers_in_three_channels(tmp_path: Path):
-    from datetime import UTC, datetime
-
     strategy = load_directory(EXAMPLE)
     customers, _ = generate(seed=3, count=300, end=datetime.now(UTC))
     table = tmp_path / "customers.jsonl"
@@ -76,6 +77,20 @@ async def test_three_hundred_customers_in_three_channels(tmp_path: Path):
             outcomes.update(each["outcome"] for each in answer["placements"] if not answer["holdout"])
 
     assert outcomes.keys() == {"offer", "message", "nothing"}
+
+
+async def test_policies_are_valued_by_the_truth_and_none_beats_the_oracle():
+    strategy = load_directory(EXAMPLE)
+    customers, _ = generate(seed=3, count=60, end=datetime.now(UTC))
+    rows = [json.loads(line) for line in lines_of(customers)]
+
+    values = measure.values_of(
+        "web.home.hero", strategy, StatedScorer(strategy, {"default": 0.05}), await measure.stored(strategy, rows), rows
+    )
+
+    assert values.keys() == set(measure.POLICIES)
+    for policy in measure.POLICIES:
+        assert (values[policy] <= values["oracle"] + 1e-9).all()
 
 
 @pytest.fixture
