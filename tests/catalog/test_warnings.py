@@ -62,6 +62,20 @@ def test_a_rule_outside_the_dates_of_its_action_is_never_true_there() -> None:
     assert "is never true where this action is shown (now is between 2025-12-31T23:00:00Z and" in warning.message
 
 
+PAGE = (ROOT / "docs" / "strategy.md").read_text()
+SHOWN = re.findall(
+    r"^\| (`[^|]+`) \| `([^|]+)` \|$", PAGE[PAGE.index("| rules of one action |") :].split("\n\n")[0], re.M
+)
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize(("rules", "expected"), SHOWN, ids=lambda cell: cell)
+def test_the_page_shows_what_is_said(rules: str, expected: str) -> None:
+    strategy = with_rules([rule.strip("`").replace(" or ", " || ") for rule in rules.split("`, `")])
+
+    assert [str(warning) for warning in strategy.warnings if expected in str(warning)]
+
+
 NUMBERS = st.sampled_from([-1, 0, 15, 16, 17, 18, 21, 65, 119, 120, 121])
 AMOUNTS = st.sampled_from(["-0.5", "0.0", "0", "17.5", "1500.0", "1500", "1501", "9007199254740993"])
 WORDS = st.sampled_from(['"classic"', '"gold"', '"platinum"', '"silver"', '""'])
