@@ -133,7 +133,7 @@ class Endpoint:
         if inside and call is not None and self.rescue is not None:
             try:
                 return 200, await self.rescue(call), []
-            except Exception as second:
+            except Exception as second:  # the rescue has nobody behind it
                 problem = problem_of(second)
         problem = problem or Problem(
             "internal",

@@ -10,8 +10,8 @@ cd "$(dirname "$0")/.."
 compile() {
     local lock=$1
     shift
-    env -u UV_FIND_LINKS -u UV_EXTRA_INDEX_URL -u UV_INDEX uv pip compile pyproject.toml --quiet --no-config \
-        --default-index https://pypi.org/simple --no-emit-index-url --no-emit-find-links --no-annotate \
+    env -u UV_FIND_LINKS -u UV_EXTRA_INDEX_URL -u UV_INDEX -u UV_INDEX_URL -u UV_DEFAULT_INDEX \
+        uv pip compile pyproject.toml --quiet --no-config --no-emit-index-url --no-emit-find-links --no-annotate \
         --custom-compile-command deploy/lock.sh --universal --python-version 3.11 --fork-strategy fewest \
         --generate-hashes --output-file "$lock" "$@"
 }
