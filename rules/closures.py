@@ -31,12 +31,15 @@ class Question:
     holds: Callable[[Value], bool]
 
 
-def read_variable(name: str) -> Evaluate:
+def read_variable(name: str, type_: Type) -> Evaluate:
+    class_ = _CLASSES.get(type_.kind)
+
     def read(frame: Frame) -> Value:
         try:
-            return frame[name]
+            value = frame[name]
         except KeyError:
             raise EvaluationError(f"{name} is missing") from None
+        return value if type(value) is class_ else admit(value, type_, name)
 
     return read
 
@@ -140,23 +143,25 @@ def conjunction(conditions: tuple[Evaluate, ...]) -> Evaluate:
 
 def disjunction(conditions: tuple[Evaluate, ...], needs: tuple[Attribute | None, ...]) -> Evaluate:
     """needs: for each condition an attribute without which it is unknown, or None."""
-    operands = tuple(zip(conditions, needs, strict=True))
+    operands = [(condition, *(need or (None, None))) for condition, need in zip(conditions, needs, strict=True)]
 
     # Looking for the attribute first spares raising and catching its absence, which takes five times as long as the
-    # condition; alternatives are written where attributes are missing.
+    # condition; alternatives are written where attributes are missing. is_absent() is spelled out to save its call.
     def any_holds(frame: Frame) -> bool:
-        failure, absent = None, None
-        for condition, need in operands:
-            if need is not None and is_absent(frame, need):
-                absent = need
-                continue
+        failure = absent = None
+        for condition, variable, field in operands:
+            if variable is not None:
+                holder = frame.get(variable)
+                if type(holder) is dict and field not in holder:
+                    absent = variable, field
+                    continue
             try:
                 if condition(frame):
                     return True
             except EvaluationError as error:
                 failure = error
         if absent is not None:
-            raise EvaluationError(f"{absent[0]}.{absent[1]} is missing")
+            raise EvaluationError(f"{'.'.join(absent)} is missing")
         if failure is not None:
             raise failure
         return False

@@ -126,7 +126,7 @@ class _Compiler:
     def build(self, checked: CheckedNode) -> _Built:
         match checked.reference:
             case Variable(name):
-                return _Built(admitting(read_variable(name), checked.type, name))
+                return _Built(read_variable(name, checked.type))
             case LoopVariable(slot):
                 return _Built(admitting(operator.itemgetter(slot), checked.type, "the element"))
             case Denotation(value):

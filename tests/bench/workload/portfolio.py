@@ -161,11 +161,15 @@ def guarded(random: Random) -> str:
 
 
 def one_of(random: Random, name: str, known: Sequence[str]) -> str:
-    """All but one of the known texts, in one of two spellings."""
-    kept = random.sample(known, len(known) - 1)
-    listed = ", ".join(f'"{text}"' for text in sorted(kept))
-    (other,) = set(known) - set(kept)
-    return f'{name} != "{other}"' if random.random() < 0.5 else f"{name} in [{listed}]"
+    """All but one or two of the known texts, or not one of them."""
+    if random.random() < 0.4:
+        return f'{name} != "{random.choice(known)}"'
+    kept = random.sample(known, len(known) - random.randint(1, 2))
+    return f"{name} in [{', '.join(map(quoted, sorted(kept)))}]"
+
+
+def quoted(text: str) -> str:
+    return f'"{text}"'
 
 
 CLAUSES = {number: 45, flag: 10, choice: 15, moment: 6, product: 4, context: 6, either: 9, guarded: 5}  # by weight
