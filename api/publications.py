@@ -98,8 +98,11 @@ def version_before(log: Iterable[Publication], current: str) -> str | None:
                 trail.pop()
         elif trail[-1:] != [each.version]:
             trail.append(each.version)
-    if trail[-1:] != [current]:
-        trail.append(current)  # it was named without a line in the log
+    if current in trail:  # a change was made without its line in the log, or hosts' clocks put the lines out of order
+        while trail[-1] != current:
+            trail.pop()
+    else:
+        trail.append(current)
     return trail[-2] if len(trail) > 1 else None
 
 

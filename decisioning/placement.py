@@ -104,7 +104,7 @@ def arbitrated(
     priority = priority_of(filling.appraisal, candidates, chosen)
     order = arbitrate(priority, filling.strategy.action_hash[index], person=filling.snapshot.state.assignment_key)
     for rank, at in enumerate(order):
-        if priority[at] <= nothing_value:
+        if not priority[at] > nothing_value:
             return _nothing(
                 filling,
                 placement,

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from decisioning.catalog.decision_table import DecisionTable
+from decisioning.catalog.decision_table import FACTOR_MAX, DecisionTable
 from decisioning.catalog.strategy import Mask, Strategy, members
 from decisioning.errors import ModelRefused, VersionMissing
 from decisioning.moment import Moment
@@ -59,10 +59,12 @@ def appraise(contenders: Mask, moment: Moment, strategy: Strategy, scorer: Score
     for each in strategy.context_weights:
         if each.mask & contenders and _holds(each.when, moment):
             context_weight[members(each.mask, count)] *= each.weight
+            np.minimum(context_weight, FACTOR_MAX, out=context_weight)
     appraisal = Appraisal(propensity, strategy.worth, context_weight, strategy.lever, contenders)
     for table in strategy.tables:
         if table.mask & contenders:
             _adjust(appraisal, table, moment)
+    np.minimum(appraisal.context_weight, FACTOR_MAX, out=appraisal.context_weight)
     return appraisal
 
 
@@ -77,9 +79,9 @@ def _adjust(appraisal: Appraisal, table: DecisionTable, moment: Moment) -> None:
     concerned = members(table.mask, appraisal.worth.size)
     match table.gives:
         case "context_weight":
-            appraisal.context_weight[concerned] *= answer
+            appraisal.context_weight[concerned] *= min(answer, FACTOR_MAX)
         case "lever":
-            appraisal.lever = np.where(concerned, answer, appraisal.lever)
+            appraisal.lever = np.where(concerned, min(answer, FACTOR_MAX), appraisal.lever)
         case "value":
             appraisal.worth = np.where(concerned, answer, appraisal.worth)
 

@@ -6,8 +6,7 @@ attribute is unknown, and so is the whole answer, unless a row above it, or one 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from rules import EvaluationError, PredicateIndex, Program
 
 GIVES = ("lever", "value", "context_weight")  # what a table can say of actions; else it gives a derived attribute
 FACTORS = ("lever", "context_weight")
+FACTOR_MAX = 1e12  # what levers or weights together may come to
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class DecisionTable:
         results = [row.result for position, row in enumerate(self.rows) if hits >> position & 1]
         if len(results) <= 1:
             return results[0] if results else None
-        return math.prod(results) if self.gives in FACTORS else sum(results)
+        return _product(results) if self.gives in FACTORS else sum(results)
 
     def attribute_value(self, activation: Mapping[str, Any]) -> Any:
         """The value of the derived attribute it gives. Raises EvaluationError when no row decides.
@@ -71,3 +71,11 @@ class DecisionTable:
         if self.all_hits:
             return type(self.rows[0].result)()
         raise EvaluationError(f"no row of the table {self.where} holds")
+
+
+def _product(factors: Iterable[float]) -> float:
+    """The product, held finite at every step: infinity times a later zero would be no number."""
+    product = 1.0
+    for each in factors:
+        product = min(product * each, FACTOR_MAX)
+    return product

@@ -36,7 +36,8 @@ TARGETS = Listed(
 CLOCK = Text(re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]"), "a time of day like 22:00")
 PIXELS = Text(re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}"), "pixels like 1200x400")
 CURRENCY = Text(re.compile(r"[A-Z]{3}"), "three capital letters like EUR")
-MONEY = Number(0.0)
+MONEY = Number(0.0, 1e9)
+FACTOR = Number(0.0, 1e6)  # a lever or weight; bounded, so that no product of them leaves the numbers
 SHARE = Number(0.0, 1.0)
 DAYS = Number(0.0, 36_500.0)
 RULES = Listed(Expression())
@@ -146,7 +147,7 @@ ACTION = Record(
     optional={
         "action_value": MONEY,
         "brand_value": MONEY,
-        "lever": Number(0.0),
+        "lever": FACTOR,
         "mandatory": Flag(),
         "product": Text(),
         "start": Text(),
@@ -154,7 +155,7 @@ ACTION = Record(
         "eligibility": RULES,
         "applicability": RULES,
         "suitability": RULES,
-        "context_weights": Listed(Record({"when": Expression(), "weight": Number(0.0)})),
+        "context_weights": Listed(Record({"when": Expression(), "weight": FACTOR})),
         "contact_policies": Listed(NAME),
         "behaviour": Named(Text(words=BEHAVIOURS)),
     },

@@ -16,7 +16,7 @@ from decisioning.catalog.satisfiability import MISSING, Question, Satisfiability
 from decisioning.catalog.tables import ANY, TableDraft
 from rules import Literal, Timestamp, unparse
 
-STEPS_MAX = 100_000  # boxes compared per table, about a tenth of a second
+STEPS_MAX = 100_000  # questions asked and boxes compared per table, about a tenth of a second
 
 NEVER_WAY_OUT = "Its cells contradict the schema or each other: change one"
 
@@ -55,11 +55,13 @@ class _Review:
         self._steps = 0
         self._subjects = {each.subject.text: each.subject for row in questions for each in row}
         self._values = {text: _tried(subject, questions) for text, subject in self._subjects.items()}
-        self._lines = [self._line(row) for row in questions]
+        self._questions = questions
+        self._lines: list[_Line] = []
 
     def run(self) -> None:
         """Note what is suspicious; what takes too long to find out is left."""
         try:
+            self._lines = [self._line(row) for row in self._questions]
             if self._draft.all_hits:
                 self._check_copies()
             else:
@@ -69,6 +71,9 @@ class _Review:
             return
 
     def _line(self, row: Sequence[Question]) -> _Line:
+        self._steps += len(row) * sum(map(len, self._values.values()))
+        if self._steps > STEPS_MAX:
+            raise _TooLong
         verdicts = [
             [[each.answer(value) for each in row if each.subject.text == text] for value in values]
             for text, values in self._values.items()

@@ -37,6 +37,8 @@ from tests.decisioning.bank import FILES
         ("pa pb sa rb", "b", "a"),
         ("pa", "x", "a"),
         ("rb", "b", None),
+        ("pa pb", "a", None),  # a rollback to a moved the pointer and died before its line
+        ("pa ra pb", "a", None),  # b's host is fast: its line came last, the rollback from it before
     ],
 )
 def test_a_rollback_goes_one_step_further_back_each_time(log: str, current: str, before: str | None):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from decisioning.errors import UnknownChannel, UnknownPlacement
 from decisioning.records import core_of
-from tests.decisioning.bank import ALERT, GOLD, LOAN, SILVER, TIPS, ask, customer, later, shown, strategy
+from tests.decisioning.bank import ALERT, FILES, GOLD, LOAN, SILVER, TIPS, ask, customer, later, shown, strategy
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +144,16 @@ def test_a_draw_counts_and_a_render_does_not(bank):
     assert first.state.draw_index == 1
     assert again.state.draw_index == 1
     assert [each.outcome for each in again.state.interactions] == ["selected"]
+
+
+def test_no_product_of_weights_leaves_the_numbers_and_a_zero_suppresses():
+    huge = "".join(f'      - {{when: "customer.age >= {age}", weight: 1.0e+6}}\n' for age in range(1, 62))
+    weights = f'    context_weights:\n{huge}      - {{when: "customer.age >= 0", weight: 0.0}}\n'
+    cards = FILES["actions/cards.yaml"].replace(
+        "    contact_policies: [fatigue]\n", f"    contact_policies: [fatigue]\n{weights}", 1
+    )
+
+    decision = ask(strategy({"actions/cards.yaml": cards}), customer(age=80))
+
+    assert shown(decision) == [("offer", SILVER)]
+    assert all(math.isfinite(placed.priority) for placed in decision.placements)
