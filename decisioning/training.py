@@ -9,7 +9,7 @@ from pathlib import Path
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import ModelRefused
 from decisioning.history.mapping import read_mapping
-from decisioning.history.training import read_training
+from decisioning.history.training import TrainingTable, read_training
 from models import Feature, ModelError, save_artifact
 from models.report import TrainingReport
 from models.train import train
@@ -33,9 +33,8 @@ def train_model(
     progress("reading", 0, 1)
     columns = read_mapping(mapping)
     table = read_training([history], columns, strategy.schema if strategy else None)
-    if strategy and not strategy.action_index.keys() & set(table.actions):
-        found = ", ".join(sorted(set(table.actions))[:5])
-        raise ModelRefused(f"{mapping}: no action of the strategy occurs in the table. It has: {found}.")
+    if strategy:
+        refuse_foreign(mapping, table, strategy)
     features = [Feature(path, kind) for path, kind in table.kinds.items()]
     try:
         trained = train(
@@ -51,3 +50,21 @@ def train_model(
         return save_artifact(trained.model, out, report=asdict(trained.report)), trained.report
     except ModelError as error:
         raise ModelRefused(str(error)) from error
+
+
+def refuse_foreign(mapping: Path, table: TrainingTable, strategy: Strategy) -> None:
+    """Raise ModelRefused for a table of other actions, or a feature not allowed for the purpose of some of these."""
+    trained = [
+        strategy.actions[strategy.action_index[key]] for key in set(table.actions) & strategy.action_index.keys()
+    ]
+    if not trained:
+        found = ", ".join(sorted(set(table.actions))[:5])
+        raise ModelRefused(f"{mapping}: no action of the strategy occurs in the table. It has: {found}.")
+    purposes = {action.purpose for action in trained}
+    for path in sorted(table.columns.keys() & strategy.schema.attributes.keys()):
+        allowed_for = strategy.schema.attributes[path].allowed_for
+        if allowed_for is not None and not purposes <= allowed_for:
+            barred = ", ".join(sorted(purposes - allowed_for))
+            raise ModelRefused(
+                f"{mapping}: {path} is not allowed for {barred}, a purpose of these actions. Leave it out."
+            )

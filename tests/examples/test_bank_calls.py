@@ -6,13 +6,14 @@ import asyncio
 import csv
 import gzip
 import json
+import re
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from decisioning.catalog.load import load_directory
+from decisioning.catalog.load import load_bundle, load_directory, read_bundle
 from decisioning.decide import decide
 from decisioning.errors import ModelRefused
 from decisioning.history.load import load_customers
@@ -97,6 +98,18 @@ def test_a_feature_that_is_vouched_for_is_learnt_from(tmp_path: Path):
     _, report = train_model(first_rows(tmp_path, 3000), mapping, tmp_path / "models", lambda what, done, total: None)
 
     assert report.overall.auc > 0.88
+
+
+@needs_table
+def test_a_feature_not_allowed_for_the_purpose_of_the_actions_is_refused_by_name(tmp_path: Path):
+    files = read_bundle(EXAMPLE)
+    schema = files["schema.yaml"].decode()
+    schema = schema.replace("purposes: [", "purposes: [risk, ")
+    files["schema.yaml"] = re.sub(r"  age: +{", "  age: {allowed_for: [risk], ", schema).encode()
+    narrowed = load_bundle(files)
+
+    with pytest.raises(ModelRefused, match=r"customer\.age is not allowed for"):
+        train_model(first_rows(tmp_path, 500), EXAMPLE / "mapping.yaml", tmp_path, lambda *_: None, strategy=narrowed)
 
 
 @needs_table
