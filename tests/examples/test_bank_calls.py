@@ -105,10 +105,10 @@ def test_a_feature_not_allowed_for_the_purpose_of_the_actions_is_refused_by_name
     files = read_bundle(EXAMPLE)
     schema = files["schema.yaml"].decode()
     schema = schema.replace("purposes: [", "purposes: [risk, ")
-    files["schema.yaml"] = re.sub(r"  age: +{", "  age: {allowed_for: [risk], ", schema).encode()
+    files["schema.yaml"] = re.sub(r"  marital: +{", "  marital: {allowed_for: [risk], ", schema).encode()
     narrowed = load_bundle(files)
 
-    with pytest.raises(ModelRefused, match=r"customer\.age is not allowed for"):
+    with pytest.raises(ModelRefused, match=r"customer\.marital is not allowed for"):
         train_model(first_rows(tmp_path, 500), EXAMPLE / "mapping.yaml", tmp_path, lambda *_: None, strategy=narrowed)
 
 
