@@ -25,7 +25,7 @@ class Moment:
     @property
     def attributes(self) -> Mapping[str, Any]:
         """The customer's attributes that were asked for and are known, typed, without their prefix."""
-        return self.activation["customer"]  # type: ignore[no-any-return]
+        return self.activation["customer"]  # type: ignore[no-any-return]  # roots are of many types
 
     def values(self, paths: frozenset[str]) -> dict[str, Any]:
         """Feature values by attribute path, known ones only."""

@@ -121,7 +121,7 @@ def _weights(folder: Path, header: Mapping[str, Any]) -> Floats:
         raise _faulty(folder, f"{WEIGHTS_FILE} cannot be read: {error}") from error
     if weights.dtype != np.float64 or weights.ndim != 2:
         raise _faulty(folder, f"{WEIGHTS_FILE} holds {weights.dtype}{weights.shape}, not a float64 matrix")
-    return weights  # type: ignore[no-any-return]
+    return weights  # type: ignore[no-any-return]  # read from npz, and checked above
 
 
 def _feature(raw: Mapping[str, Any]) -> Learnt:

@@ -182,7 +182,7 @@ def elements(container: Value) -> Sequence[Value]:
     """What a loop walks over with one variable: the elements of a list, the keys of a map."""
     kind = kind_of(container)
     if kind == "list":
-        return container  # type: ignore[no-any-return]
+        return container  # type: ignore[no-any-return]  # kind_of has said that it is a list
     if kind == "map":
         return [from_key(key) for key in container]
     raise EvaluationError(f"a loop walks over a list or a map, not {kind}")

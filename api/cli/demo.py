@@ -218,7 +218,7 @@ def _await_ready(port: int, children: Sequence[Child]) -> None:
                 return
         except httpx.TransportError:
             pass
-        time.sleep(0.05)
+        time.sleep(0.05)  # readiness can only be asked for
     raise NextbestError(f"the server was not ready within {READY_PATIENCE_S:g} s; its messages are above.")
 
 
@@ -227,7 +227,7 @@ def _attend(children: Sequence[Child], server: EmbeddedServer | None) -> None:
         _raise_if_ended(children)
         if server is not None and not server.is_running:
             raise NextbestError("the embedded store ended. Start again: what was acknowledged is on disk.")
-        time.sleep(0.2)
+        time.sleep(0.2)  # a signal ends it at once; only a child's end waits for the next look
 
 
 def _raise_if_ended(children: Sequence[Child]) -> None:

@@ -113,7 +113,7 @@ class EmbeddedServer:
                 silent_until = time.monotonic() + SILENCE_S_MAX
             if time.monotonic() > silent_until:
                 raise StoreUnavailable(f"the new server is silent: {_last_words(self._data_dir)}")
-            time.sleep(0.01)
+            time.sleep(0.01)  # a server announces its readiness to nobody
 
     def _tidy_up(self) -> None:
         """Remove the traces of the socket, unless the next server has them already."""
@@ -218,7 +218,7 @@ def _lock(data_dir: Path, *, patience_s: float) -> int:
             raise StoreUnavailable(
                 f"{data_dir} already has a server, process {pid}: stop what started it, or use another directory"
             )
-        time.sleep(0.02)
+        time.sleep(0.02)  # flock has no wait with an end
     return lock
 
 
