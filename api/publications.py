@@ -1,31 +1,26 @@
 """Publications: the strategies in the store, which one is current, and the log of who made it so.
 
-A published strategy stays in the store under its version, so going back is naming it again. The pointer is written
-before the log: a command that dies between the two leaves a strategy in force without a line, never a line about a
-strategy that was not.
+A published strategy stays in the store under its version, so going back is naming it again.
 """
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
 import orjson
 
+from api.trail import ROLLBACK, SHORT, full_version, version_before, whoami
 from decisioning.catalog.load import load_bundle
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import RegistryDamaged, VersionMissing
 from decisioning.store.protocol import Store
 
-PUBLISH, SWITCH, ROLLBACK = "publish", "switch", "rollback"
+PUBLISH, SWITCH = "publish", "switch"
 LOG = "publication"  # kind of the registry's entries, which are named by time and version
-SHORT = 12  # digits of a version that people are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,39 +66,11 @@ async def stored_strategy(store: Store, version: str) -> Strategy:
 
 async def stored_files(store: Store, version: str) -> dict[str, bytes]:
     """The files of a published strategy, by the beginning of its version. Raises VersionMissing."""
-    name = full_version(version, await store.names("strategy"))
+    name = full_version(version, await store.names("strategy"), of="strategy")
     packed = await store.get("strategy", name)
     if packed is None:
         raise VersionMissing(f"strategy {name[:SHORT]} has just left the store.")
     return unpack_bundle(packed)
-
-
-def full_version(text: str, versions: Iterable[str]) -> str:
-    """The one version that begins like this. Raises VersionMissing when none or several do."""
-    found = [each for each in versions if text and each.startswith(text)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        among = ", ".join(each[: max(SHORT, len(text) + 4)] for each in found)
-        raise VersionMissing(f"{text!r} is the beginning of several versions: {among}. Write more of it.")
-    raise VersionMissing(f"no strategy in the store begins with {text!r}. `nextbest strategies list` shows them.")
-
-
-def version_before(log: Iterable[Publication], current: str) -> str | None:
-    """What a rollback goes to. Rolling back twice goes two steps back, not back and forth."""
-    trail: list[str] = []
-    for each in log:
-        if each.how == ROLLBACK and each.version in trail:
-            while trail[-1] != each.version:
-                trail.pop()
-        elif trail[-1:] != [each.version]:
-            trail.append(each.version)
-    if current in trail:  # a change was made without its line in the log, or hosts' clocks put the lines out of order
-        while trail[-1] != current:
-            trail.pop()
-    else:
-        trail.append(current)
-    return trail[-2] if len(trail) > 1 else None
 
 
 async def publications(store: Store) -> list[Publication]:
@@ -132,13 +99,5 @@ def unpack_bundle(packed: bytes) -> dict[str, bytes]:
 
 async def _name(store: Store, strategy: Strategy, how: str) -> None:
     await store.put("current", "strategy", strategy.version.encode())
-    line = Publication(strategy.version, strategy.name, time.time_ns() // 1_000_000, _whoami(), how)
+    line = Publication(strategy.version, strategy.name, time.time_ns() // 1_000_000, whoami(), how)
     await store.put(LOG, f"{line.at_ms:013d}-{line.version[:SHORT]}", msgspec.json.encode(line))
-
-
-def _whoami() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

@@ -8,17 +8,10 @@ from pathlib import Path
 
 import click
 
-from api.publications import (
-    SHORT,
-    current_version,
-    full_version,
-    publications,
-    roll_back,
-    stored_files,
-    switch_strategy,
-)
+from api.publications import current_version, publications, roll_back, stored_files, switch_strategy
 from api.settings import Settings
 from api.storage import opened
+from api.trail import SHORT, full_version
 from decisioning.catalog.diff import differences
 from decisioning.catalog.load import read_bundle
 from decisioning.store.protocol import Store
@@ -76,7 +69,7 @@ def switch(version: str) -> None:
 
 async def _switch(version: str) -> None:
     async with opened(Settings.from_environment()) as store:
-        full = full_version(version, await store.names("strategy"))
+        full = full_version(version, await store.names("strategy"), of="strategy")
         if full == await current_version(store):
             click.echo(f"{full[:SHORT]} is current already")
             return

@@ -9,13 +9,12 @@ import pytest
 from api.publications import (
     Publication,
     current_version,
-    full_version,
     publications,
     publish_strategy,
     roll_back,
     switch_strategy,
-    version_before,
 )
+from api.trail import full_version, version_before
 from decisioning.catalog.load import load_bundle
 from decisioning.errors import VersionMissing
 from decisioning.store.memory import MemoryStore
@@ -51,12 +50,12 @@ def test_a_rollback_goes_one_step_further_back_each_time(log: str, current: str,
 @pytest.mark.parametrize("text", ["", "c", "ab"])
 def test_a_beginning_must_name_one_version(text: str):
     with pytest.raises(VersionMissing):
-        full_version(text, ["abc", "abd", "bcd"])
+        full_version(text, ["abc", "abd", "bcd"], of="strategy")
 
 
 def test_a_beginning_names_its_version():
-    assert full_version("b", ["abc", "abd", "bcd"]) == "bcd"
-    assert full_version("abc", ["abc", "abd"]) == "abc"
+    assert full_version("b", ["abc", "abd", "bcd"], of="strategy") == "bcd"
+    assert full_version("abc", ["abc", "abd"], of="strategy") == "abc"
 
 
 def version(number: int) -> tuple[dict[str, bytes], str]:
