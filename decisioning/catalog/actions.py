@@ -203,6 +203,11 @@ def masks_under(actions: Sequence[Action]) -> dict[str, Mask]:
     return masks
 
 
+def purpose_masks(actions: Sequence[Action], purposes: Sequence[str]) -> dict[str, Mask]:
+    """Purpose -> its actions."""
+    return {purpose: mask_of([each for each in actions if each.purpose == purpose]) for purpose in purposes}
+
+
 def policy_masks(drafts: Sequence[Draft]) -> dict[str, Mask]:
     """Contact policy -> the actions that refer to it."""
     masks: dict[str, Mask] = {}

@@ -48,11 +48,21 @@ STRATEGY = Record(
         "currency": CURRENCY,
         "timezone": Text(),
         "languages": Listed(LANGUAGE, least=1),
-        "ranking": Text(words=("gross",)),
+        "ranking": Text(words=("gross", "incremental")),
     },
     optional={
         "language_attribute": ATTRIBUTE_PATH,
         "holdout": Record({"share": SHARE, "salt": Text(), "gets": Text(words=("nothing",))}),
+        "exploration": Record(
+            optional={
+                "sacrifice": Number(0.001, 0.5),
+                "scale_min": Number(1e-6, 1e9),
+                "launch_share": Number(0.0, 0.05),  # no more than all launches together may take
+                "launch_impressions": Number(0, 1_000_000, whole=True),
+                "placements": Listed(PLACEMENT, least=1),
+                "issues": Listed(NAME, least=1),
+            }
+        ),
     },
 )
 

@@ -29,6 +29,7 @@ from decisioning.catalog.actions import (
     mask_of,
     masks_under,
     policy_masks,
+    purpose_masks,
 )
 from decisioning.catalog.channels import channels_of, consents_of
 from decisioning.catalog.content import Showing
@@ -36,11 +37,18 @@ from decisioning.catalog.decision_table import DecisionTable
 from decisioning.catalog.derivations import derived_of
 from decisioning.catalog.expressions import Expressions
 from decisioning.catalog.faults import Fault, Faults, known
+from decisioning.catalog.features import barred_of, features_of
 from decisioning.catalog.gates import context_weights_of, gates_of
 from decisioning.catalog.layout import FILES_BESIDE, FOLDERS_BESIDE, REQUIRED_FILES, shape_of
 from decisioning.catalog.personas import personas_of
 from decisioning.catalog.placements import fields_of, placements_of
-from decisioning.catalog.policies import check_reached, contact_policies_of, experiments_of, holdout_of
+from decisioning.catalog.policies import (
+    check_reached,
+    contact_policies_of,
+    experiments_of,
+    exploration_of,
+    holdout_of,
+)
 from decisioning.catalog.satisfiability import Satisfiability
 from decisioning.catalog.schema import Schema, schema_of
 from decisioning.catalog.shape import Shape
@@ -240,9 +248,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         lever=np.array([action.lever for action in actions], dtype=np.float64),
         action_hash=hashes_of(actions),
         gates=gates,
-        purpose_masks={
-            purpose: mask_of([each for each in actions if each.purpose == purpose]) for purpose in schema.purposes
-        },
+        purpose_masks=purpose_masks(actions, schema.purposes),
         masks_under=masks_under(actions),
         consent_defaults=consents_of(reading.tree("consents.yaml"), around.channels, schema.purposes, faults),
         contact_policies=contact_policies_of(policy_tree, around.channels, policies, faults),
@@ -250,6 +256,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         derived=MappingProxyType(derived),
         tables=tables,
         holdout=holdout_of(settings),
+        exploration=exploration_of(settings, placements, actions if reading.has_all_actions else None, faults),
         experiments=experiments_of(reading.tree("experiments.yaml"), faults),
         personas=personas,
         bypass_mask=mask_of([action for action in actions if action.bypasses]),
@@ -257,6 +264,8 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         offer_mask=mask_of([action for action in actions if action.kind == "offer"]),
         dated=tuple(each.index for each in actions if each.start_ms is not None or each.end_ms is not None),
         reads=expressions.attributes_behind(_reads(gates, weights, tables, actions, language_attribute)),
+        features=features_of(schema, derived.values()),
+        barred=barred_of(actions, schema, derived.values()),
         warnings=() if faults else _warnings(drafts, table_drafts, actions, expressions, around),
     )
 

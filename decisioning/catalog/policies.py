@@ -1,15 +1,16 @@
-"""Contact policies, experiments and the holdout: limits and shares that hold for customers as a whole."""
+"""Contact policies, experiments, the holdout, exploration: limits and shares that hold for customers as a whole."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Names
 
+from decisioning.catalog.actions import mask_of
 from decisioning.catalog.channels import check_channel
 from decisioning.catalog.faults import Faults, known
 from decisioning.catalog.outcomes import REMEMBERED_OUTCOMES
-from decisioning.catalog.strategy import ContactPolicy, Experiment, Holdout, Mask
+from decisioning.catalog.strategy import Action, ContactPolicy, Experiment, Exploration, Holdout, Mask
 from decisioning.catalog.yaml_text import Mapping
 
 DAY_MS = 86_400_000
@@ -77,3 +78,32 @@ def holdout_of(strategy: Mapping) -> Holdout | None:
         return None
     node = strategy.mapping("holdout")
     return Holdout(float(node.value("share", 0.0)), node.value("salt", ""))
+
+
+def exploration_of(
+    strategy: Mapping, placements: Collection[str], actions: Sequence[Action] | None, faults: Faults
+) -> Exploration | None:
+    """How draws explore, None when they do not. actions: None when not all of them could be read."""
+    if "exploration" not in strategy.entries:
+        return None
+    node = strategy.mapping("exploration")
+    actions_by_issue: dict[str, list[Action]] = {}
+    for action in actions or ():
+        actions_by_issue.setdefault(action.issue, []).append(action)
+    covered = _among(node, "placements", placements, faults)
+    issues = _among(node, "issues", None if actions is None else actions_by_issue, faults)
+    tried = [each for name, found in actions_by_issue.items() if issues is None or name in issues for each in found]
+    numbers = {name: node.value(name) for name in node.entries if name not in ("placements", "issues")}
+    mask = mask_of([action for action in tried if not action.bypasses])
+    return Exploration(mask, **numbers, placements=covered, issues=issues)
+
+
+def _among(node: Mapping, name: str, names: Collection[str] | None, faults: Faults) -> frozenset[str] | None:
+    """The words of a list, None when there is none; others than these names are faults. names: None when unknown."""
+    if name not in node.entries:
+        return None
+    words = node.scalars(name)
+    for word in words:
+        if names is not None and word.value not in names:
+            faults.add(word, f"unknown {name.removesuffix('s')} {word.value!r}", known(word.value, names))
+    return frozenset(word.value for word in words)

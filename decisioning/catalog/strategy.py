@@ -178,6 +178,23 @@ class Holdout:
 
 
 @dataclass(frozen=True, slots=True)
+class Exploration:
+    """What a draw may give up to learn about actions that do not look best, and where."""
+
+    mask: Mask  # the actions it may try: those of `issues` but for service and mandatory ones, which are no experiment
+    sacrifice: float = 0.05  # of the best value, by the model's own expectation, at most
+    scale_min: float = 1.0  # currency: differences are weighed against the best value, or this where that is less
+    launch_share: float = 0.01  # least chance of each action that is new to the model
+    launch_impressions: int = 200  # until so many have seen it
+    placements: frozenset[str] | None = None  # None: all
+    issues: frozenset[str] | None = None  # others are shown only when they are worth most; None: all
+
+    def covers(self, placement: str) -> bool:
+        """True when draws for this placement explore."""
+        return self.placements is None or placement in self.placements
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
     """Arms by name with their shares, assigned by salted hash of the person."""
 
@@ -233,6 +250,7 @@ class Strategy:
     derived: Mapping[str, DerivedAttribute]  # by short name
     tables: tuple[DecisionTable, ...]
     holdout: Holdout | None
+    exploration: Exploration | None
     experiments: tuple[Experiment, ...]
     personas: tuple[Persona, ...]
     bypass_mask: Mask  # service and mandatory actions
@@ -240,6 +258,8 @@ class Strategy:
     offer_mask: Mask
     dated: tuple[int, ...]  # indexes of actions with a start or an end
     reads: frozenset[str]  # attribute paths that rules, content and weights can ask for
+    features: Mapping[str, str]  # attribute path -> numeric, categorical or flag: what models may learn from
+    barred: Mapping[str, frozenset[str]]  # action -> attributes that its purpose forbids, when there are any
     warnings: tuple[Fault, ...]  # what loads, but cannot be what its author meant
 
     def attributes_behind(self, paths: frozenset[str]) -> frozenset[str]:
