@@ -32,13 +32,13 @@ def arbitrate(priority: Floats, action_hash: Hashes, *, person: str) -> Ints:
     order = np.argsort(-priority, kind="stable")
     ranked = priority[order]
     if ranked.size > 1 and (ranked[1:] == ranked[:-1]).any():
-        order = np.lexsort((_tie_keys(action_hash, person), -priority))
+        order = np.lexsort((mixed(action_hash, person), -priority))
     return order
 
 
-def _tie_keys(action_hash: Hashes, person: str) -> Hashes:
-    """splitmix64 of person and action: one number per candidate."""
-    seed = np.uint64(int.from_bytes(blake2b(person.encode(), digest_size=8).digest()))
+def mixed(action_hash: Hashes, text: str) -> Hashes:
+    """splitmix64 of a text and each action: one number per candidate, the same on every machine."""
+    seed = np.uint64(int.from_bytes(blake2b(text.encode(), digest_size=8).digest()))
     x = action_hash ^ seed
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)  # wraps around, as meant
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
