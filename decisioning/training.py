@@ -8,6 +8,7 @@ from pathlib import Path
 
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import ModelRefused
+from decisioning.history.kinds import ByStrategy
 from decisioning.history.mapping import read_mapping
 from decisioning.history.training import TrainingTable, read_training
 from models import Feature, ModelError, save_artifact
@@ -32,7 +33,7 @@ def train_model(
     """
     progress("reading", 0, 1)
     columns = read_mapping(mapping)
-    table = read_training([history], columns, strategy.schema if strategy else None)
+    table = read_training([history], columns, ByStrategy.of(strategy) if strategy else None)
     if strategy:
         refuse_foreign(mapping, table, strategy)
     features = [Feature(path, kind) for path, kind in table.kinds.items()]
@@ -43,7 +44,7 @@ def train_model(
             labels=table.labels,
             features=features,
             order=table.order,
-            clusters=table.customer_ids,
+            clusters=table.persons,
             known_before=columns.known_before,
             progress=progress,
         )

@@ -31,8 +31,9 @@ def converted(cells: Sequence[Any], convert: Callable[[Any], Any], missing: Coll
     """The cells' values; None for an empty cell or one labelled missing, Bad where `convert` raised ValueError."""
 
     def value_of(cell: Any) -> Any:
-        empty = cell is None or cell != cell or label_of(cell) in missing  # NaN stands for nothing in many tables
-        return None if empty else _tried(convert, cell)
+        # NaN stands for nothing in many tables, and so do blanks.
+        empty = cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())
+        return None if empty or label_of(cell) in missing else _tried(convert, cell)
 
     # Lists have no hash; and 1, 1.0 and True are one key, so a column that mixes types is looked at cell by cell.
     types = set(map(type, cells)) - {type(None)}
@@ -77,13 +78,19 @@ def number_of(cell: Any) -> float:
 
 def order_of(cell: Any) -> float:
     """A moment as milliseconds when the cell is a timestamp, else the number that orders the rows."""
-    if isinstance(cell, str):
-        try:
-            return number_of(cell)
-        except ValueError:
-            cell = datetime.fromisoformat(cell)
-    moment = _moment(cell)
-    return number_of(cell) if moment is None else moment.timestamp() * 1000
+    try:
+        return number_of(cell)
+    except ValueError:
+        return moment_ms(cell)
+
+
+def moment_ms(cell: Any) -> float:
+    """A date or a time as milliseconds since 1970; without a zone it is UTC. A number is milliseconds already."""
+    moment = _moment(_parsed(cell) if isinstance(cell, str) else cell)
+    try:
+        return number_of(cell) if moment is None else moment.timestamp() * 1000
+    except ValueError as error:
+        raise ValueError("date or time expected") from error
 
 
 def flag_of(cell: Any) -> bool:
@@ -106,6 +113,13 @@ def _tried(convert: Callable[[Any], Any], cell: Any) -> Any:
         return convert(cell)
     except ValueError as error:
         return Bad(str(error))
+
+
+def _parsed(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _moment(cell: Any) -> datetime | None:

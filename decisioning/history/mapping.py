@@ -7,18 +7,20 @@ training: each takes the entries it needs. docs/history.md has all entries.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from decisioning.catalog.faults import Faults, known
-from decisioning.catalog.shape import WORD, Listed, Named, Record, Text, describe
+from decisioning.catalog.shape import WORD, Listed, Named, Number, Record, Shape, Text, describe
 from decisioning.catalog.yaml_text import Listing, Node, Scalar, read_yaml
 from decisioning.catalog.yaml_text import Mapping as Entries
 from decisioning.errors import MappingFaulty
 
-KINDS = ("numeric", "categorical", "flag")
-ATTRIBUTE = re.compile(r"(customer|context)\.[a-z][a-z0-9_]{0,63}")
+KINDS = ("numeric", "categorical", "flag", "timestamp")
+VALIDATIONS = ("random", "time")
+ATTRIBUTE = re.compile(r"(customer|context|derived)\.[a-z][a-z0-9_]{0,63}")
+ACTION = re.compile(rf"{WORD.pattern}/{WORD.pattern}/{WORD.pattern}")
 CONSENT = re.compile(rf"{WORD.pattern}\.{WORD.pattern}")
 
 
@@ -27,8 +29,16 @@ class Source:
     """Where a value comes from: a column, or one constant for all rows."""
 
     column: str | None
-    value: str | None
+    value: str | float | None
     place: Node
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSource(Source):
+    """What was done on a row, and how the table calls it."""
+
+    keys: Mapping[str, str]  # label -> issue/group/action; a label that is not here must be an action's key itself
+    nothing: frozenset[str]  # labels of rows on which, by design, nothing was done
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +81,11 @@ class TableMapping:
     prefix: str = ""  # put before the customer column, so that row numbers of two tables stay apart
     missing: frozenset[str] = frozenset()
     source: str | None = None
+    person: Source | None = None  # whose rows belong together, when the customer column is finer
     features: tuple[FeatureColumn, ...] = ()
     consents: tuple[ConsentColumn, ...] = ()
-    action: Source | None = None
+    validation: str = "random"  # one of VALIDATIONS: on whom the model will be used
+    action: ActionSource | None = None
     channel: Source | None = None
     outcome: OutcomeColumn | None = None
     time: Source | None = None
@@ -82,6 +94,12 @@ class TableMapping:
     known_before: frozenset[str] = (
         frozenset()
     )  # features that really are known before the decision, whatever it looks like
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where everything but features, consents and the outcome comes from."""
+        optional = (self.person, self.action, self.channel, self.time, self.value, self.logging_probability)
+        return (self.customer, *(each for each in optional if each))
 
     def check_columns(self, names: Collection[str], table: Path) -> None:
         """Raise MappingFaulty for every column the table does not have."""
@@ -92,8 +110,7 @@ class TableMapping:
         refuse(faults)
 
     def _columns(self) -> Iterator[tuple[str, Node]]:
-        sources = (self.customer, self.action, self.channel, self.time, self.value, self.logging_probability)
-        yield from ((each.column, each.place) for each in sources if each and each.column is not None)
+        yield from ((each.column, each.place) for each in self.sources if each.column is not None)
         yield from ((feature.column, feature.place) for feature in self.features)
         yield from ((consent.column, consent.place) for consent in self.consents)
         if self.outcome:
@@ -149,35 +166,49 @@ class Either:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """A record of exactly one entry out of several."""
+    """A record with exactly one of several entries; what more it may have goes with the first of them."""
 
-    record: Record
+    choices: Mapping[str, Shape]
+    more: Mapping[str, Shape] = field(default_factory=dict)
 
     def check(self, node: Node, faults: Faults) -> Node | None:
-        left = self.record.check(node, faults)
-        if isinstance(node, Entries) and len(node.entries) != 1:
-            names = " or ".join(self.record.optional)
-            faults.add(node, f"expected {names}, found {len(node.entries)} entries", f"Give one of {names}")
+        left = Record(optional={**self.choices, **self.more}).check(node, faults)
+        if not isinstance(node, Entries):
+            return left
+        first, names = next(iter(self.choices)), " or ".join(self.choices)
+        found = [name for name in self.choices if name in node.entries]
+        if len(found) != 1:
+            faults.add(node, f"expected {names}, found {len(found)} of them", f"Give one of {names}")
+        for name in self.more:
+            if name in node.entries and first not in found:
+                faults.add(node.keys[name], f"{name} goes with a {first}", f"Remove it, or name a {first}")
         return left
 
 
 _LABELS = Listed(Label(), least=1)
 _COLUMN = Record(required={"column": Text()})
-_COLUMN_OR_VALUE = OneOf(Record(optional={"column": Text(), "value": Text()}))
+_COLUMN_OR_VALUE = OneOf({"column": Text(), "value": Text()})
+_ACTION_KEY = Text(ACTION, "an action, like grow/cards/gold_upgrade")
+_ACTION = OneOf(
+    {"column": Text(), "value": _ACTION_KEY}, more={"keys": Named(_ACTION_KEY, pattern=None), "nothing": _LABELS}
+)
+_PROBABILITY = OneOf({"column": Text(), "value": Number(1e-6, 1.0)})
 _FEATURE = Either(Text(), Record(required={"column": Text()}, optional={"kind": Text(words=KINDS), "missing": _LABELS}))
 SHAPE = Record(
     required={"customer": Record(required={"column": Text()}, optional={"prefix": Text()})},
     optional={
         "missing": _LABELS,
         "source": Text(pattern=WORD, form="a name of lower-case letters, digits and _"),
+        "person": _COLUMN,
+        "validation": Text(words=VALIDATIONS),
         "features": Named(_FEATURE, ATTRIBUTE, "an attribute, like customer.age or context.page"),
         "consents": Named(Text(), CONSENT, "a channel and a purpose, like email.marketing"),
-        "action": _COLUMN_OR_VALUE,
+        "action": _ACTION,
         "channel": _COLUMN_OR_VALUE,
         "outcome": Record(required={"column": Text(), "positive": _LABELS, "negative": _LABELS}),
-        "time": _COLUMN,
+        "time": _COLUMN_OR_VALUE,
         "value": _COLUMN,
-        "logging_probability": _COLUMN,
+        "logging_probability": _PROBABILITY,
         "known_before": Listed(Text(pattern=ATTRIBUTE, form="an attribute, like customer.age")),
     },
 )
@@ -199,9 +230,11 @@ class _Builder:
             prefix=self.entries.mapping("customer").value("prefix", ""),
             missing=_labels(self.entries, "missing"),
             source=self.entries.value("source"),
+            person=self._source("person"),
             features=tuple(self._features()),
             consents=tuple(self._consents()),
-            action=self._source("action"),
+            validation=self.entries.value("validation", VALIDATIONS[0]),
+            action=self._action(),
             channel=self._source("channel"),
             outcome=self._outcome(),
             time=self._source("time"),
@@ -215,6 +248,13 @@ class _Builder:
             return None
         entry = self.entries.mapping(name)
         return Source(entry.value("column"), entry.value("value"), entry.scalar("column") or entry)
+
+    def _action(self) -> ActionSource | None:
+        source, entry = self._source("action"), self.entries.mapping("action")
+        if source is None:
+            return None
+        keys = {label: node.value for label, node in entry.mapping("keys").entries.items() if isinstance(node, Scalar)}
+        return ActionSource(source.column, source.value, source.place, keys, _labels(entry, "nothing"))
 
     def _features(self) -> Iterator[FeatureColumn]:
         missing = _labels(self.entries, "missing")
