@@ -108,13 +108,12 @@ class ModelScorer:
     """Propensities of a strategy's actions by a trained model; an action the model never saw is read from its group."""
 
     def __init__(self, strategy: Strategy, model: Model) -> None:
-        self._model = model
-        self._rows = model.rows_for([action.key for action in strategy.actions])
+        self._paired = model.paired([action.key for action in strategy.actions])
         self.reads = frozenset(model.features)
 
     def propensities(self, values: Mapping[str, Any], action_index: NDArray[np.int64]) -> NDArray[np.float64]:
         """Chance of a positive response, 0..1, for each action position."""
-        return self._model.propensities(values, self._rows[action_index])
+        return self._paired.scores(values).propensity[action_index]
 
 
 class StatedScorer:

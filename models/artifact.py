@@ -1,8 +1,8 @@
 """Artifacts: a model on disk, named by what it decides.
 
-A directory per version: model.json (features, actions, golden rows), weights.npz, and report.json for readers. Text
-and plain arrays only, nothing that runs when it is read. Everything is checked before a model is handed out: a worker
-that refuses to start is cheap, one that quietly serves a half-copied file is not.
+A directory per version: model.json (features, evidence, golden rows), weights.npz (posterior, forest) and report.json
+for readers. Text and plain arrays only, nothing that runs when it is read. Everything is checked before a model is
+handed out: a worker that refuses to start is cheap, one that quietly serves a half-copied file is not.
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ import math
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import ArtifactFaulty, ModelError
-from models.features import Coded, FeatureEncoder, Floats, Learnt, Numeric
-from models.propensity import GoldenRow, PropensityModel, describe
+from models.features import Coded, FeatureEncoder, Learnt, Numeric
+from models.forest import Forest
+from models.hierarchy import row_keys_of
+from models.propensity import GoldenRow, Posterior, PriorVariances, PropensityModel, arrays_of, describe
 
-FORMAT = 1
+FORMAT = 2
 PARITY_MAX = 1e-9  # most a golden propensity may differ: what rounding alone can do
 MODEL_FILE, WEIGHTS_FILE, REPORT_FILE = "model.json", "weights.npz", "report.json"
 
@@ -57,13 +61,11 @@ def load(path: Path | str) -> PropensityModel:
     """
     folder = Path(path).resolve()
     header = _header(folder)
-    weights = _weights(folder, header)
+    arrays = _arrays(folder, header)
     try:
-        encoder = FeatureEncoder([_feature(raw) for raw in header["features"]])
-        golden = [GoldenRow(**raw) for raw in header["golden"]]
-        model = PropensityModel(encoder, header["actions"], weights, golden)
+        model = _model(header, arrays)
     except (ModelError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _faulty(folder, f"{MODEL_FILE} does not describe a model: {error}") from error
+        raise _faulty(folder, f"{MODEL_FILE} and {WEIGHTS_FILE} do not describe a model: {error}") from error
     if model.version != folder.name:
         raise _faulty(folder, f"its content is version {model.version}; it was changed after it was saved")
     _refuse_parity_gap(model)
@@ -80,11 +82,11 @@ def load_report(path: Path | str) -> dict[str, Any]:
 
 def _write(model: PropensityModel, folder: Path, report: Mapping[str, Any] | None) -> None:
     packed = io.BytesIO()
-    np.savez(packed, weights=model.weights)
+    np.savez_compressed(packed, allow_pickle=False, **arrays_of(model))
     (folder / WEIGHTS_FILE).write_bytes(packed.getvalue())
     header = {
         "format": FORMAT,
-        **describe(model.encoder, model.actions),
+        **describe(model),
         "golden": [asdict(row) for row in model.golden],
         "weights_sha256": hashlib.sha256(packed.getvalue()).hexdigest(),
     }
@@ -110,18 +112,31 @@ def _json_object(file: Path) -> dict[str, Any]:
     return content
 
 
-def _weights(folder: Path, header: Mapping[str, Any]) -> Floats:
+def _arrays(folder: Path, header: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     try:
         packed = (folder / WEIGHTS_FILE).read_bytes()
         if hashlib.sha256(packed).hexdigest() != header.get("weights_sha256"):
             raise _faulty(folder, f"{WEIGHTS_FILE} is not the file that was saved")
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-            weights = arrays["weights"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            return dict(arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise _faulty(folder, f"{WEIGHTS_FILE} cannot be read: {error}") from error
-    if weights.dtype != np.float64 or weights.ndim != 2:
-        raise _faulty(folder, f"{WEIGHTS_FILE} holds {weights.dtype}{weights.shape}, not a float64 matrix")
-    return weights  # type: ignore[no-any-return]  # read from npz, and checked above
+
+
+def _model(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> PropensityModel:
+    evidence = header["evidence"]
+    if not all(isinstance(count, int) for count in evidence.values()):
+        raise ValueError("evidence must be a number of rows per action")
+    prior_variances = {kind: tuple(numbers) for kind, numbers in header["prior_variances"].items()}
+    forest = {name.removeprefix("forest."): array for name, array in arrays.items() if name.startswith("forest.")}
+    return PropensityModel(
+        FeatureEncoder([_feature(raw) for raw in header["features"]]),
+        Forest.from_arrays(forest) if forest else None,
+        Posterior(row_keys_of(evidence), arrays["means"], arrays["variances"]),
+        PriorVariances(**prior_variances),
+        golden=[GoldenRow(**raw) for raw in header["golden"]],
+        evidence=evidence,
+    )
 
 
 def _feature(raw: Mapping[str, Any]) -> Learnt:

@@ -1,4 +1,4 @@
-"""The design matrix of the hierarchical regression, and the way back from its coefficients to rows of weights.
+"""The design matrix of the hierarchical regression, and the way back from its coefficients to the nodes.
 
 A row of the table gets its encoded features once for everything, and once more in the block of each node above its
 action: its issue, its group, the action itself. The coefficients of a block are that node's deviation from the nodes
@@ -65,19 +65,16 @@ class Layout:
         blocks = [self._block(deviating, level, actions) for level in self.levels]
         return sparse.hstack([shared, *blocks], format="csr")
 
-    def rows(self, coefficients: Floats) -> Floats:
-        """float64[row keys, encoder.width]: for each node the sum of its own block and those of its ancestors."""
+    def by_node(self, coefficients: Floats) -> Floats:
+        """float64[row keys, encoder.width]: the block of each node of the hierarchy, 0 where it has none."""
         keys = row_keys_of(self.actions)
-        weights = np.tile(coefficients[: self.encoder.width], (len(keys), 1))
-        for row, key in zip(weights, keys, strict=True):
-            for start in self._starts_above(key):
-                row[self._deviating] += coefficients[start : start + len(self._deviating)]
-        return weights
-
-    def _starts_above(self, key: str) -> list[int]:
-        parts = key.split("/")
-        nodes = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-        return [self._start_of[node] for node in nodes if node in self._start_of]
+        blocks = np.zeros((len(keys), self.encoder.width))
+        blocks[0] = coefficients[: self.encoder.width]
+        for block, key in zip(blocks, keys, strict=True):
+            if key in self._start_of:
+                start = self._start_of[key]
+                block[self._deviating] = coefficients[start : start + len(self._deviating)]
+        return blocks
 
     def _block(self, deviating: sparse.csr_matrix, level: Sequence[str], actions: Sequence[str]) -> sparse.csr_matrix:
         """The features moved to the columns of each row's node; rows of an unknown node are emptied."""

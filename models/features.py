@@ -9,6 +9,7 @@ propensity.py asks it for one customer.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -75,8 +76,8 @@ class FeatureEncoder:
     """Turns attribute values into float64[width]; see the module's docstring for the columns."""
 
     __slots__ = (
-        "_band_start", "_coded", "_inverse_sd", "_knots", "_logarithmic", "_mean", "_median", "_numeric_paths",
-        "features", "is_band", "width",
+        "_band_start", "_coded", "_first_mark", "_highest", "_inverse_sd", "_knot_lists", "_knots", "_logarithmic",
+        "_lowest", "_mean", "_median", "_numeric_paths", "column_paths", "features", "is_band", "real_count", "width",
     )  # fmt: skip
 
     def __init__(self, features: Sequence[Learnt]) -> None:
@@ -84,19 +85,31 @@ class FeatureEncoder:
         self.features = tuple(sorted(features, key=lambda feature: feature.path))
         _refuse_repeats(self.features)
         numerics = [feature for feature in self.features if isinstance(feature, Numeric)]
+        coded = [feature for feature in self.features if isinstance(feature, Coded)]
+        self._learn_scales(numerics)
+        self.real_count = 1 + len(numerics)
+        self._first_mark = self.real_count
+        band_counts = [len(feature.knots) + 1 for feature in numerics]
+        first_band = self._first_mark + len(numerics)
+        self._band_start = first_band + np.cumsum([0, *band_counts], dtype=np.int64)[:-1]
+        self._knot_lists = [(int(start), one.knots) for start, one in zip(self._band_start, numerics, strict=True)]
+        first_level = first_band + sum(band_counts)
+        self._coded, self.width = _lookups(coded, first_level)
+        self.is_band = np.zeros(self.width, dtype=np.bool_)
+        self.is_band[first_band:first_level] = True
+        bands = (path for one, count in zip(numerics, band_counts, strict=True) for path in [one.path] * count)
+        levels = (path for one in coded for path in [one.path] * (2 + len(one.levels)))
+        self.column_paths: tuple[str | None, ...] = (None, *self._numeric_paths * 2, *bands, *levels)
+
+    def _learn_scales(self, numerics: Sequence[Numeric]) -> None:
         self._numeric_paths = tuple(feature.path for feature in numerics)
         self._logarithmic = np.array([feature.logarithmic for feature in numerics], dtype=np.bool_)
         self._median = np.array([feature.median for feature in numerics], dtype=np.float64)
         self._mean = np.array([feature.mean for feature in numerics], dtype=np.float64)
-        self._inverse_sd = 1.0 / np.array([feature.sd for feature in numerics], dtype=np.float64)
+        sd = np.array([feature.sd for feature in numerics], dtype=np.float64)
+        self._inverse_sd = 1.0 / sd
+        self._lowest, self._highest = self._mean - 2 * Z_MAX * sd, self._mean + 2 * Z_MAX * sd
         self._knots = _padded([feature.knots for feature in numerics])
-        band_counts = [len(feature.knots) + 1 for feature in numerics]
-        first_band = 1 + 2 * len(numerics)
-        self._band_start = first_band + np.cumsum([0, *band_counts], dtype=np.int64)[:-1]
-        first_level = first_band + sum(band_counts)
-        self._coded, self.width = _lookups([f for f in self.features if isinstance(f, Coded)], first_level)
-        self.is_band = np.zeros(self.width, dtype=np.bool_)
-        self.is_band[first_band:first_level] = True
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -108,17 +121,50 @@ class FeatureEncoder:
 
         Raises InvalidFeature for a text where a number belongs, or a list anywhere.
         """
+        return self.dense(*self.sparse(values))
+
+    def dense(self, reals: Floats, ones: Sequence[int]) -> Floats:
+        """float64[width]: what `sparse` says, written out."""
+        encoded = np.zeros(self.width)
+        encoded[: self.real_count] = reals
+        encoded[ones] = 1.0
+        return encoded
+
+    def sparse(self, values: Mapping[str, Any]) -> tuple[Floats, list[int]]:
+        """The same customer in short: float64[real_count], the first columns, and which of the others are 1.
+
+        Most columns of a customer are 0: multiplying only these costs what its attributes do, not what all levels do.
+        """
         value_of = values.get
         numbers = numbers_of([value_of(path) for path in self._numeric_paths])
+        known = np.isfinite(numbers)
+        filled = np.where(known, numbers, self._median)
+        bands = [
+            start + bisect_left(knots, number)
+            for (start, knots), number in zip(self._knot_lists, filled.tolist(), strict=True)
+        ]
         try:
             codes = [lookup.get(value_of(path), other) for path, lookup, other in self._coded]
         except TypeError as error:
             raise InvalidFeature(f"a list or mapping cannot be a feature's value: {error}") from error
-        encoded: Floats = self._assemble(numbers[None, :], np.array(codes, dtype=np.int64)[None, :])[0]
-        return encoded
+        ones = bands + codes
+        if not known.all():
+            ones += (self._first_mark + np.flatnonzero(~known)).tolist()
+        return self._reals(filled), ones
 
     def encode_table(self, columns: Mapping[str, Column]) -> Floats:
         """float64[rows, width]; each row equals `encode` of that row's values, bit by bit."""
+        reals, ones = self.sparse_table(columns)
+        encoded = np.zeros((len(reals), self.width + 1))
+        encoded[:, : self.real_count] = reals
+        encoded[np.arange(len(reals))[:, None], ones] = 1.0
+        return encoded[:, : self.width]
+
+    def sparse_table(self, columns: Mapping[str, Column]) -> tuple[Floats, Indexes]:
+        """As `sparse`, for a table: float64[rows, real_count], int64[rows, k], where `width` stands for no column.
+
+        Row by row in the order of `sparse`, so that sums over the columns agree to the last bit.
+        """
         row_count = len(columns[self.features[0].path]) if self.features else 0
         numbers = np.empty((row_count, len(self._numeric_paths)))
         for index, path in enumerate(self._numeric_paths):
@@ -126,24 +172,21 @@ class FeatureEncoder:
         codes = np.empty((row_count, len(self._coded)), dtype=np.int64)
         for index, (path, lookup, other) in enumerate(self._coded):
             codes[:, index] = [lookup.get(value, other) for value in plain_values(columns[path])]
-        return self._assemble(numbers, codes)
-
-    def _assemble(self, numbers: Floats, codes: Indexes) -> Floats:
-        missing = ~np.isfinite(numbers)
-        filled = np.where(missing, self._median, numbers)
+        known = np.isfinite(numbers)
+        filled = np.where(known, numbers, self._median)
         bands = self._band_start + (filled[:, :, None] > self._knots).sum(axis=2)
+        marks = np.where(known, self.width, self._first_mark + np.arange(len(self._numeric_paths)))
+        return self._reals(filled), np.hstack([bands, codes, marks])
+
+    def _reals(self, filled: Floats) -> Floats:
+        """The constant and the z-scores, of one customer or of a table's rows."""
         amounts = np.where(self._logarithmic, np.log1p(np.maximum(filled, 0.0)), filled)
-        with np.errstate(over="ignore"):  # an overflow is clipped like any other excess
-            z_scores = (amounts - self._mean) * self._inverse_sd
-        encoded = np.zeros((len(numbers), self.width))
-        numeric_count = numbers.shape[1]
-        encoded[:, 0] = 1.0
-        encoded[:, 1 : 1 + numeric_count] = np.minimum(np.maximum(z_scores, -Z_MAX), Z_MAX)
-        encoded[:, 1 + numeric_count : 1 + 2 * numeric_count] = missing
-        rows = np.arange(len(numbers))[:, None]
-        encoded[rows, bands] = 1.0
-        encoded[rows, codes] = 1.0
-        return encoded
+        # Twice the limit first: beyond it a difference could overflow, short of it every z-score is as it always was.
+        bounded = np.minimum(np.maximum(amounts, self._lowest), self._highest)
+        z_scores = (bounded - self._mean) * self._inverse_sd
+        reals = np.ones((*filled.shape[:-1], self.real_count))
+        np.minimum(np.maximum(z_scores, -Z_MAX), Z_MAX, out=reals[..., 1:])
+        return reals
 
 
 def _learn_one(feature: Feature, columns: Mapping[str, Column]) -> Learnt:

@@ -19,6 +19,11 @@ def ancestry(action: str) -> tuple[str, ...]:
     return EVERYTHING, issue, f"{issue}/{parts[1]}", action
 
 
+def depth_of(node: str) -> int:
+    """0 for everything, 1 for an issue, 2 for a group, 3 for an action."""
+    return node.count("/") + 1 if node else 0
+
+
 def levels_of(actions: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """The nodes that get weights of their own, level by level below everything, each level sorted.
 

@@ -73,8 +73,7 @@ def scored(table: TrainingTable, seen: Rows, held_out: Rows) -> Chances:
         labels=table.labels[seen],
         features=[Feature(path, kind) for path, kind in table.kinds.items()],
     ).model
-    weight_rows = model.rows_for([table.actions[row] for row in held_out])
-    return model.propensities_of_table(columns_of(table, held_out), weight_rows)
+    return model.propensities_of_table(columns_of(table, held_out), [table.actions[row] for row in held_out])
 
 
 def columns_of(table: TrainingTable, rows: Rows) -> dict[str, list[Any]]:

@@ -34,7 +34,7 @@ def scores(calls: TrainingTable, seen: np.ndarray, held_out: np.ndarray) -> np.n
     known, unknown = part(calls, seen), part(calls, held_out)
     features = [Feature(path, kind) for path, kind in calls.kinds.items()]
     model = train(known.columns, actions=known.actions, labels=known.labels, features=features).model
-    return model.propensities_of_table(unknown.columns, model.rows_for(unknown.actions))
+    return model.propensities_of_table(unknown.columns, unknown.actions)
 
 
 def test_a_random_fold_is_ranked_and_calibrated(calls: TrainingTable) -> None:

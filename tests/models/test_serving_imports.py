@@ -14,7 +14,7 @@ SERVE = """
 import sys
 import models
 model = models.load_artifact(sys.argv[1])
-model.propensities({"customer.age": 44}, model.rows_for(model.actions))
+model.paired(model.actions).scores({"customer.age": 44})
 print(*sorted({"sklearn", "scipy", "pandas"} & set(sys.modules)))
 """
 

@@ -18,7 +18,7 @@ from tests.models.tables import ACTIONS, FEATURES, Table, table
 def test_propensities_come_near_the_truth(trained: TrainedModel) -> None:
     fresh = table(3_000, seed=1)
 
-    chances = trained.model.propensities_of_table(fresh.columns, trained.model.rows_for(fresh.actions))
+    chances = trained.model.propensities_of_table(fresh.columns, fresh.actions)
 
     assert evaluate.auc(fresh.labels, chances) > evaluate.auc(fresh.labels, fresh.chances) - 0.02
     assert np.abs(chances - fresh.chances).mean() < 0.05
@@ -50,7 +50,7 @@ def test_an_action_with_few_rows_leans_on_its_group() -> None:
         contacts.actions[index], contacts.labels[index] = "grow/cards/new", 0.0
     model = contacts.trained().model
 
-    new, group = model.propensities(contacts.row(100), model.rows_for(["grow/cards/new", "grow/cards/untrained"]))
+    new, group = model.paired(["grow/cards/new", "grow/cards/untrained"]).scores(contacts.row(100)).propensity
 
     assert 0.3 * group < new < group
 
@@ -58,7 +58,7 @@ def test_an_action_with_few_rows_leans_on_its_group() -> None:
 def test_one_action_alone_trains() -> None:
     model = table(2_000, actions=["grow/cards/gold"]).trained().model
 
-    assert model.row_keys == ("", "grow", "grow/cards", "grow/cards/gold")
+    assert model.posterior.nodes == ("", "grow", "grow/cards", "grow/cards/gold")
     assert model.parity_gap() <= 1e-9
 
 
@@ -70,7 +70,7 @@ def test_a_rare_label_in_a_large_table_is_enough_to_train(common: float) -> None
 
     trained = contacts.trained()
 
-    rate = trained.model.propensities_of_table(contacts.columns, trained.model.rows_for(contacts.actions)).mean()
+    rate = trained.model.propensities_of_table(contacts.columns, contacts.actions).mean()
     assert rate == pytest.approx(contacts.labels.mean(), abs=0.001)
 
 
