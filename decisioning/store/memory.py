@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decisioning.customer import Snapshot, partition_of
 from decisioning.store.decision_id import whereabouts_of
 from decisioning.store.packing import fresh_state, pack, unpack_profile, unpack_state
-from decisioning.store.protocol import Change, Committed, LogEntry, Lost, Outcome, Repeated
+from decisioning.store.protocol import Change, Committed, LogEntry, Lost, Note, Numbered, Outcome, Repeated
 
 
 @dataclass(slots=True)
@@ -45,6 +45,10 @@ class MemoryStore:
         self._owners: dict[str, _Expiring] = {}
         self._logs: defaultdict[int, list[LogEntry]] = defaultdict(list)
         self._ends: defaultdict[int, str] = defaultdict(lambda: "0-0")  # the last position given in each log
+        self._people: dict[tuple[int, str], str] = {}  # customers by partition and person key
+        self._series: defaultdict[str, list[Numbered]] = defaultdict(list)
+        self._heads: defaultdict[str, int] = defaultdict(int)  # the last number given in each series
+        self._notes: dict[tuple[int, str], tuple[frozenset[str], int]] = {}  # words, and until when
         self._registries: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
 
     async def read(self, customer_keys: Sequence[str]) -> list[Snapshot]:
@@ -57,10 +61,16 @@ class MemoryStore:
         return self._live(self._once.get((customer_key, key)))
 
     async def erase(self, customer_key: str) -> bool:
-        return self._cells.pop(customer_key, None) is not None
+        cell = self._cells.pop(customer_key, None)
+        if cell is not None:
+            self._people.pop((partition_of(customer_key), unpack_state(cell.state).person_key), None)
+        return cell is not None
 
     async def log(self, partition: int, *, after: str, limit: int) -> list[LogEntry]:
         return [entry for entry in self._logs[partition] if _order(entry.position) > _order(after)][:limit]
+
+    async def customers_of(self, partition: int, person_keys: Sequence[str]) -> list[str | None]:
+        return [self._people.get((partition, each)) for each in person_keys]
 
     async def find_record(self, decision_id: str) -> bytes | None:
         where = whereabouts_of(decision_id)
@@ -73,6 +83,32 @@ class MemoryStore:
 
     async def trim(self, partition: int, *, before: str) -> None:
         self._logs[partition] = [entry for entry in self._logs[partition] if _order(entry.position) >= _order(before)]
+
+    async def append(self, series: str, number: int, body: bytes) -> bool:
+        if number <= self._heads[series]:
+            return False
+        self._heads[series] = number
+        self._series[series].append(Numbered(number, body))
+        return True
+
+    async def entries(self, series: str, *, after: int, limit: int) -> list[Numbered]:
+        return [entry for entry in self._series[series] if entry.number > after][:limit]
+
+    async def latest(self, series: str, *, after: int = 0) -> Numbered | None:
+        return next((entry for entry in reversed(self._series[series]) if entry.number > after), None)
+
+    async def forget(self, series: str, *, before: int) -> None:
+        self._series[series] = [entry for entry in self._series[series] if entry.number >= before]
+
+    async def notes(self, places: Sequence[tuple[int, str]]) -> list[frozenset[str]]:
+        found = [self._notes.get(place, (frozenset(), 0)) for place in places]
+        return [words if until_ms > self._clock() else frozenset() for words, until_ms in found]
+
+    async def note(self, notes: Sequence[Note]) -> None:
+        for each in notes:
+            place = each.partition, each.name
+            [known] = await self.notes([place])
+            self._notes[place] = known | each.words, self._clock() + each.ttl_s * 1000
 
     async def own(self, resource: str, owner: str, *, ttl_ms: int) -> bool:
         holder = self._live(self._owners.get(resource))
@@ -124,6 +160,8 @@ class MemoryStore:
         for once in change.once:
             self._once[change.customer_key, once.key] = _Expiring(once.value, self._clock() + once.ttl_s * 1000)
         partition = partition_of(change.customer_key)
+        if change.records:
+            self._people.setdefault((partition, change.state.person_key), change.customer_key)
         for record in change.records:
             self._logs[partition].append(LogEntry(self._next_position(partition), record))
 

@@ -75,6 +75,24 @@ class LogEntry:
     record: Record
 
 
+@dataclass(slots=True)
+class Numbered:
+    """One entry of a series."""
+
+    number: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Words kept under a name for a while. Words are only ever added, so writing a note twice is harmless."""
+
+    partition: int
+    name: str
+    words: frozenset[str]
+    ttl_s: int  # from the last writing
+
+
 class Store(Protocol):
     """All methods raise `StoreUnavailable` when the server does not answer within the deadline given at construction.
 
@@ -97,11 +115,17 @@ class Store(Protocol):
         ...
 
     async def erase(self, customer_key: str) -> bool:
-        """Delete everything stored under the customer, sealing key included; False when there was nothing."""
+        """Delete everything stored under the customer, sealing key and person key included; False when there was
+        nothing.
+        """
         ...
 
     async def log(self, partition: int, *, after: str, limit: int) -> list[LogEntry]:
         """Records of a partition behind position `after` ("0-0": from the start), oldest first."""
+        ...
+
+    async def customers_of(self, partition: int, person_keys: Sequence[str]) -> list[str | None]:
+        """Customer keys of those whose records carry these person keys, in order; None after an erasure."""
         ...
 
     async def find_record(self, decision_id: str) -> bytes | None:
@@ -110,6 +134,33 @@ class Store(Protocol):
 
     async def trim(self, partition: int, *, before: str) -> None:
         """Forget log records older than position `before`."""
+        ...
+
+    async def append(self, series: str, number: int, body: bytes) -> bool:
+        """Add an entry at the end of a series; False, and nothing is written, when its number is not the highest.
+
+        So two writers who both take the next number cannot both succeed: whoever comes second learns that it is stale.
+        """
+        ...
+
+    async def entries(self, series: str, *, after: int, limit: int) -> list[Numbered]:
+        """Entries of a series behind a number, lowest first."""
+        ...
+
+    async def latest(self, series: str, *, after: int = 0) -> Numbered | None:
+        """The last entry of a series when its number is higher than `after`, else None."""
+        ...
+
+    async def forget(self, series: str, *, before: int) -> None:
+        """Drop the entries of a series with lower numbers. Numbers go on from where they were."""
+        ...
+
+    async def notes(self, places: Sequence[tuple[int, str]]) -> list[frozenset[str]]:
+        """The words noted under each (partition, name), in order; none where nothing is, or its time is over."""
+        ...
+
+    async def note(self, notes: Sequence[Note]) -> None:
+        """Add words."""
         ...
 
     async def own(self, resource: str, owner: str, *, ttl_ms: int) -> bool:

@@ -16,8 +16,18 @@ from decisioning.customer import Snapshot, partition_of
 from decisioning.errors import StoreUnavailable
 from decisioning.store.decision_id import whereabouts_of
 from decisioning.store.packing import fresh_state, pack, unpack_profile, unpack_state
-from decisioning.store.protocol import Change, Committed, LogEntry, Lost, Outcome, Record, Repeated
-from decisioning.store.scripts import COMMIT, OWN, READ, Script
+from decisioning.store.protocol import (
+    Change,
+    Committed,
+    LogEntry,
+    Lost,
+    Note,
+    Numbered,
+    Outcome,
+    Record,
+    Repeated,
+)
+from decisioning.store.scripts import COMMIT, ERASE, OWN, READ, Script
 from decisioning.store.wire import Argument, Command, Reply, Wire
 
 SEARCH_PAGE = 256  # log entries per round trip while looking for a record
@@ -56,11 +66,18 @@ class RedisStore:
         return None if value is None else value.decode()
 
     async def erase(self, customer_key: str) -> bool:
-        return bool(await self._ask("DEL", _customer(customer_key)))
+        [reply] = await self._run(ERASE, [((_customer(customer_key), _people(partition_of(customer_key))), ())])
+        return bool(reply)
 
     async def log(self, partition: int, *, after: str, limit: int) -> list[LogEntry]:
         entries = await self._ask("XRANGE", _log(partition), b"(" + after.encode(), b"+", b"COUNT", limit)
         return [_log_entry(*entry) for entry in entries]
+
+    async def customers_of(self, partition: int, person_keys: Sequence[str]) -> list[str | None]:
+        if not person_keys:
+            return []
+        found = await self._ask("HMGET", _people(partition), *(each.encode() for each in person_keys))
+        return [None if each is None else each.decode() for each in found]
 
     async def find_record(self, decision_id: str) -> bytes | None:
         where = whereabouts_of(decision_id)
@@ -76,6 +93,36 @@ class RedisStore:
 
     async def trim(self, partition: int, *, before: str) -> None:
         await self._ask("XTRIM", _log(partition), b"MINID", b"=", before.encode())
+
+    async def append(self, series: str, number: int, body: bytes) -> bool:
+        [reply] = await self._wire.exchange([("XADD", _series(series), b"%d-0" % number, b"b", body)])
+        if isinstance(reply, ResponseError) and "equal or smaller" in str(reply):
+            return False
+        _accepted([reply])
+        return True
+
+    async def entries(self, series: str, *, after: int, limit: int) -> list[Numbered]:
+        found = await self._ask("XRANGE", _series(series), b"(%d-0" % after, b"+", b"COUNT", limit)
+        return [_numbered(*entry) for entry in found]
+
+    async def latest(self, series: str, *, after: int = 0) -> Numbered | None:
+        found = await self._ask("XREVRANGE", _series(series), b"+", b"(%d-0" % after, b"COUNT", 1)
+        return _numbered(*found[0]) if found else None
+
+    async def forget(self, series: str, *, before: int) -> None:
+        await self._ask("XTRIM", _series(series), b"MINID", b"=", b"%d-0" % before)
+
+    async def notes(self, places: Sequence[tuple[int, str]]) -> list[frozenset[str]]:
+        replies = _accepted(await self._wire.exchange([("SMEMBERS", _note(*place)) for place in places]))
+        return [frozenset(word.decode() for word in words) for words in replies]
+
+    async def note(self, notes: Sequence[Note]) -> None:
+        commands: list[Command] = []
+        for each in notes:
+            key = _note(each.partition, each.name)
+            arguments: Arguments = (key, *(word.encode() for word in sorted(each.words)))
+            commands += [("SADD", *arguments), ("EXPIRE", key, each.ttl_s)]
+        _accepted(await self._wire.exchange(commands))
 
     async def own(self, resource: str, owner: str, *, ttl_ms: int) -> bool:
         [reply] = await self._run(OWN, [((b"nb:own:" + resource.encode(),), (owner.encode(), ttl_ms))])
@@ -133,8 +180,9 @@ def _command(verb: str, script: bytes, keys: Keys, arguments: Arguments) -> Comm
 
 
 def _commit_keys(change: Change) -> Keys:
-    log = _log(partition_of(change.customer_key))
-    return (_customer(change.customer_key), log, *(_once(change.customer_key, once.key) for once in change.once))
+    partition = partition_of(change.customer_key)
+    places = _customer(change.customer_key), _log(partition), _people(partition)
+    return (*places, *(_once(change.customer_key, once.key) for once in change.once))
 
 
 def _commit_arguments(change: Change) -> Arguments:
@@ -142,6 +190,8 @@ def _commit_arguments(change: Change) -> Arguments:
         change.expected_version,
         pack(change.state),
         b"" if change.profile is None else pack(change.profile),
+        change.state.person_key.encode(),
+        change.customer_key.encode(),
         len(change.records),
     ]
     for record in change.records:
@@ -181,6 +231,10 @@ def _log_entry(position: bytes, fields: Iterable[bytes]) -> LogEntry:
     return LogEntry(position.decode(), Record(record_id.decode(), body))
 
 
+def _numbered(position: bytes, fields: Sequence[bytes]) -> Numbered:
+    return Numbered(int(position.partition(b"-")[0]), fields[1])
+
+
 def _customer(customer_key: str) -> bytes:
     return f"nb:{{p{partition_of(customer_key):03d}}}:c:{customer_key}".encode()
 
@@ -193,6 +247,18 @@ def _once(customer_key: str, key: str) -> bytes:
     # Hashed with the customer's key, because it outlives an erasure by its time to live and must not say whose it was.
     digest = blake2b(f"{customer_key}\0{key}".encode(), digest_size=16).hexdigest()
     return f"nb:{{p{partition_of(customer_key):03d}}}:o:{digest}".encode()
+
+
+def _people(partition: int) -> bytes:
+    return f"nb:{{p{partition:03d}}}:people".encode()
+
+
+def _note(partition: int, name: str) -> bytes:
+    return f"nb:{{p{partition:03d}}}:n:{blake2b(name.encode(), digest_size=16).hexdigest()}".encode()
+
+
+def _series(name: str) -> bytes:
+    return f"nb:series:{name}".encode()
 
 
 def _registry(kind: str) -> bytes:

@@ -20,8 +20,8 @@ local cell = redis.call('HMGET', KEYS[1], 'v', 's', 'p')
 return {now[1], now[2], cell[1], cell[2], cell[3]}
 """)
 
-# KEYS: customer, log, once-keys. ARGV: expected version, state, profile or '', count of records, then id and body of
-# each record, then value and seconds to live of each once-key.
+# KEYS: customer, log, people, once-keys. ARGV: expected version, state, profile or '', person key, customer key, count
+# of records, then id and body of each record, then value and seconds to live of each once-key.
 # Replies {'committed', version}, {'lost', seconds, microseconds, version, state, profile} or {'repeated', value or nil
 # of each once-key}.
 #
@@ -33,9 +33,9 @@ return {now[1], now[2], cell[1], cell[2], cell[3]}
 # old keys back. The sum is HINCRBY's: Lua would print a number this large as 1.7e+15.
 COMMIT = Script("""
 local repeated, values = false, {'repeated'}
-for i = 3, #KEYS do
+for i = 4, #KEYS do
   local value = redis.call('GET', KEYS[i])
-  values[i - 1] = value
+  values[i - 2] = value
   repeated = repeated or value
 end
 if repeated then return values end
@@ -46,9 +46,9 @@ if (version or '0') ~= ARGV[1] then
   return {'lost', now[1], now[2], version, cell[1], cell[2]}
 end
 
-local records_end = 4 + 2 * tonumber(ARGV[4])
-for i = 3, #KEYS do
-  local value = records_end + 2 * (i - 3) + 1
+local records_end = 6 + 2 * tonumber(ARGV[6])
+for i = 4, #KEYS do
+  local value = records_end + 2 * (i - 4) + 1
   redis.call('SET', KEYS[i], ARGV[value], 'EX', ARGV[value + 1])
 end
 if not version then
@@ -58,10 +58,19 @@ end
 version = redis.call('HINCRBY', KEYS[1], 'v', 1)
 redis.call('HSET', KEYS[1], 's', ARGV[2])
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'p', ARGV[3]) end
-for i = 5, records_end, 2 do
+if records_end > 6 then redis.call('HSETNX', KEYS[3], ARGV[4], ARGV[5]) end
+for i = 7, records_end, 2 do
   redis.call('XADD', KEYS[2], '*', 'i', ARGV[i], 'r', ARGV[i + 1])
 end
 return {'committed', version}
+""")
+
+# KEYS: customer, people. Replies 1 when there was such a customer. The person key is read from the state as it is now:
+# a caller's copy may be older than a commit that has just made it. A state that cannot be read is erased all the same.
+ERASE = Script("""
+local readable, state = pcall(cjson.decode, redis.call('HGET', KEYS[1], 's') or '{}')
+if readable and state['person_key'] then redis.call('HDEL', KEYS[2], state['person_key']) end
+return redis.call('DEL', KEYS[1])
 """)
 
 # KEYS: the lease on a job. ARGV: owner, milliseconds to live. Replies 1 when the job is the owner's now.

@@ -189,7 +189,8 @@ class _ServerLink:
 class _ClusterLink:
     def __init__(self, url: str) -> None:
         self._client = RedisCluster.from_url(url, retry=_NO_RETRY)
-        self._client.set_response_callback("XRANGE", _undressed)
+        for verb in ("XRANGE", "XREVRANGE", "SMEMBERS"):
+            self._client.set_response_callback(verb, _undressed)
 
     async def exchange(self, commands: Sequence[Command]) -> list[Reply]:
         pipeline = self._client.pipeline()

@@ -19,7 +19,7 @@ from decisioning.customer import (
     State,
     partition_of,
 )
-from decisioning.store.protocol import Change, Committed, Lost, Once, Record, Repeated, Store
+from decisioning.store.protocol import Change, Committed, Lost, Note, Numbered, Once, Record, Repeated, Store
 
 FULL_STATE = State(
     person_key="person",
@@ -144,11 +144,14 @@ async def test_a_once_key_belongs_to_its_customer(any_store: Store) -> None:
     assert await any_store.once("C-2", "request-1") == "C-2"
 
 
-async def test_a_once_key_is_free_again_after_its_time_to_live(any_store: Store) -> None:
+async def test_a_once_key_and_a_note_are_gone_after_their_time_to_live(any_store: Store) -> None:
+    await any_store.note([Note(4, "trial", frozenset({"impression"}), ttl_s=1)])
+    assert await any_store.notes([(4, "trial")]) == [frozenset({"impression"})]
     await any_store.commit([change_of(await read_one(any_store), once=[Once("request-1", "first", ttl_s=1)])])
 
     await asyncio.sleep(1.1)
 
+    assert await any_store.notes([(4, "trial")]) == [frozenset()]
     assert await any_store.once("C-1", "request-1") is None
     again = change_of(await read_one(any_store), once=[Once("request-1", "second", ttl_s=60)])
     assert isinstance(await commit_one(any_store, again), Committed)
@@ -240,6 +243,70 @@ async def test_a_commit_from_before_an_erasure_cannot_bring_the_old_keys_back(an
     assert isinstance(await commit_one(any_store, change_of(before)), Lost)
 
     assert (await read_one(any_store)).state.sealing_key != FULL_STATE.sealing_key
+
+
+async def test_who_has_records_is_found_by_person_key_until_erased(any_store: Store) -> None:
+    partition, person = partition_of("C-1"), FULL_STATE.person_key
+    await any_store.commit([Change("C-1", 0, FULL_STATE)])
+    assert await any_store.customers_of(partition, [person]) == [None]
+
+    await any_store.commit([change_of(await read_one(any_store), records=[Record("a", b"{}")])])
+    assert await any_store.customers_of(partition, ["nobody", person]) == [None, "C-1"]
+    assert await any_store.customers_of((partition + 1) % 256, [person]) == [None]
+    assert await any_store.customers_of(partition, []) == []
+
+    await any_store.erase("C-1")
+    assert await any_store.customers_of(partition, [person]) == [None]
+
+
+async def test_a_series_takes_only_numbers_that_are_higher_than_all_before(any_store: Store) -> None:
+    assert await any_store.append("folds", 1, b"one")
+    assert await any_store.append("folds", 3, b"three")
+
+    assert not await any_store.append("folds", 3, b"another three")
+    assert not await any_store.append("folds", 2, b"two")
+    assert await any_store.append("others", 2, b"\x00")
+
+    assert await any_store.entries("folds", after=0, limit=10) == [Numbered(1, b"one"), Numbered(3, b"three")]
+    assert await any_store.entries("folds", after=1, limit=10) == [Numbered(3, b"three")]
+    assert await any_store.entries("folds", after=0, limit=1) == [Numbered(1, b"one")]
+    assert await any_store.latest("folds") == Numbered(3, b"three")
+    assert await any_store.latest("folds", after=3) is None
+    assert await any_store.latest("absent") is None
+
+
+async def test_of_many_writers_of_one_number_one_succeeds(any_store: Store) -> None:
+    taken = await asyncio.gather(*(any_store.append("folds", 7, b"%d" % writer) for writer in range(16)))
+
+    assert sorted(taken) == [False] * 15 + [True]
+    [entry] = await any_store.entries("folds", after=0, limit=10)
+    assert entry.body == b"%d" % taken.index(True)
+
+
+async def test_a_series_forgets_its_beginning_and_goes_on_counting(any_store: Store) -> None:
+    for number in (1, 2, 3):
+        await any_store.append("folds", number, b"")
+
+    await any_store.forget("folds", before=3)
+    assert [entry.number for entry in await any_store.entries("folds", after=0, limit=10)] == [3]
+    await any_store.forget("folds", before=9)
+
+    assert await any_store.latest("folds") is None
+    assert not await any_store.append("folds", 3, b"again")
+
+
+async def test_notes_gather_words(any_store: Store) -> None:
+    await any_store.note(
+        [Note(3, "trial", frozenset({"impression"}), ttl_s=60), Note(4, "trial", frozenset("x"), ttl_s=9)]
+    )
+    await any_store.note([Note(3, "trial", frozenset({"clicked", "impression"}), ttl_s=60)])
+
+    assert await any_store.notes([(3, "trial"), (4, "trial"), (3, "other")]) == [
+        frozenset({"impression", "clicked"}),
+        frozenset("x"),
+        frozenset(),
+    ]
+    await any_store.note([])
 
 
 async def test_a_job_has_one_owner_until_its_lease_ends(any_store: Store) -> None:

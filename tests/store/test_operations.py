@@ -9,7 +9,7 @@ import redis
 
 from decisioning.customer import partition_of
 from decisioning.store.packing import fresh_state
-from decisioning.store.protocol import Change, Once, Record
+from decisioning.store.protocol import Change, Note, Once, Record
 from decisioning.store.redis import connect
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
@@ -39,6 +39,13 @@ async def test_the_rights_in_the_guide_are_enough(any_url: str) -> None:
     await store.get("strategy", "a")
     await store.names("strategy")
     await store.remove("strategy", "a")
+    await store.customers_of(partition, ["p"])
+    await store.append("folds", 1, b"")
+    await store.entries("folds", after=0, limit=1)
+    await store.latest("folds")
+    await store.forget("folds", before=1)
+    await store.note([Note(partition, "n", frozenset({"w"}), ttl_s=1)])
+    await store.notes([(partition, "n")])
     await store.erase("C-1")
     await store.close()
 
@@ -49,8 +56,10 @@ async def test_every_key_is_in_the_guide(store_url: str) -> None:
     await store.commit([Change("CUSTOMER", 0, fresh_state(), records=records, once=once)])
     await store.put("KIND", "a", b"")
     await store.own("JOB", "host", ttl_ms=1000)
+    await store.append("NAME", 1, b"")
+    await store.note([Note(0, "n", frozenset({"w"}), ttl_s=60)])
     await store.close()
 
     with redis.Redis.from_url(store_url, decode_responses=True) as client:
         keys = {re.sub(r"\{p\d{3}\}", "{pNNN}", key) for key in client.scan_iter()}
-    assert {re.sub(r":o:[0-9a-f]{32}$", ":o:HASH", key) for key in keys} == set(re.findall(r"`(nb:\S+)`", GUIDE))
+    assert {re.sub(r":([on]):[0-9a-f]{32}$", r":\1:HASH", key) for key in keys} == set(re.findall(r"`(nb:\S+)`", GUIDE))
