@@ -5,6 +5,7 @@ The core never knows HTTP; `api/errors.py` holds the table of status codes. Mess
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,6 +38,15 @@ class InvalidAttribute(NextbestError):
 
 class ModelRefused(NextbestError):
     """A model artifact is damaged, or there is none under this version."""
+
+
+class ReleaseRefused(NextbestError):
+    """The release gate refuses a model; all its reasons are in `reasons`."""
+
+    def __init__(self, version: str, reasons: Sequence[str]) -> None:
+        lines = [f"model {version} is not released:", *(f"  {each}" for each in reasons)]
+        super().__init__("\n".join([*lines, "--override --by NAME --reason TEXT releases it nevertheless, on record."]))
+        self.reasons = tuple(reasons)
 
 
 class VersionMissing(NextbestError):

@@ -41,14 +41,14 @@ def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence
     strategy = filling.strategy
     candidates = strategy.placements[placed.placement].candidates
     kept_out = decision.placement_drops.get(placed.placement, {})
-    ranks = _ranks(candidates, filling, kept_out)
+    ranked = ranks(candidates, filling, kept_out)
     for index in sorted(
-        (int(each) for each in candidates.action_index), key=lambda each: ranks.get(each, (np.inf,))[0]
+        (int(each) for each in candidates.action_index), key=lambda each: ranked.get(each, (np.inf,))[0]
     ):
         action = strategy.actions[index]
         entry: dict[str, Any] = {"placement": placed.placement, "action": action.key, "kind": action.kind}
-        if index in ranks:
-            rank, priority = ranks[index]
+        if index in ranked:
+            rank, priority = ranked[index]
             propensity = None if action.kind == "message" else float(filling.appraisal.propensity[index])
             entry |= {"rank": rank, "priority": priority, "propensity": propensity}
         reason = next(
@@ -63,7 +63,7 @@ def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence
         yield entry
 
 
-def _ranks(candidates: Candidates, filling: Filling, kept_out: Mapping[str, int]) -> dict[int, tuple[int, float]]:
+def ranks(candidates: Candidates, filling: Filling, kept_out: Mapping[str, int]) -> dict[int, tuple[int, float]]:
     """Rank and priority, by action index, of those who stood for the placement."""
     standing = filling.appraisal.contenders & candidates.mask
     for mask in kept_out.values():

@@ -55,11 +55,12 @@ def record_of(
     *,
     key_id: str,
     owner: str,
+    shadow: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The log record of a decision, as canonical JSON.
 
     owner is the customer's id sealed with the *installation's* key: it lets a response name the decision alone while
-    the record is in the store, and does not travel to history.
+    the record is in the store, and does not travel to history. shadow is what another model would have made of it.
     """
     attributes = {name: as_json(value) for name, value in decision.attributes.items()}
     context = {name: as_json(value) for name, value in request.context.items()}
@@ -96,6 +97,7 @@ def record_of(
             },
             "sealed": seal(state.sealing_key, canonical(sealed)),
             "placements": core_of(decision.placements),
+            **({} if shadow is None else {"shadow": shadow}),
         }
     )
 
