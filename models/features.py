@@ -108,7 +108,9 @@ class FeatureEncoder:
         self._mean = np.array([feature.mean for feature in numerics], dtype=np.float64)
         sd = np.array([feature.sd for feature in numerics], dtype=np.float64)
         self._inverse_sd = 1.0 / sd
-        self._lowest, self._highest = self._mean - 2 * Z_MAX * sd, self._mean + 2 * Z_MAX * sd
+        # No logarithm of less than 0, and no difference that overflows. What lies beyond is clipped in the end anyhow.
+        self._lowest = np.where(self._logarithmic, 0.0, self._mean - 2 * Z_MAX * sd)
+        self._highest = np.where(self._logarithmic, np.inf, self._mean + 2 * Z_MAX * sd)
         self._knots = _padded([feature.knots for feature in numerics])
 
     @property
@@ -148,8 +150,8 @@ class FeatureEncoder:
         except TypeError as error:
             raise InvalidFeature(f"a list or mapping cannot be a feature's value: {error}") from error
         ones = bands + codes
-        if not known.all():
-            ones += (self._first_mark + np.flatnonzero(~known)).tolist()
+        if False in (flags := known.tolist()):
+            ones += [self._first_mark + index for index, is_known in enumerate(flags) if not is_known]
         return self._reals(filled), ones
 
     def encode_table(self, columns: Mapping[str, Column]) -> Floats:
@@ -180,12 +182,14 @@ class FeatureEncoder:
 
     def _reals(self, filled: Floats) -> Floats:
         """The constant and the z-scores, of one customer or of a table's rows."""
-        amounts = np.where(self._logarithmic, np.log1p(np.maximum(filled, 0.0)), filled)
-        # Twice the limit first: beyond it a difference could overflow, short of it every z-score is as it always was.
-        bounded = np.minimum(np.maximum(amounts, self._lowest), self._highest)
-        z_scores = (bounded - self._mean) * self._inverse_sd
         reals = np.ones((*filled.shape[:-1], self.real_count))
-        np.minimum(np.maximum(z_scores, -Z_MAX), Z_MAX, out=reals[..., 1:])
+        z_scores = np.maximum(filled, self._lowest, out=reals[..., 1:])
+        np.minimum(z_scores, self._highest, out=z_scores)
+        np.log1p(z_scores, out=z_scores, where=self._logarithmic)
+        z_scores -= self._mean
+        z_scores *= self._inverse_sd
+        np.maximum(z_scores, -Z_MAX, out=z_scores)
+        np.minimum(z_scores, Z_MAX, out=z_scores)
         return reals
 
 

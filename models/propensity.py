@@ -232,12 +232,16 @@ class Paired:
         reals, ones = self._encoder.sparse(values)
         if self._forest is not None:
             reals = np.append(reals, self._forest.score(self._encoder.dense(reals, ones)))
-        terms = self._reals * np.stack([reals, reals * reals], axis=1)[:, :, None]
+        amounts = np.empty((len(reals), 2, 1))  # a mean goes with a regressor, a variance with its square
+        amounts[:, 0, 0] = reals
+        np.multiply(reals, reals, out=amounts[:, 1, 0])
+        terms = self._reals * amounts
         sums = np.add.reduce(terms.reshape(len(reals), -1), axis=0)
         sums += np.add.reduce(self._ones.take(np.array(ones, dtype=np.int64), axis=0), axis=0)
         count = len(self.action_keys)
-        logits, variances = sums[:count], sums[count:]
-        np.add(logits, np.sqrt(variances), out=variances)
+        logits, spreads = sums[:count], sums[count:]
+        np.sqrt(spreads, out=spreads)
+        spreads += logits
         chances = _rounded_sigmoid(sums)
         return Scores(chances[:count], chances[count:], None)
 
@@ -288,7 +292,7 @@ def _summed(model: PropensityModel, action_keys: Sequence[str], posterior: Poste
         variances[known] += posterior.variances[rows]
         if not known.all():
             variances[~known] += model.deviation_variances(level[int(np.argmin(known))])
-    return np.stack([means.T, variances.T], axis=1)
+    return np.ascontiguousarray(np.stack([means.T, variances.T], axis=1))
 
 
 def _described(feature: Learnt) -> dict[str, Any]:
@@ -307,5 +311,11 @@ def _digest(model: PropensityModel) -> str:
 
 
 def _rounded_sigmoid(logits: Floats) -> Floats:
-    bounded = np.minimum(np.maximum(logits, -LOGIT_MAX), LOGIT_MAX)
-    return np.round(1.0 / (1.0 + np.exp(-bounded)), DECIMALS)
+    """1 / (1 + exp(-logit)), in place: for two numbers per action, new arrays would cost as much as the arithmetic."""
+    np.minimum(logits, LOGIT_MAX, out=logits)
+    np.maximum(logits, -LOGIT_MAX, out=logits)
+    np.negative(logits, out=logits)
+    np.exp(logits, out=logits)
+    logits += 1.0
+    np.divide(1.0, logits, out=logits)
+    return logits.round(DECIMALS, out=logits)
