@@ -25,6 +25,7 @@ from rich.console import Console
 from api.cli.authoring import fmt, schema
 from api.cli.bars import Bars, told
 from api.cli.check import check
+from api.cli.modelling import evaluate, score, train
 from api.cli.strategies import strategies
 from api.cli.why import why
 from api.keys import PER_SECOND_DEFAULT, PER_SECOND_MAX, SCOPES, add_key, known_keys, remove_key
@@ -204,33 +205,7 @@ async def load(
     OUT.print(told(summary, rejects))
 
 
-@commands.command()
-@click.option("--history", required=True, type=FILE, help="CSV, JSON lines or Parquet.")
-@click.option("--mapping", required=True, type=FILE, help="Names features, action, outcome and time among the columns.")
-@click.option("--strategy", "strategy_dir", type=DIRECTORY, help="Whose schema types and checks the features.")
-@click.option("--out", type=click.Path(path_type=Path), help="Directory of artifacts; default: where the servers look.")
-@click.option("--promote", is_flag=True, help="Switch every running process to the new model.")
-@in_loop
-async def train(history: Path, mapping: Path, strategy_dir: Path | None, out: Path | None, promote: bool) -> None:
-    """Fit calibrated propensities per action from a history table."""
-    from decisioning.training import train_model
-
-    if out is not None and promote:
-        raise NextbestError("--promote switches servers to what lies in their models directory; leave --out away.")
-    settings = Settings.from_environment()
-    with Bars() as bars:
-        strategy = load_directory(strategy_dir) if strategy_dir else None
-        version, report = train_model(
-            history, mapping, out or settings.models_dir, bars.steps("training"), strategy=strategy
-        )
-    OUT.print(str(report), markup=False)
-    if promote:
-        async with opened(settings) as store:
-            await store.put("current", "model", version.encode())
-    OUT.print(f"model {version} {'promoted' if promote else 'written'}")
-
-
-for each in (check, why, fmt, schema, strategies):
+for each in (check, why, fmt, schema, strategies, train, evaluate, score):
     commands.add_command(each)
 
 

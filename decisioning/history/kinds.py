@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from decisioning.catalog.derived import DerivedAttribute
 from decisioning.catalog.faults import Faults, known
-from decisioning.catalog.schema import RULE_TYPES, Schema
+from decisioning.catalog.schema import Schema
 from decisioning.catalog.strategy import Strategy
 from decisioning.history.cells import (
     attribute_reader,
@@ -26,22 +26,15 @@ from decisioning.history.cells import (
 from decisioning.history.mapping import FeatureColumn
 from models import PropensityModel
 from models.features import Coded
+from rules import TIMESTAMP as TIMESTAMP_TYPE
 
 TIMESTAMP = "timestamp"
-KIND_OF_TYPE = {
-    "int": "numeric",
-    "double": "numeric",
-    "string": "categorical",
-    "bool": "flag",
-    "timestamp": TIMESTAMP,
-}
 READERS: dict[str, Callable[[Any], Any]] = {
     "numeric": number_of,
     "categorical": label_of,
     "flag": flag_of,
     TIMESTAMP: moment_ms,
 }
-_TYPE_NAMES = {rule_type: name for name, rule_type in RULE_TYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,50 +75,36 @@ class ByStrategy:
 
     schema: Schema
     derived: Mapping[str, DerivedAttribute]  # by short name
+    features: Mapping[str, str]  # attribute path -> numeric, categorical or flag
 
     @classmethod
     def of(cls, strategy: Strategy) -> ByStrategy:
-        return cls(strategy.schema, strategy.derived)
+        return cls(strategy.schema, strategy.derived, strategy.features)
 
     def kept(self, features: Sequence[FeatureColumn], faults: Faults) -> list[FeatureColumn]:
-        kept = []
+        names = [*self.schema.attributes, *(each.name for each in self.derived.values())]
         for feature in features:
             kind = self._kind(feature.path)
-            if not self._is_declared(feature.path):
-                names = [*self.schema.attributes, *(each.name for each in self.derived.values())]
+            if feature.path not in names:
                 faults.add(feature.place, f"unknown attribute {feature.path}", known(feature.path, names))
-            elif feature.kind not in (None, kind, *(() if kind == TIMESTAMP else ("categorical", "flag"))):
+            elif kind and feature.kind not in (None, kind, *(() if kind == TIMESTAMP else ("categorical", "flag"))):
                 faults.add(feature.place, f"{feature.path} is {kind} in the schema", f"Remove kind: {feature.kind}")
-            elif kind is not None and self._is_feature(feature.path):
-                kept.append(feature)
-        return kept
+        return [feature for feature in features if feature.path in self.features]
 
     def reading(self, feature: FeatureColumn, cells: Sequence[Any]) -> Reading:
-        declared = self._kind(feature.path)
-        assert declared is not None  # kept() left it out
-        kind = feature.kind or declared
+        kind = feature.kind or self.features[feature.path]
         attribute = self.schema.attributes.get(feature.path)
-        if attribute is None:
-            return Reading(kind, READERS[kind])
-        read = attribute_reader(attribute)
-        return Reading(kind, (lambda cell: moment_ms(read(cell))) if kind == TIMESTAMP else read)
-
-    def _is_declared(self, path: str) -> bool:
-        return path in self.schema.attributes or path.removeprefix("derived.") in self.derived
+        if self._is_time(feature.path):
+            read = attribute_reader(attribute) if attribute else _as_is
+            return Reading(TIMESTAMP, lambda cell: moment_ms(read(cell)))
+        return Reading(kind, attribute_reader(attribute) if attribute else READERS[kind])
 
     def _kind(self, path: str) -> str | None:
-        """None for a type that no feature has."""
-        attribute = self.schema.attributes.get(path)
-        if attribute is not None:
-            return KIND_OF_TYPE.get(attribute.type)
-        derived = self.derived.get(path.removeprefix("derived."))
-        return KIND_OF_TYPE.get(_TYPE_NAMES.get(derived.type, "")) if derived else None
+        return TIMESTAMP if self._is_time(path) else self.features.get(path)
 
-    def _is_feature(self, path: str) -> bool:
-        """Whether models may learn from it, and from all that a derived attribute is made of."""
-        derived = self.derived.get(path.removeprefix("derived."))
-        paths = derived.reads if derived else {path}
-        return all(self.schema.attributes[each].feature for each in paths if each in self.schema.attributes)
+    def _is_time(self, path: str) -> bool:
+        attribute, derived = self.schema.attributes.get(path), self.derived.get(path.removeprefix("derived."))
+        return derived.type == TIMESTAMP_TYPE if derived else attribute is not None and attribute.type == TIMESTAMP
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +132,10 @@ def _kind_by_looks(cells: Sequence[Any], feature: FeatureColumn) -> str:
         if not bad_cells(converted(cells, READERS[kind], feature.missing)):
             return kind
     return "categorical"
+
+
+def _as_is(cell: Any) -> Any:
+    return cell
 
 
 def _whole_number(cell: Any) -> int:

@@ -49,10 +49,10 @@ def main() -> None:
     options = _options()
     strategy = replace(load_directory(HERE), holdout=None, experiments=())
     with tempfile.TemporaryDirectory() as folder:
-        version, _ = train_model(
-            options.data / "history.parquet", HERE / "mapping.yaml", Path(folder), _tell, strategy=strategy
+        trained = train_model(
+            [options.data / "history.parquet"], HERE / "mapping.yaml", Path(folder), _tell, strategy=strategy
         )
-        scorer = ModelScorer(strategy, load_model(Path(folder, version)))
+        scorer = ModelScorer(strategy, load_model(trained.folder))
     rows = [
         json.loads(line)
         for line in islice((options.data / "customers.jsonl").open(encoding="utf-8"), options.customers)

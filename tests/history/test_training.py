@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from decisioning.catalog.faults import Faults
+from decisioning.catalog.features import features_of
 from decisioning.catalog.schema import Schema, schema_of
 from decisioning.catalog.yaml_text import Mapping, read_yaml
 from decisioning.errors import MappingFaulty, TableFaulty
@@ -84,7 +85,7 @@ def test_with_a_schema_invalid_values_are_missing_and_kept_attributes_stay_out(t
     )
     adult = TABLE.replace("2,,", "2,17,")
 
-    training = read_training([table(tmp_path, adult)], mapping(), ByStrategy(rules, {}))
+    training = read_training([table(tmp_path, adult)], mapping(), ByStrategy(rules, {}, features_of(rules, [])))
 
     assert training.columns["customer.age"] == [57, None]
     assert training.columns["context.month"] == ["may", None]

@@ -1,0 +1,108 @@
+"""`nextbest train`, `evaluate` and `score`: a model from a table of past contacts, judged and applied on another.
+
+Nothing here needs a running installation, but for what is promoted or learnt from an installation's own history. The
+work itself is imported when a command runs: a serving process carries neither duckdb nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+import orjson
+
+from api.cli.bars import Bars
+from api.settings import Settings
+from api.storage import opened
+from decisioning.catalog.load import load_directory
+from decisioning.catalog.strategy import Strategy
+from decisioning.errors import NextbestError
+
+DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+OUT = click.Path(path_type=Path)
+
+history_files = click.option(
+    "--history", "files", type=FILE, multiple=True, help="CSV, JSON lines or Parquet; may be given several times."
+)
+needed_history = click.option(
+    "--history", "files", type=FILE, multiple=True, required=True, help="CSV, JSON lines or Parquet."
+)
+needed_mapping = click.option(
+    "--mapping", required=True, type=FILE, help="Names features, action, outcome and time among the columns."
+)
+strategy_option = click.option(
+    "--strategy", "strategy_dir", type=DIRECTORY, help="Whose schema types and checks the features."
+)
+
+
+@click.command()
+@history_files
+@click.option("--mapping", type=FILE, help="Names features, action, outcome and time among the columns.")
+@strategy_option
+@click.option("--out", type=OUT, help="Directory of artifacts; default: where the servers look.")
+@click.option("--promote", is_flag=True, help="Switch every running process to the new model.")
+def train(
+    files: tuple[Path, ...], mapping: Path | None, strategy_dir: Path | None, out: Path | None, promote: bool
+) -> None:
+    """Fit calibrated propensities per action from past contacts; the last line is the new model's folder."""
+    if not files or mapping is None:
+        raise click.UsageError("name the table and its mapping: --history FILE --mapping FILE")
+    if out is not None and promote:
+        raise NextbestError("--promote switches servers to what lies in their models directory; leave --out away.")
+    asyncio.run(_train(files, mapping, strategy_dir, out, promote=promote))
+
+
+async def _train(
+    files: tuple[Path, ...], mapping: Path, strategy_dir: Path | None, out: Path | None, *, promote: bool
+) -> None:
+    from decisioning.training import train_model
+
+    settings = Settings.from_environment()
+    with Bars() as bars:
+        trained = train_model(
+            files, mapping, out or settings.models_dir, bars.steps("training"), strategy=_strategy(strategy_dir)
+        )
+    click.echo(str(trained.report))
+    for line in trained.told:
+        click.echo(line)
+    if promote:
+        async with opened(settings) as store:
+            await store.put("current", "model", trained.version.encode())
+        click.echo(f"model {trained.version[:12]} promoted")
+    click.echo(trained.folder)
+
+
+@click.command()
+@click.argument("model", type=DIRECTORY)
+@needed_history
+@needed_mapping
+@strategy_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+def evaluate(model: Path, files: tuple[Path, ...], mapping: Path, strategy_dir: Path | None, as_json: bool) -> None:
+    """Judge the model in a directory by labelled rows that it never saw."""
+    from decisioning.evaluation import evaluate_model
+
+    found = evaluate_model(model, files, mapping, strategy=_strategy(strategy_dir))
+    click.echo(orjson.dumps(found.as_json(), option=orjson.OPT_INDENT_2).decode() if as_json else str(found))
+
+
+@click.command()
+@click.argument("model", type=DIRECTORY)
+@needed_history
+@needed_mapping
+@strategy_option
+@click.option("--out", required=True, type=OUT, help="CSV or Parquet file to write.")
+def score(model: Path, files: tuple[Path, ...], mapping: Path, strategy_dir: Path | None, out: Path) -> None:
+    """Write the propensities that the model in a directory gives to the rows of a table."""
+    from decisioning.evaluation import score_table
+    from decisioning.history.scores import write_scores
+
+    scored = score_table(model, files, mapping, strategy=_strategy(strategy_dir))
+    write_scores(scored, out)
+    click.echo(f"{len(scored.row):,} propensities written to {out}")
+
+
+def _strategy(directory: Path | None) -> Strategy | None:
+    return load_directory(directory) if directory else None
