@@ -5,7 +5,7 @@ from models.artifact import load_report
 from models.artifact import save as save_artifact
 from models.errors import ArtifactFaulty, InvalidFeature, InvalidTable, LeakSuspected, MetricUndefined, ModelError
 from models.features import Feature
-from models.propensity import PropensityModel
+from models.propensity import Posterior, PropensityModel, Scores
 
 __all__ = [
     "ArtifactFaulty",
@@ -15,7 +15,9 @@ __all__ = [
     "LeakSuspected",
     "MetricUndefined",
     "ModelError",
+    "Posterior",
     "PropensityModel",
+    "Scores",
     "load_artifact",
     "load_report",
     "save_artifact",

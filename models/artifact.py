@@ -1,8 +1,8 @@
 """Artifacts: a model on disk, named by what it decides.
 
-A directory per version: model.json (features, evidence, golden rows), weights.npz (posterior, forest) and report.json
-for readers. Text and plain arrays only, nothing that runs when it is read. Everything is checked before a model is
-handed out: a worker that refuses to start is cheap, one that quietly serves a half-copied file is not.
+A directory per version: model.json (features, evidence, golden rows), weights.npz (posterior, forest, uplifts), and
+report.json for readers. Text and plain arrays only, nothing that runs when it is read. Everything is checked before a
+model is handed out: a worker that refuses to start is cheap, one that quietly serves a half-copied file is not.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from models.errors import ArtifactFaulty, ModelError
 from models.features import Coded, FeatureEncoder, Learnt, Numeric
 from models.forest import Forest
 from models.hierarchy import row_keys_of
+from models.incremental import IncrementalModel
 from models.propensity import GoldenRow, Posterior, PriorVariances, PropensityModel, arrays_of, describe
 
 FORMAT = 2
@@ -128,7 +129,8 @@ def _model(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Pro
     if not all(isinstance(count, int) for count in evidence.values()):
         raise ValueError("evidence must be a number of rows per action")
     prior_variances = {kind: tuple(numbers) for kind, numbers in header["prior_variances"].items()}
-    forest = {name.removeprefix("forest."): array for name, array in arrays.items() if name.startswith("forest.")}
+    forest, described = _within("forest.", arrays), header["incremental"]
+    uplifts = described and IncrementalModel.from_arrays(described, _within("incremental.", arrays))
     return PropensityModel(
         FeatureEncoder([_feature(raw) for raw in header["features"]]),
         Forest.from_arrays(forest) if forest else None,
@@ -136,7 +138,12 @@ def _model(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Pro
         PriorVariances(**prior_variances),
         golden=[GoldenRow(**raw) for raw in header["golden"]],
         evidence=evidence,
+        incremental=uplifts,
     )
+
+
+def _within(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _feature(raw: Mapping[str, Any]) -> Learnt:

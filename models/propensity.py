@@ -23,6 +23,7 @@ from models.errors import InvalidTable
 from models.features import Column, FeatureEncoder, Floats, Indexes, Learnt, Numeric
 from models.forest import Forest
 from models.hierarchy import ancestry, depth_of, row_keys_of
+from models.incremental import IncrementalModel
 
 DECIMALS = 9  # propensities are rounded to this before anything is ranked: machines differ around the 16th
 LOGIT_MAX = 30.0  # beyond it a propensity is 0 or 1 after rounding; exp() stays far from overflow
@@ -99,16 +100,19 @@ class PropensityModel:
         prior_variances: PriorVariances,
         golden: Sequence[GoldenRow],
         evidence: Mapping[str, int],
+        incremental: IncrementalModel | None = None,
     ) -> None:
         """The posterior covers the actions in training, the keys of `evidence`, and all nodes above them.
 
-        evidence  training rows of each action
+        evidence     training rows of each action
+        incremental  what acting adds over doing nothing, where that was learnt too
         Raises InvalidTable for a posterior of other nodes or width, or a forest that reads columns not encoded.
         """
         self.encoder = encoder
         self.forest = forest
         self.posterior = posterior
         self.prior_variances = prior_variances
+        self.incremental = incremental
         self.golden = tuple(golden)
         self.evidence = dict(sorted(evidence.items()))
         self.actions = tuple(self.evidence)
@@ -194,12 +198,16 @@ class PropensityModel:
             raise InvalidTable("a node below everything has bands of its own")
         if self.forest is not None and self.forest.feature.max(initial=0) >= self.encoder.width:
             raise InvalidTable(f"the forest reads a column beyond the {self.encoder.width} encoded ones")
+        if self.incremental is not None and self.incremental.width != self.encoder.width:
+            raise InvalidTable(f"uplifts of {self.incremental.width} columns, where {self.encoder.width} are encoded")
 
 
 class Paired:
     """A model and the actions it is asked for, in their order; immutable by convention."""
 
-    __slots__ = ("_encoder", "_forest", "_ones", "_reals", "action_keys", "is_new")
+    __slots__ = (
+        "_encoder", "_forest", "_incremental", "_ones", "_reals", "_uplift_rows", "action_keys", "is_new",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -213,7 +221,11 @@ class Paired:
             raise InvalidTable(f"a posterior of width {posterior.means.shape[1]} for a model of {model.width}")
         self.action_keys = tuple(action_keys)
         self.is_new = np.array([key not in model.evidence for key in self.action_keys], dtype=np.bool_)
-        self._encoder, self._forest = model.encoder, model.forest
+        self._encoder, self._forest, self._incremental = model.encoder, model.forest, model.incremental
+        if model.incremental is not None:
+            read = {model.encoder.column_paths[column] for column in model.incremental.columns}
+            constant = {key for key, paths in barred.items() if not read.isdisjoint(paths)}
+            self._uplift_rows = model.incremental.rows_for(self.action_keys, constant=constant)
         summed = _summed(model, self.action_keys, posterior)
         for paths in set(barred.values()):
             concerned = np.array([barred.get(key) == paths for key in self.action_keys], dtype=np.bool_)
@@ -230,8 +242,19 @@ class Paired:
         Raises InvalidFeature for a value that cannot be read as its feature's kind.
         """
         reals, ones = self._encoder.sparse(values)
-        if self._forest is not None:
-            reals = np.append(reals, self._forest.score(self._encoder.dense(reals, ones)))
+        uplift = None
+        if self._forest is not None or self._incremental is not None:
+            encoded = self._encoder.dense(reals, ones)
+            if self._forest is not None:
+                reals = np.append(reals, self._forest.score(encoded))
+            if self._incremental is not None:
+                uplift = self._incremental.uplifts(encoded, self._uplift_rows)
+        chances = self._chances(reals, ones)
+        count = len(self.action_keys)
+        return Scores(chances[:count], chances[count:], uplift)
+
+    def _chances(self, reals: Floats, ones: list[int]) -> Floats:
+        """float64[2 * actions]: the propensity of each action, then the optimistic one."""
         amounts = np.empty((len(reals), 2, 1))  # a mean goes with a regressor, a variance with its square
         amounts[:, 0, 0] = reals
         np.multiply(reals, reals, out=amounts[:, 1, 0])
@@ -242,8 +265,7 @@ class Paired:
         logits, spreads = sums[:count], sums[count:]
         np.sqrt(spreads, out=spreads)
         spreads += logits
-        chances = _rounded_sigmoid(sums)
-        return Scores(chances[:count], chances[count:], None)
+        return _rounded_sigmoid(sums)
 
     def propensities_of_table(self, columns: Mapping[str, Column], action_index: Indexes) -> Floats:
         """float64[n] for n table rows, each with the position of its own action; equal to `scores` row by row."""
@@ -268,6 +290,7 @@ def describe(model: PropensityModel) -> dict[str, Any]:
     return {
         "evidence": model.evidence,
         "features": [_described(feature) for feature in model.encoder.features],
+        "incremental": None if model.incremental is None else model.incremental.described(),
         "prior_variances": asdict(model.prior_variances),
     }
 
@@ -277,6 +300,8 @@ def arrays_of(model: PropensityModel) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {"means": model.posterior.means, "variances": model.posterior.variances}
     if model.forest is not None:
         arrays |= {f"forest.{name}": array for name, array in model.forest.arrays().items()}
+    if model.incremental is not None:
+        arrays |= {f"incremental.{name}": array for name, array in model.incremental.arrays().items()}
     return arrays
 
 
