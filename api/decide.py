@@ -8,17 +8,19 @@ content, marked `degraded`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
 from api import metrics
 from api.answer import Facts, answer_of
+from api.deployed import Deployed
 from api.endpoint import Call
 from api.errors import Problem
 from api.instants import wall_ms
-from api.live import Deployed
 from api.repeat import repeated
 from api.schemas import DecisionRequest
 from decisioning.customer import Snapshot, partition_of
@@ -28,8 +30,10 @@ from decisioning.explain import explain
 from decisioning.identifiers import checked_customer_id
 from decisioning.records import record_of
 from decisioning.request import MESSAGE, Decision, Placed, Request
+from decisioning.shadow import shadowed
 from decisioning.store.protocol import Change, Committed, Once, Outcome, Record, Repeated
 
+LOG = logging.getLogger("nextbest")
 IDEMPOTENCY_TTL_S = 86_400
 DECISIONS_MAX = 2  # on fresh state; after two lost races the answer places no new offer and is not committed
 
@@ -65,13 +69,15 @@ async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str
         return await repeated(call, request, deployed, earlier=earlier, body_hash=once.value)
     (snapshot,) = await store.read([request.customer_key])
     for _ in range(DECISIONS_MAX):
-        decision = _decision(request, snapshot, deployed)
+        decider = deployed.for_person(snapshot.state.assignment_key)
+        decision = _decision(request, snapshot, decider)
         if call.body.dry_run:
-            return _answer(call, request, snapshot, deployed, decision)
-        outcome = await _commit(call, request, snapshot, decision, deployed, once)
+            return _answer(call, request, snapshot, decider, decision)
+        outcome = await _commit(call, request, snapshot, decision, decider, once)
         if isinstance(outcome, Committed):
             _count(decision)
-            return _answer(call, request, snapshot, deployed, decision, is_recorded=True)
+            metrics.CHALLENGED.inc(decider is not deployed)
+            return _answer(call, request, snapshot, decider, decision, is_recorded=True)
         if isinstance(outcome, Repeated):
             return await repeated(
                 call, request, deployed, earlier=outcome.values[0] or "", body_hash=once.value if once else ""
@@ -79,8 +85,8 @@ async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str
         metrics.RACES_LOST.inc()
         snapshot = outcome.snapshot
     metrics.DEGRADED.labels("races_lost").inc()
-    leased_only = replace(request, offers_allowed=False)
-    return _answer(call, leased_only, snapshot, deployed, _decision(leased_only, snapshot, deployed), degraded=True)
+    leased_only, decider = replace(request, offers_allowed=False), deployed.for_person(snapshot.state.assignment_key)
+    return _answer(call, leased_only, snapshot, decider, _decision(leased_only, snapshot, decider), degraded=True)
 
 
 def _decision(request: Request, snapshot: Snapshot, deployed: Deployed) -> Decision:
@@ -97,7 +103,14 @@ async def _commit(
 ) -> Outcome:
     owner = call.service.seals.seal("owner", [snapshot.customer_key])
     record = record_of(
-        decision, request, snapshot, deployed.strategy, deployed.versions, key_id=call.key.key_id, owner=owner
+        decision,
+        request,
+        snapshot,
+        deployed.strategy,
+        deployed.versions,
+        key_id=call.key.key_id,
+        owner=owner,
+        shadow=_shadow(request, snapshot, decision, deployed.shadow),
     )
     change = Change(
         snapshot.customer_key,
@@ -107,6 +120,25 @@ async def _commit(
         once=[] if once is None else [replace(once, value=f"{once.value}:{decision.decision_id}")],
     )
     return (await call.service.store.commit([change]))[0]
+
+
+def _shadow(request: Request, snapshot: Snapshot, decision: Decision, shadow: Deployed | None) -> dict[str, Any] | None:
+    """What the shadow would have made of a decision, for its record; None without one, or where it fails."""
+    if shadow is None:
+        return None
+    try:
+        filling = prepare(request, snapshot, shadow.strategy, shadow.scorer, decision_id=decision.decision_id)
+        return {"versions": asdict(shadow.versions), "placements": shadowed(filling, decision)}
+    except Exception as error:  # a model on trial may fail in ways of its own, and must not touch the answer
+        metrics.SHADOW_ERRORS.inc()
+        _tell_once(shadow.versions.model, f"{type(error).__name__}: {error}")
+        return None
+
+
+@lru_cache(maxsize=64)
+def _tell_once(model: str, trouble: str) -> None:
+    """A shadow that fails in one request fails in the next thousand."""
+    LOG.error("shadow %s not scored: %s", model[:12], trouble)
 
 
 def _once(call: Call) -> Once | None:

@@ -1,78 +1,80 @@
-"""Live: the strategy and model that decide now, and how a running process takes up new ones.
+"""Live: the strategy and models that decide now, and how a running process takes up new ones.
 
-The store's registry points at a version of each. Every process looks once a second; what it finds is loaded and
-compiled beside the old pair and swapped in by one assignment. Whatever is faulty is refused, counted and logged, and
-the old pair goes on deciding.
+The store's registry points at them. Every process looks once a second; what it finds is loaded and compiled beside the
+old, paired in a thread and swapped in by one assignment. Whatever is faulty is refused, counted and logged, and the old
+goes on deciding; only a shadow or a challenger that cannot be loaded is left out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from api import metrics
+from api.deployed import Challenge, Deployed, pair
 from api.keys import KeyRing, known_keys
-from api.publications import unpack_bundle
-from decisioning.catalog.load import load_bundle
+from api.model_registry import CHALLENGER, SHADOW, Pointers, pointers_of
+from api.publications import current_version
+from api.shelf import Shelf
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import NextbestError, RegistryDamaged, StoreUnavailable, VersionMissing
 from decisioning.records import Versions
-from decisioning.scoring import Model, ModelScorer, load_model
+from decisioning.scoring import Model
 from decisioning.store.protocol import Store
 
 LOG = logging.getLogger("nextbest")
 REFRESH_S = 1.0
+REFUSED_S = 30.0  # before what was faulty is tried again: a folder that was read while it was copied is sound later
+MODEL, STRATEGY = "model", "strategy"
 
-Loaded = TypeVar("Loaded")
+Loaded = TypeVar("Loaded", Strategy, Model)
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
-    """One strategy paired with one model."""
+class Running:
+    """A model that was taken up."""
 
-    strategy: Strategy
-    scorer: ModelScorer
-    versions: Versions
+    model: Model
 
 
 class Live:
-    """The pair in force in this process."""
+    """What is in force in this process."""
 
     def __init__(self, store: Store, models_dir: Path, keys: KeyRing) -> None:
         self._store = store
-        self._models_dir = models_dir
+        self._shelf = Shelf(store, models_dir)
         self._keys = keys
         self._strategy: Strategy | None = None
-        self._model: Model | None = None
-        self._refused: set[str] = set()  # versions that were faulty: not tried, and not logged, every second
+        self._running: dict[str, Running] = {}  # by role: model, shadow, challenger
+        self._pairs: dict[str, Deployed] = {}  # the same, paired with the strategy
+        self._refused_s: dict[str, float] = {}  # when a version was found faulty: not tried and logged every second
         self.current: Deployed | None = None
 
     @property
     def loaded(self) -> dict[str, str | None]:
-        """The versions of strategy and model that are loaded, paired or not."""
-        parts = {"strategy": self._strategy, "model": self._model}
-        return {name: None if part is None else part.version for name, part in parts.items()}
+        """The versions of strategy, model that are loaded, paired or not."""
+        model = self._running.get(MODEL)
+        return {
+            STRATEGY: None if self._strategy is None else self._strategy.version,
+            MODEL: None if model is None else model.model.version,
+        }
 
     async def refresh(self) -> None:
-        """Look once: take up what is new and sound. Raises StoreUnavailable."""
+        """Look once: take up what is new and sound. Raises StoreUnavailable or RegistryDamaged."""
         self._keys.keys = await known_keys(self._store)
-        pointers = {
-            part: (await self._store.get("current", part) or b"").decode(errors="replace")
-            for part in ("strategy", "model")
-        }
-        strategy, model = self._strategy, self._model
-        if pointers["strategy"] and (strategy is None or strategy.version != pointers["strategy"]):
-            strategy = await self._load("strategy", pointers["strategy"], self._load_strategy) or strategy
-        if pointers["model"] and (model is None or model.version != pointers["model"]):
-            model = await self._load("model", pointers["model"], self._load_model) or model
-        if strategy is not None and model is not None and (strategy is not self._strategy or model is not self._model):
-            self.current = Deployed(strategy, ModelScorer(strategy, model), Versions(strategy.version, model.version))
-        self._strategy, self._model = strategy, model
-        metrics.READY.set(self.current is not None)
+        named = await pointers_of(self._store)
+        self._strategy = await self._newest(
+            STRATEGY, await current_version(self._store), self._strategy, self._shelf.strategy
+        )
+        self._running = await self._taken_up(named)
+        if self._strategy is not None and MODEL in self._running:
+            await self._deploy(self._strategy, named)
+        self._tell()
 
     async def watch(self) -> None:
         """Refresh once a second until cancelled."""
@@ -85,39 +87,67 @@ class Live:
                 LOG.warning("registry not read: %s", error)
 
     async def deployed(self, versions: Versions) -> Deployed | None:
-        """The pair with these versions, for replay; None when one of them is gone."""
-        if self.current is not None and self.current.versions == versions:
-            return self.current
+        """What decided under these versions, for replay; None when one of them is gone."""
+        for each in self.current.deciders if self.current else ():
+            if each.versions == versions:
+                return each
         try:
-            strategy, model = await self._load_strategy(versions.strategy), await self._load_model(versions.model)
+            return await self._shelf.deployed(versions)
+        except StoreUnavailable:
+            raise
         except NextbestError as error:
             LOG.warning("recorded versions not loaded: %s", error)
             return None
-        return Deployed(strategy, ModelScorer(strategy, model), versions)
 
-    async def _load(self, part: str, version: str, load: Callable[[str], Awaitable[Loaded]]) -> Loaded | None:
-        if version in self._refused:
-            return None
+    async def _taken_up(self, named: Pointers) -> dict[str, Running]:
+        """By role the models that are named and sound, each in its newest state."""
+        challenger = "" if named.challenger is None else named.challenger.version
+        taken = {}
+        for role, version in ((MODEL, named.model), (SHADOW, named.shadow), (CHALLENGER, challenger)):
+            before = self._running.get(role)
+            model = await self._newest(role, version, before.model if before else None, self._shelf.model)
+            if model is not None and (role == MODEL or model.version == version):
+                taken[role] = Running(model)
+        return taken
+
+    async def _newest(
+        self, part: str, version: str, before: Loaded | None, load: Callable[[str], Awaitable[Loaded]]
+    ) -> Loaded | None:
+        """The strategy or model named, else what was there before."""
+        if not version or (before is not None and before.version == version):
+            return before
+        if time.monotonic() - self._refused_s.get(version, -REFUSED_S) < REFUSED_S:
+            return before
         try:
             loaded = await load(version)
         except StoreUnavailable:
             raise
         except VersionMissing as error:
             LOG.warning("%s not taken up yet: %s", part, error)
-            return None
+            return before
         except NextbestError as error:
-            self._refused.add(version)
+            self._refused_s[version] = time.monotonic()
             metrics.DEPLOYMENTS.labels(part, "refused").inc()
             LOG.error("%s %s refused, the old one stays: %s", part, version[:12], error)
-            return None
+            return before
         metrics.DEPLOYMENTS.labels(part, "taken").inc()
         return loaded
 
-    async def _load_strategy(self, version: str) -> Strategy:
-        packed = await self._store.get("strategy", version)
-        if packed is None:
-            raise VersionMissing(f"strategy {version[:12]} is not in the store. `nextbest publish DIR` puts it there.")
-        return await asyncio.to_thread(load_bundle, unpack_bundle(packed))
+    async def _deploy(self, strategy: Strategy, named: Pointers) -> None:
+        """Pair what changed, and swap it in."""
+        self._pairs = {role: await self._paired(role, strategy, each) for role, each in self._running.items()}
+        current = replace(self._pairs[MODEL], shadow=self._pairs.get(SHADOW))
+        if named.challenger is not None and CHALLENGER in self._pairs:
+            deployed = replace(self._pairs[CHALLENGER], shadow=current.shadow)
+            current = replace(current, challenge=Challenge(deployed, named.challenger.share, named.challenger.salt))
+        self.current = current
 
-    async def _load_model(self, version: str) -> Model:
-        return await asyncio.to_thread(load_model, self._models_dir / version)
+    async def _paired(self, role: str, strategy: Strategy, running: Running) -> Deployed:
+        versions = Versions(strategy.version, running.model.version)
+        before = self._pairs.get(role)
+        if before is not None and before.versions == versions:
+            return before
+        return await asyncio.to_thread(pair, strategy, running.model)
+
+    def _tell(self) -> None:
+        metrics.READY.set(self.current is not None)

@@ -22,6 +22,12 @@ RESPONSES = Counter(
     "responses_total", "Responses, by outcome and whether they were counted or repeated.", ["outcome", "status"]
 )
 DEPLOYMENTS = Counter(
-    "deployments_total", "Strategies and models taken up or refused while running.", ["part", "result"]
+    "deployments_total", "Strategies, models and model states taken up or refused while running.", ["part", "result"]
 )
+MODEL_STATE = Gauge("model_state", "Number of the state that decides; 0: as trained.", multiprocess_mode="livemin")
+MODEL_STATE_AGE = Gauge(
+    "model_state_age_seconds", "Since a newer state of the current model was taken up.", multiprocess_mode="livemax"
+)
+CHALLENGED = Counter("challenged_total", "Recorded decisions of persons for whom the challenger decides.")
+SHADOW_ERRORS = Counter("shadow_errors_total", "Decisions that the shadow could not be scored for.")
 READY = Gauge("ready", "1 when strategy, model and store are there.", multiprocess_mode="livemin")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from api.answer import Facts, answer_of
+from api.deployed import Deployed
 from api.endpoint import Call
 from api.errors import Problem
-from api.live import Deployed
 from decisioning.errors import StoreUnavailable
+from decisioning.records import Versions
 from decisioning.renders import render_again
 from decisioning.request import Placed, Request
 from decisioning.store.packing import parsed
@@ -37,7 +38,7 @@ async def repeated(call: Call, request: Request, deployed: Deployed, *, earlier:
         record["profile_found"],
         record["holdout"],
         record["arms"],
-        deployed.versions,
+        Versions(**record["versions"]),
     )
     placed = [render_again(Placed(**core), request, snapshot, deployed.strategy) for core in record["placements"]]
     return answer_of(facts, placed, call.service.seals)

@@ -18,10 +18,10 @@ import msgspec
 
 from api import metrics
 from api.changes import changed
+from api.deployed import Deployed
 from api.endpoint import Call
 from api.errors import Problem
 from api.instants import ms_of, wall_ms
-from api.live import Deployed
 from api.schemas import ResponseBatch, ResponseRequest
 from api.service import Service
 from decisioning.customer import Snapshot

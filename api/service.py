@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from api.deployed import Deployed
 from api.errors import Problem
 from api.keys import KeyRing
-from api.live import Deployed, Live
+from api.live import Live
 from api.settings import Settings
 from api.tokens import Sealer
 from decisioning.store.protocol import Store

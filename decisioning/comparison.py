@@ -6,7 +6,7 @@ Reads tables, so no serving process imports it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Comparison:
     log_loss: Difference  # less is better
 
 
-def compare(model: Model, other: Model, history: Path, mapping: Path) -> Comparison:
+def compare(model: Model, other: Model, history: Sequence[Path], mapping: Path) -> Comparison:
     """Both models on the rows of a table, each reading its own features; rows of "nothing" have no propensity.
 
     Raises MappingFaulty or TableFaulty, or ModelRefused when a model cannot read the rows or no figure has a value.
@@ -53,9 +53,9 @@ def compare(model: Model, other: Model, history: Path, mapping: Path) -> Compari
     return Comparison(len(table.persons), len(set(table.persons)), auc, log_loss)
 
 
-def _judged(model: Model, history: Path, mapping: TableMapping) -> tuple[TrainingTable, NDArray[np.float64]]:
+def _judged(model: Model, history: Sequence[Path], mapping: TableMapping) -> tuple[TrainingTable, NDArray[np.float64]]:
     """The rows on which something was done, as a model reads them, and its propensities on them."""
-    table = read_training([history], mapping, ByModel(model))
+    table = read_training(history, mapping, ByModel(model))
     table = table.where(~table.is_nothing)
     return table, model.propensities_of_table(table.columns, table.actions)
 

@@ -26,6 +26,7 @@ from api.cli.authoring import fmt, schema
 from api.cli.bars import Bars, told
 from api.cli.check import check
 from api.cli.modelling import evaluate, score, train
+from api.cli.models import models
 from api.cli.strategies import strategies
 from api.cli.why import why
 from api.keys import PER_SECOND_DEFAULT, PER_SECOND_MAX, SCOPES, add_key, known_keys, remove_key
@@ -36,7 +37,6 @@ from api.storage import opened, url_of
 from decisioning.catalog.load import load_bundle, load_directory, read_bundle
 from decisioning.errors import NextbestError
 from decisioning.personas import failures
-from decisioning.scoring import load_model
 from decisioning.store.process import die_with_parent
 
 if TYPE_CHECKING:
@@ -162,18 +162,6 @@ async def publish(strategy_dir: Path) -> None:
 
 
 @commands.command()
-@click.argument("version")
-@in_loop
-async def promote(version: str) -> None:
-    """Switch every running process to a model in the models directory: a newer one, or back to an older one."""
-    settings = Settings.from_environment()
-    await asyncio.to_thread(load_model, settings.models_dir / version)
-    async with opened(settings) as store:
-        await store.put("current", "model", version.encode())
-    OUT.print(f"model {version[:12]} promoted")
-
-
-@commands.command()
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @click.option("--strategy", "strategy_dir", required=True, type=DIRECTORY, help="Whose schema types the attributes.")
 @click.option("--mapping", type=FILE, help="Names the columns, when they are not called as in the schema.")
@@ -205,7 +193,7 @@ async def load(
     OUT.print(told(summary, rejects))
 
 
-for each in (check, why, fmt, schema, strategies, train, evaluate, score):
+for each in (check, why, fmt, schema, strategies, models, train, evaluate, score):
     commands.add_command(each)
 
 

@@ -15,8 +15,9 @@ import click
 import orjson
 from rich.console import Console
 
+from api.deployed import Deployed
 from api.keys import KeyRing
-from api.live import Deployed, Live
+from api.live import Live
 from api.settings import Settings
 from api.storage import opened
 from decisioning.catalog.faults import known
@@ -57,15 +58,15 @@ async def _why(
                 "no strategy or no model is in force. `nextbest publish DIR` and `nextbest train` put them there."
             )
         (snapshot,) = await store.read([checked_customer_id(customer)])
-    strategy = live.current.strategy
+    deployed = live.current.for_person(snapshot.state.assignment_key)
+    strategy, versions = deployed.strategy, deployed.versions
     action = _action(strategy, action_key)
     places = _places(strategy, action, channel, placement)
     typed = context_of(strategy, context)
-    versions = live.current.versions
     OUT.print(f"{customer}, strategy {versions.strategy[:12]}, model {versions.model[:12]}:", markup=False)
     if snapshot.profile is None:
         OUT.print("Nothing is known of this customer, whose profile is taken as empty.")
-    for sentences in accounts(live.current, snapshot, action, places, typed):
+    for sentences in accounts(deployed, snapshot, action, places, typed):
         OUT.print(sentences, markup=False)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 
 from api.app import assemble
+from api.deployed import Deployed
 from api.keys import ApiKey, KeyRing
-from api.live import Deployed, Live
+from api.live import Live
 from api.service import Service
 from api.settings import Settings
 from api.tokens import Sealer
