@@ -1,4 +1,4 @@
-"""Forests for tests: random trees, and a trained model that is given one."""
+"""Forests for tests: random trees, and a trained model that is given some of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from models.forest import Forest, Node
 from models.golden import golden_columns
+from models.incremental import IncrementalModel
 from models.propensity import GoldenRow, Posterior, PropensityModel
 
 Tree = list[Node]
@@ -47,13 +48,30 @@ def boosted(model: PropensityModel, tree_count: int = 30) -> PropensityModel:
     means, variances = (np.hstack([array, np.zeros((len(array), 1))]) for array in (own.means, own.variances))
     means[[0, -1], -1], variances[[0, -1], -1] = (0.3, -0.2), (0.01, 0.02)
     posterior = Posterior(own.nodes, means, variances)
-    bare = PropensityModel(model.encoder, forest, posterior, model.prior_variances, [], model.evidence)
-    return PropensityModel(model.encoder, forest, posterior, model.prior_variances, _golden(bare), model.evidence)
+    return _checked(PropensityModel(model.encoder, forest, posterior, model.prior_variances, [], model.evidence))
+
+
+def with_uplifts(model: PropensityModel, form: str) -> PropensityModel:
+    """The model with uplifts that nobody learnt."""
+    random, nodes = np.random.default_rng(6), model.posterior.nodes
+    width, effects = model.encoder.width, random.normal(size=len(nodes))
+    if form == "constant":
+        uplifts = IncrementalModel("label", width, nodes, effects, nothing=0.1)
+    else:
+        forest = Forest.of_trees([random_tree(random, width + 1, 8) for _ in range(20)])
+        uplifts = IncrementalModel("label", width, nodes, effects, nothing=0.1, codes=effects[:, None], forest=forest)
+    parts = (model.encoder, model.forest, model.posterior, model.prior_variances, model.golden, model.evidence)
+    return PropensityModel(*parts, uplifts)
+
+
+def _checked(model: PropensityModel) -> PropensityModel:
+    parts = (model.encoder, model.forest, model.posterior, model.prior_variances, _golden(model), model.evidence)
+    return PropensityModel(*parts, model.incremental)
 
 
 def _golden(model: PropensityModel) -> list[GoldenRow]:
     """What a training library would have said, computed the long way: dense regressors, one node after the other."""
-    columns, actions = golden_columns(model.encoder, model.actions)
+    columns, actions = golden_columns(model.encoder, model.actions, model.forest)
     rows = []
     for index, action in enumerate(actions):
         values = {path: column[index] for path, column in columns.items() if column[index] is not None}

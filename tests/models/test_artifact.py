@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,25 +16,41 @@ import pytest
 from models import ArtifactFaulty, load_artifact, load_report, save_artifact
 from models.propensity import PropensityModel
 from models.train import TrainedModel
+from tests.models.forests import boosted, with_uplifts
 from tests.models.tables import ACTIONS, Table
 
 
+@pytest.fixture(scope="module")
+def full(trained: TrainedModel) -> PropensityModel:
+    """A model with everything that an artifact may hold."""
+    return with_uplifts(boosted(trained.model), "ordered")
+
+
+@pytest.fixture(scope="module")
+def original(full: PropensityModel, trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    return folder / save_artifact(full, folder, report=asdict(trained.report))
+
+
 @pytest.fixture
-def saved(trained: TrainedModel, tmp_path: Path) -> Path:
-    return tmp_path / save_artifact(trained.model, tmp_path, report=asdict(trained.report))
+def saved(original: Path, tmp_path: Path) -> Path:
+    """A copy of one's own to damage."""
+    return shutil.copytree(original, tmp_path / original.name)
 
 
-def test_a_loaded_model_is_the_saved_one(trained: TrainedModel, contacts: Table, saved: Path) -> None:
-    loaded = load_artifact(saved)
+@pytest.mark.parametrize("kind", ["linear", "boosted", "constant", "ordered"])
+def test_a_loaded_model_is_the_saved_one(trained: TrainedModel, contacts: Table, tmp_path: Path, kind: str) -> None:
+    model = trained.model if kind == "linear" else boosted(trained.model)
+    model = with_uplifts(model, kind) if kind in ("constant", "ordered") else model
 
-    paired, original = loaded.paired(ACTIONS), trained.model.paired(ACTIONS)
-    assert loaded.version == trained.model.version == saved.name
-    assert loaded.actions == trained.model.actions
-    assert loaded.features == trained.model.features
+    loaded = load_artifact(tmp_path / save_artifact(model, tmp_path))
+
+    paired, original = loaded.paired(ACTIONS), model.paired(ACTIONS)
+    assert loaded.version == model.version
+    assert (loaded.actions, loaded.features, loaded.evidence) == (model.actions, model.features, model.evidence)
     for index in range(50):
-        values = contacts.row(index)
-        for here, there in zip(paired.scores(values)[:2], original.scores(values)[:2], strict=True):
-            assert here.tolist() == there.tolist()
+        for here, there in zip(paired.scores(contacts.row(index)), original.scores(contacts.row(index)), strict=True):
+            assert np.array_equal(here, there)
 
 
 def test_the_report_travels_with_the_model(trained: TrainedModel, saved: Path, tmp_path: Path) -> None:
@@ -41,8 +58,8 @@ def test_the_report_travels_with_the_model(trained: TrainedModel, saved: Path, t
     assert load_report(tmp_path) == {}
 
 
-def test_saving_twice_keeps_one_directory_and_leaves_nothing_unfinished(trained: TrainedModel, saved: Path) -> None:
-    again = save_artifact(trained.model, saved.parent)
+def test_saving_twice_keeps_one_directory_and_leaves_nothing_unfinished(full: PropensityModel, saved: Path) -> None:
+    again = save_artifact(full, saved.parent)
 
     assert [path.name for path in saved.parent.iterdir()] == [again]
 
@@ -69,6 +86,13 @@ def other_weights(folder: Path) -> None:
     np.savez(folder / "weights.npz", **(arrays | {"means": arrays["means"] * 1.01}))
 
 
+def rewritten(folder: Path, arrays: dict[str, Any]) -> None:
+    """Other arrays under a matching checksum: what somebody would write who knows the format."""
+    np.savez(folder / "weights.npz", **arrays)
+    digest = hashlib.sha256((folder / "weights.npz").read_bytes()).hexdigest()
+    changed(lambda header: header.update(weights_sha256=digest))(folder)
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no model.json": (lambda folder: (folder / "model.json").unlink(), "model.json cannot be read"),
     "truncated model.json": (truncated("model.json"), "model.json cannot be read"),
@@ -85,6 +109,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no spread": (changed(lambda header: header["features"][0].update(sd=0)), "sd positive"),
     "a strange field": (changed(lambda header: header["features"][0].update(run="rm")), "do not describe a model"),
     "a strange kind": (changed(lambda header: header["features"][0].update(kind="tree")), "kind 'tree' is unknown"),
+    "half a row": (changed(lambda header: header["evidence"].update({ACTIONS[0]: 1.5})), "a number of rows"),
+    "two prior variances": (changed(lambda header: header["prior_variances"].update(slope=[1, 1])), "not three"),
+    "no prior variances": (changed(lambda header: header.pop("prior_variances")), "do not describe a model"),
+    "a negative variance": (changed(lambda header: header["prior_variances"].update(slope=[1, 1, -1])), "not three"),
+    "uplifts disowned": (changed(lambda header: header.update(incremental=None)), "it was changed"),
+    "uplifts in another unit": (changed(lambda header: header["incremental"].update(unit="clicks")), "'clicks'"),
+    "another scale of uplifts": (changed(lambda header: header["incremental"].update(scale=9.0)), "it was changed"),
     "no features": (changed(lambda header: header.pop("features")), "do not describe a model"),
     "golden rows gone": (changed(lambda header: header.update(golden=[])), "away from what the training library"),
     "a golden row changed": (
@@ -111,17 +142,62 @@ def test_an_artifact_under_another_name_is_refused(saved: Path) -> None:
         load_artifact(renamed)
 
 
-def test_pickled_weights_are_not_opened(saved: Path) -> None:
-    np.savez(saved / "weights.npz", means=np.array([object()], dtype=object))
-    digest = hashlib.sha256((saved / "weights.npz").read_bytes()).hexdigest()
-    changed(lambda header: header.update(weights_sha256=digest))(saved)
+ARRAY_NAMES = [
+    "means",
+    "variances",
+    *(f"forest.{name}" for name in ("feature", "threshold", "ruled_out", "leaf_values", "standard")),
+    *(f"incremental.{name}" for name in ("effects", "codes")),
+    *(f"incremental.forest.{name}" for name in ("feature", "threshold", "ruled_out", "leaf_values", "standard")),
+]
+MANIPULATIONS: dict[str, Callable[[np.ndarray], np.ndarray | None]] = {
+    "gone": lambda array: None,
+    "another type": lambda array: array.astype(np.float32),
+    "another shape": lambda array: array[..., :-1],
+    "another order": lambda array: np.ascontiguousarray(array[::-1]),
+    "a number moved a little": lambda array: array + (np.indices(array.shape).sum(axis=0) == 0).astype(array.dtype),
+    "out of range": lambda array: array + array.dtype.type(2**31),
+    "pickled": lambda array: np.array([object()], dtype=object),
+}
 
-    with pytest.raises(ArtifactFaulty, match="cannot be read"):
+
+def test_every_array_of_an_artifact_is_tried(saved: Path) -> None:
+    assert sorted(np.load(saved / "weights.npz").files) == sorted(ARRAY_NAMES)
+
+
+@pytest.mark.parametrize("name", ARRAY_NAMES)
+@pytest.mark.parametrize("manipulate", MANIPULATIONS.values(), ids=MANIPULATIONS.keys())
+def test_an_array_changed_under_a_matching_checksum_is_refused(
+    saved: Path, name: str, manipulate: Callable[[np.ndarray], np.ndarray | None]
+) -> None:
+    arrays = dict(np.load(saved / "weights.npz"))
+    manipulated = manipulate(arrays.pop(name))
+    rewritten(saved, arrays if manipulated is None else arrays | {name: manipulated})
+
+    with pytest.raises(ArtifactFaulty) as refused:
+        load_artifact(saved)
+
+    assert "Copy or train it again" in str(refused.value)
+
+
+def test_an_index_beyond_its_array_is_named(saved: Path) -> None:
+    arrays = dict(np.load(saved / "weights.npz"))
+    arrays["forest.feature"][0, 0] = 10_000
+    rewritten(saved, arrays)
+
+    with pytest.raises(ArtifactFaulty, match="reads a column beyond the"):
         load_artifact(saved)
 
 
-def test_a_model_that_differs_from_its_golden_rows_is_not_saved(trained: TrainedModel, tmp_path: Path) -> None:
-    model = trained.model
+def test_arrays_of_another_model_are_refused(trained: TrainedModel, saved: Path) -> None:
+    other = saved.parent / save_artifact(trained.model, saved.parent)
+    (saved / "weights.npz").write_bytes((other / "weights.npz").read_bytes())
+
+    with pytest.raises(ArtifactFaulty, match="not the file that was saved"):
+        load_artifact(saved)
+
+
+def test_a_model_that_differs_from_its_golden_rows_is_not_saved(full: PropensityModel, tmp_path: Path) -> None:
+    model = full
     golden = [replace(row, propensity=row.propensity + 2e-9) for row in model.golden]
 
     with pytest.raises(ArtifactFaulty, match="away from what the training library"):

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import InvalidTable
+from models.features import Numeric
+from models.golden import edges_of
 from models.propensity import Posterior, PriorVariances, PropensityModel
 from models.train import TrainedModel
 from tests.models.forests import boosted
@@ -138,6 +140,18 @@ def test_attributes_the_model_does_not_know_are_ignored(model: PropensityModel, 
     scores = paired.scores(values | {"customer.shoe_size": 43})
 
     assert scores.propensity.tolist() == paired.scores(values).propensity.tolist()
+
+
+def test_golden_rows_stand_on_the_edges_of_bands_and_trees(trained: TrainedModel) -> None:
+    model = boosted(trained.model)
+    edges = edges_of(model.encoder, model.forest)
+
+    asked = {path: {row.values[path] for row in model.golden if path in row.values} for path in edges}
+
+    for path, knots in {one.path: one.knots for one in model.encoder.features if isinstance(one, Numeric)}.items():
+        assert asked[path] & set(knots)
+        assert asked[path] & (set(edges[path]) - set(knots))
+    assert model.parity_gap() <= 1e-9
 
 
 def rebuilt(model: PropensityModel, **changes: Any) -> PropensityModel:
