@@ -50,4 +50,5 @@ async def explain_endpoint(call: Call) -> dict[str, Any]:
         "reproduced": canonical(core_of(again.placements)) == canonical(recorded.core),
         "placements": recorded.core,
         "candidates": explain(filling, again),
+        "shadow": body.get("shadow"),
     }

@@ -77,6 +77,7 @@ class PlacementAnswer(Struct, kw_only=True):
     content: dict[str, Any] | None
     reasons: list[str]
     propensity: float | None
+    uplift: float | None
     priority: float | None
     expected_value: float | None
     selection_probability: float | None
@@ -102,6 +103,7 @@ class DecisionAnswer(Struct, kw_only=True):
     degraded: bool
     holdout: bool
     arms: dict[str, str]
+    arm_probability: float | None
     versions: VersionsAnswer
     placements: list[PlacementAnswer]
     explanation: list[dict[str, Any]] | UnsetType = UNSET
@@ -226,6 +228,7 @@ class Explanation(Struct, kw_only=True):
     reproduced: bool
     placements: list[dict[str, Any]]
     candidates: list[dict[str, Any]]
+    shadow: dict[str, Any] | None  # what another model would have made of it, where one was scored
 
 
 class ProblemAnswer(Struct, kw_only=True):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from decisioning.errors import ModelRefused
+from decisioning.evaluation import fitting
 from decisioning.history.kinds import ByModel
 from decisioning.history.mapping import TableMapping, read_mapping
 from decisioning.history.training import TrainingTable, read_training
@@ -55,7 +56,7 @@ def compare(model: Model, other: Model, history: Sequence[Path], mapping: Path) 
 
 def _judged(model: Model, history: Sequence[Path], mapping: TableMapping) -> tuple[TrainingTable, NDArray[np.float64]]:
     """The rows on which something was done, as a model reads them, and its propensities on them."""
-    table = read_training(history, mapping, ByModel(model))
+    table = read_training(history, fitting(mapping, model), ByModel(model))
     table = table.where(~table.is_nothing)
     return table, model.propensities_of_table(table.columns, table.actions)
 
