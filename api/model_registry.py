@@ -237,12 +237,12 @@ async def _log(
     release: Release | None = None,
     override: Override | None = None,
 ) -> None:
-    at_ms, by, reason = time.time_ns() // 1_000_000, whoami(), ""
+    at_ns, by, reason = time.time_ns(), whoami(), ""
     refused = release.refused if release else ()
     if refused and override is not None:
         by, reason = f"{override.by} ({by})", override.reason
-    line = Promotion(version, at_ms, by, how, share, reason, refused)
-    await store.put(LOG, f"{at_ms:013d}-{version[:SHORT]}-{how}", msgspec.json.encode(line))
+    line = Promotion(version, at_ns // 1_000_000, by, how, share, reason, refused)
+    await store.put(LOG, f"{at_ns:019d}-{version[:SHORT]}", msgspec.json.encode(line))
 
 
 def _text(value: bytes | None) -> str:
