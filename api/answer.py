@@ -29,6 +29,7 @@ class Facts:
     profile_found: bool
     holdout: bool
     arms: Mapping[str, str]
+    arm_probability: float | None  # of this holdout and these arms
     versions: Versions
     degraded: bool = False
 
@@ -44,6 +45,7 @@ def answer_of(facts: Facts, placements: Iterable[Placed], sealer: Sealer | None)
         "degraded": facts.degraded,
         "holdout": facts.holdout,
         "arms": facts.arms,
+        "arm_probability": None if facts.degraded else facts.arm_probability,
         "versions": msgspec.to_builtins(facts.versions),
         "placements": [_placement(each, facts, sealer) for each in placed],
     }
@@ -64,9 +66,11 @@ def _placement(placed: Placed, facts: Facts, sealer: Sealer | None) -> dict[str,
         "content": placed.content,
         "reasons": placed.reasons,
         "propensity": placed.propensity,
+        "uplift": placed.uplift,
         "priority": placed.priority,
         "expected_value": placed.expected_value,
-        "selection_probability": placed.selection_probability,
+        # A degraded answer is no trial of any policy, whatever it shows.
+        "selection_probability": None if facts.degraded else placed.selection_probability,
         "lease_of": placed.lease_of,
         "event_token": token,
     }

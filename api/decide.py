@@ -176,6 +176,7 @@ def _answer(
         snapshot.profile is not None,
         decision.holdout,
         decision.arms,
+        decision.arm_probability,
         deployed.versions,
         degraded,
     )
@@ -208,6 +209,7 @@ async def fallback(call: Call) -> dict[str, Any]:
         False,
         False,
         {},
+        None,
         deployed.versions,
         degraded=True,
     )

@@ -38,6 +38,7 @@ async def repeated(call: Call, request: Request, deployed: Deployed, *, earlier:
         record["profile_found"],
         record["holdout"],
         record["arms"],
+        record["arm_probability"],
         Versions(**record["versions"]),
     )
     placed = [render_again(Placed(**core), request, snapshot, deployed.strategy) for core in record["placements"]]

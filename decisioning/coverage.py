@@ -89,7 +89,7 @@ def _predicates(strategy: Strategy) -> dict[str, _Seen]:
 
 
 def _text(row: Row) -> str:
-    return "the row " + (" && ".join(as_written(clause) for clause in row.clauses) or "for all others")
+    return "the row " + (" && ".join(clause.text for clause in row.clauses) or "for all others")
 
 
 def _rows_hit(tables: Iterable[DecisionTable], activation: Mapping[str, Any]) -> Iterator[Row]:

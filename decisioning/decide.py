@@ -37,6 +37,7 @@ def decide(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Sco
         snapshot.now_ms,
         standing.holdout,
         standing.arms,
+        standing.probability,
         placements,
         filling.gated.drops,
         filling.drops,
@@ -48,7 +49,7 @@ def decide(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Sco
 def prepare(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Scorer, *, decision_id: str) -> Filling:
     """Everything known before the first placement is filled: gates passed, lease renewed, contenders scored."""
     candidates = candidates_for(request, strategy)
-    moment = moment_of(request, snapshot, strategy, strategy.reads | scorer.reads)
+    moment = moment_of(request, snapshot, strategy, scorer.reads)
     standing = standing_of(snapshot.state.assignment_key, strategy)
     gated = gate(candidates, moment, snapshot.state, strategy)
     if standing.holdout:

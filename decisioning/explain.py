@@ -6,20 +6,21 @@ Cold path. It prepares the same answer as `decide` and then asks each action alo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from decisioning.arbitration import arbitrate
-from decisioning.catalog.strategy import Candidates, Strategy
+from decisioning.catalog.strategy import Action, Candidates, Strategy
+from decisioning.draws import chances, priority_of
 from decisioning.evidence import Evidence
 from decisioning.filling import Filling
-from decisioning.placement import priority_of
 from decisioning.records import instant
 from decisioning.request import NOTHING, Decision, Placed
 
-SETTLED = ("nothing_worth_more", "lease", "held", "random_arm")  # reasons that tell why no other candidate is there
+# Reasons of an outcome that tell why no other candidate is there.
+SETTLED = ("nothing_worth_more", "lease", "held", "random_arm", "explored")
 
 
 def explain(filling: Filling, decision: Decision, *, hidden: Collection[str] = ()) -> list[dict[str, Any]]:
@@ -42,6 +43,7 @@ def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence
     candidates = strategy.placements[placed.placement].candidates
     kept_out = decision.placement_drops.get(placed.placement, {})
     ranked = ranks(candidates, filling, kept_out)
+    chosen_with = _chances(placed, filling, ranked)
     for index in sorted(
         (int(each) for each in candidates.action_index), key=lambda each: ranked.get(each, (np.inf,))[0]
     ):
@@ -49,8 +51,9 @@ def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence
         entry: dict[str, Any] = {"placement": placed.placement, "action": action.key, "kind": action.kind}
         if index in ranked:
             rank, priority = ranked[index]
-            propensity = None if action.kind == "message" else float(filling.appraisal.propensity[index])
-            entry |= {"rank": rank, "priority": priority, "propensity": propensity}
+            entry |= {"rank": rank, "priority": priority, **_model_says(filling, action)}
+        if index in chosen_with:
+            entry["selection_probability"] = chosen_with[index]
         reason = next(
             (name for drops in (kept_out, decision.drops) for name, mask in drops.items() if mask >> index & 1), None
         )
@@ -70,10 +73,30 @@ def ranks(candidates: Candidates, filling: Filling, kept_out: Mapping[str, int])
         standing &= ~mask
     chosen = candidates.positions(standing, len(filling.strategy.actions))
     index = candidates.action_index[chosen]
-    priority = priority_of(filling.appraisal, candidates, chosen)
+    priority = priority_of(filling.appraisal.response, filling, candidates, chosen)
     person = filling.snapshot.state.assignment_key
     order = arbitrate(priority, filling.strategy.action_hash[index], person=person)
     return {int(index[at]): (rank, float(priority[at])) for rank, at in enumerate(order, start=1)}
+
+
+def _model_says(filling: Filling, action: Action) -> dict[str, float | None]:
+    """Propensity and uplift of an action; None for messages, the uplift also where the strategy ranks gross."""
+    appraisal = filling.appraisal
+    if action.kind == "message":
+        return {"propensity": None, "uplift": None}
+    uplift = None if appraisal.uplift is None else float(appraisal.uplift[action.index])
+    return {"propensity": float(appraisal.propensity[action.index]), "uplift": uplift}
+
+
+def _chances(placed: Placed, filling: Filling, stood: Iterable[int]) -> dict[int, float]:
+    """How likely each action that stood for the placement was to be drawn; empty unless the draw explored."""
+    exploration, placement = filling.strategy.exploration, filling.strategy.placements[placed.placement]
+    is_certain = placed.selection_probability in (None, 1.0)
+    if exploration is None or is_certain or filling.standing.draws_at_random:
+        return {}
+    standing = sum(1 << index for index in stood)
+    at, probabilities = chances(filling, placement, exploration, standing)
+    return dict(zip(placement.candidates.action_index[at].tolist(), probabilities.tolist(), strict=False))
 
 
 def _lost_to(placed: Placed) -> dict[str, Any]:

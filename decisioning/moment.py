@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from decisioning.catalog.derived import DerivedValues
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Snapshot
-from decisioning.interactions import History
+from decisioning.interactions import DAY_MS, History
 from decisioning.request import Request
 from rules import Timestamp
+
+ROOTS = ("customer", "context", "derived")  # what has attributes
 
 
 @dataclass(slots=True)
@@ -28,13 +31,25 @@ class Moment:
         return self.activation["customer"]  # type: ignore[no-any-return]  # roots are of many types
 
     def values(self, paths: frozenset[str]) -> dict[str, Any]:
-        """Feature values by attribute path, known ones only."""
+        """Feature values by attribute path, known ones only; a time is the days from it to now."""
         values: dict[str, Any] = {"channel": self.channel}
-        for root in ("customer", "context"):
-            values.update(
-                (path, value) for name, value in self.activation[root].items() if (path := f"{root}.{name}") in paths
-            )
+        for root, names in _by_root(paths):
+            known = self.activation.get(root, ())
+            for name, path in names:
+                if name in known:
+                    value = known[name]
+                    values[path] = self._days_since(value) if isinstance(value, Timestamp) else value
         return values
+
+    def _days_since(self, time: Timestamp) -> float:
+        return (self.now_ms - time.to_ms()) / DAY_MS
+
+
+@lru_cache(maxsize=256)  # a process asks for the features of its few models, for ever
+def _by_root(paths: frozenset[str]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """Root of the activation -> the names below it with their paths."""
+    split = [(path.partition("."), path) for path in sorted(paths)]
+    return tuple((root, tuple((name[2], path) for name, path in split if name[0] == root)) for root in ROOTS)
 
 
 def moment_of(request: Request, snapshot: Snapshot, strategy: Strategy, reads: frozenset[str]) -> Moment:

@@ -1,8 +1,8 @@
 """Personas: tests a marketer writes. One customer, one moment, the expected outcome, decided by the same `decide` as a
 real one.
 
-Propensities are stated in the persona, so that the test is about the strategy and not about this week's model; holdout
-and experiments do not apply.
+Propensities are stated in the persona (where the strategy ranks incremental, uplifts), so that the test is about the
+strategy and not about this week's model; holdout, experiments and exploration do not apply.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def failures(strategy: Strategy, *, now_ms: int) -> list[Failure]:
 
 def meet(persona: Persona, strategy: Strategy, *, now_ms: int) -> Decision:
     """Decide for a persona."""
-    neutral = replace(strategy, holdout=None, experiments=())
+    neutral = replace(strategy, holdout=None, exploration=None, experiments=())
     scorer = StatedScorer(strategy, persona.body.get("propensities", {}))
     snapshot = _snapshot(persona, strategy, now_ms)
     return decide(_request(persona, strategy), snapshot, neutral, scorer, decision_id="persona")

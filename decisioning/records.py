@@ -29,6 +29,7 @@ CORE = (
     "rank",
     "reasons",
     "propensity",
+    "uplift",
     "priority",
     "expected_value",
     "selection_probability",
@@ -83,6 +84,7 @@ def record_of(
             "profile_found": snapshot.profile is not None,
             "holdout": decision.holdout,
             "arms": decision.arms,
+            "arm_probability": decision.arm_probability,
             "degraded": False,  # a degraded answer is not recorded
             "owner": owner,
             "draw_index": state.draw_index,
@@ -129,7 +131,11 @@ class Recorded:
 
 
 def open_record(body: Mapping[str, Any], sealing_key: str, strategy: Strategy) -> Recorded:
-    """Turn a record back into a question and a snapshot. Raises SealBroken when the key is not the customer's."""
+    """Turn a record back into a question and a snapshot.
+
+    The strategy need not be the one that decided: what its schema does not know is left out. Raises SealBroken when
+    the key is not the customer's, InvalidAttribute for a context that the schema now types otherwise.
+    """
     private = parsed(unseal(sealing_key, body["sealed"]))
     seen = body["snapshot"]
     state = state_of({**seen["state"], "person_key": body["person_key"], "sealing_key": sealing_key})
@@ -138,7 +144,9 @@ def open_record(body: Mapping[str, Any], sealing_key: str, strategy: Strategy) -
         if body["profile_found"]
         else None
     )
-    context = strategy.schema.context_of({**body["context"], **private["context"]})
+    known = strategy.schema.attributes
+    told = {**body["context"], **private["context"]}
+    context = strategy.schema.context_of({name: each for name, each in told.items() if f"context.{name}" in known})
     request = Request(private["customer_id"], body["channel"], tuple(body["placement_names"]), context)
     snapshot = Snapshot(private["customer_id"], body["at_ms"], seen["state_version"], profile, state)
     return Recorded(request, snapshot, Versions(**body["versions"]), body["decision_id"], body["placements"])
@@ -153,6 +161,7 @@ def _profile_of(attributes: Mapping[str, Any], strategy: Strategy, *, at_ms: int
     """A profile in which every recorded attribute is fresh and comes from the source its schema names."""
     profile = Profile()
     for name, value in attributes.items():
-        source = strategy.schema.attributes[f"customer.{name}"].source or "record"
-        profile.sources.setdefault(source, SourceFacts(at_ms, {})).attributes[name] = value
+        attribute = strategy.schema.attributes.get(f"customer.{name}")
+        if attribute is not None:
+            profile.sources.setdefault(attribute.source or "record", SourceFacts(at_ms, {})).attributes[name] = value
     return profile

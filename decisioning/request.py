@@ -36,6 +36,7 @@ class Placed:
     rank: int = 1
     content: Mapping[str, Any] | None = None
     propensity: float | None = None
+    uplift: float | None = None  # what acting adds; None where the strategy ranks gross
     priority: float | None = None
     expected_value: float | None = None
     selection_probability: float | None = None  # None: no trial of the policy (render of a lease or a hold, fallback)
@@ -56,6 +57,7 @@ class Decision:
     at_ms: int
     holdout: bool
     arms: Mapping[str, str]
+    arm_probability: float  # of this holdout and these arms; 1 where there are none
     placements: list[Placed]
     drops: dict[str, int]  # reason -> the actions a gate removed, as a mask
     placement_drops: dict[str, dict[str, int]]  # the same for what kept actions out of one placement

@@ -1,6 +1,7 @@
-"""Scoring: propensities and context weights of all contenders, the model called once.
+"""Scoring: what ranks the contenders, the model called once.
 
 A model knows actions by key in its own order, a strategy by index; the pairing is computed once, when either changes.
+What one request is given depends on nobody else: a model scores all actions, whoever contends.
 """
 
 from __future__ import annotations
@@ -16,21 +17,37 @@ from numpy.typing import NDArray
 from decisioning.catalog.decision_table import FACTOR_MAX, DecisionTable
 from decisioning.catalog.strategy import Mask, Strategy, members
 from decisioning.errors import ModelRefused, VersionMissing
+from decisioning.learning.model_state import ModelState
 from decisioning.moment import Moment
-from models import ModelError, PropensityModel, load_artifact
+from models import ModelError, PropensityModel, Scores, load_artifact
 from rules import EvaluationError, Program
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+INCREMENTAL = "incremental"  # the ranking by what acting adds
 
 
 class Scorer(Protocol):
-    """Propensities of a strategy's actions; `scoring.py` pairs a trained model with a strategy."""
+    """What a model says about a strategy's actions, in their order; paired once, when either changes."""
 
     @property
-    def reads(self) -> frozenset[str]:
+    def features(self) -> frozenset[str]:
         """Attribute paths the model asks for."""
         ...
 
-    def propensities(self, values: Mapping[str, Any], action_index: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Chance of a positive response, 0..1, for each action position."""
+    @property
+    def reads(self) -> frozenset[str]:
+        """Attribute paths that a decision with this pair can ask for, those behind derived ones included."""
+        ...
+
+    @property
+    def launches(self) -> Flags:
+        """bool[n]: offers that are new to the model and that too few people have seen to know better."""
+        ...
+
+    def scores(self, values: Mapping[str, Any]) -> Scores:
+        """Propensity, optimistic propensity and uplift of every action; messages have any number."""
         ...
 
 
@@ -41,31 +58,50 @@ Model = PropensityModel  # under the name by which those know it who may not rea
 class Appraisal:
     """Numbers per action of the strategy, for every action that is still in the running."""
 
-    propensity: NDArray[np.float64]  # 1 for messages
-    worth: NDArray[np.float64]
-    context_weight: NDArray[np.float64]
-    lever: NDArray[np.float64]
+    propensity: Floats  # 1 for messages
+    uplift: Floats | None  # 1 for messages; None where the strategy ranks gross
+    optimistic: Floats  # the one that ranks, at one standard deviation above: what draws explore by
+    launches: Flags
+    worth: Floats
+    context_weight: Floats
+    lever: Floats
     contenders: Mask
+
+    @property
+    def response(self) -> Floats:
+        """What the strategy ranks by and worth is multiplied with: the propensity, or the uplift."""
+        return self.propensity if self.uplift is None else self.uplift
 
 
 def appraise(contenders: Mask, moment: Moment, strategy: Strategy, scorer: Scorer) -> Appraisal:
-    """Propensity, worth, context weight and lever of all contenders, the model called once."""
-    count = len(strategy.actions)
-    propensity = np.ones(count)
-    offers = np.flatnonzero(members(contenders & strategy.offer_mask, count))
-    if offers.size:
-        propensity[offers] = scorer.propensities(moment.values(scorer.reads), offers)
-    context_weight = np.ones(count)
+    """What ranks the contenders: the model called once, then context weights and tables."""
+    appraisal = _scored(contenders, moment, strategy, scorer)
     for each in strategy.context_weights:
         if each.mask & contenders and _holds(each.when, moment):
-            context_weight[members(each.mask, count)] *= each.weight
-            np.minimum(context_weight, FACTOR_MAX, out=context_weight)
-    appraisal = Appraisal(propensity, strategy.worth, context_weight, strategy.lever, contenders)
+            appraisal.context_weight[members(each.mask, len(strategy.actions))] *= each.weight
+            np.minimum(appraisal.context_weight, FACTOR_MAX, out=appraisal.context_weight)
     for table in strategy.tables:
         if table.mask & contenders:
             _adjust(appraisal, table, moment)
     np.minimum(appraisal.context_weight, FACTOR_MAX, out=appraisal.context_weight)
     return appraisal
+
+
+def _scored(contenders: Mask, moment: Moment, strategy: Strategy, scorer: Scorer) -> Appraisal:
+    """The model's numbers for offers; a message has no chance to take, its worth is certain."""
+    count = len(strategy.actions)
+    certain = np.ones(count)
+    propensity, uplift, optimistic = certain, None, certain
+    if contenders & strategy.offer_mask:
+        scores, is_offer = scorer.scores(moment.values(scorer.features)), members(strategy.offer_mask, count)
+        propensity = np.where(is_offer, scores.propensity, 1.0)
+        optimistic = np.where(is_offer, scores.optimistic, 1.0)
+        if strategy.ranking == INCREMENTAL and scores.uplift is not None:
+            uplift = np.where(is_offer, scores.uplift, 1.0)
+            optimistic = uplift + (optimistic - propensity)  # nobody measures how sure an uplift is: as sure as that
+    return Appraisal(
+        propensity, uplift, optimistic, scorer.launches, strategy.worth, np.ones(count), strategy.lever, contenders
+    )
 
 
 def _adjust(appraisal: Appraisal, table: DecisionTable, moment: Moment) -> None:
@@ -105,26 +141,45 @@ def load_model(folder: Path) -> Model:
 
 
 class ModelScorer:
-    """Propensities of a strategy's actions by a trained model; an action the model never saw is read from its group."""
+    """A trained model paired with a strategy; an action the model never saw stands where its group stands."""
 
-    def __init__(self, strategy: Strategy, model: Model) -> None:
-        self._paired = model.paired([action.key for action in strategy.actions])
-        self.reads = frozenset(model.features)
+    def __init__(self, strategy: Strategy, model: Model, state: ModelState | None = None) -> None:
+        """state: what the model has learnt since it was trained. Raises ModelRefused where it cannot rank."""
+        if strategy.ranking == INCREMENTAL and model.incremental is None:
+            raise ModelRefused(
+                f"{strategy.name} ranks by what acting adds, and model {model.version[:12]} has not learnt that. "
+                "Train with rows of nothing and their logging probabilities, or write ranking: gross."
+            )
+        keys = [action.key for action in strategy.actions]
+        posterior, impressions = (None, {}) if state is None else (state.posterior, state.impressions)
+        try:
+            self._paired = model.paired(keys, posterior=posterior, barred=strategy.barred)
+        except ModelError as error:  # a state that some other model has reached
+            raise ModelRefused(str(error)) from error
+        self.features = frozenset(model.features)
+        self.reads = strategy.reads | strategy.attributes_behind(self.features)
+        self.launches = self._paired.is_new & members(strategy.offer_mask, len(keys))
+        if strategy.exploration is not None:
+            seen = np.array([impressions.get(key, 0) for key in keys])
+            self.launches &= seen < strategy.exploration.launch_impressions
 
-    def propensities(self, values: Mapping[str, Any], action_index: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Chance of a positive response, 0..1, for each action position."""
-        return self._paired.scores(values).propensity[action_index]
+    def scores(self, values: Mapping[str, Any]) -> Scores:
+        """Propensity, optimistic propensity and uplift of every action."""
+        return self._paired.scores(values)
 
 
 class StatedScorer:
-    """Propensities written down by hand: what a persona test says instead of a model."""
+    """Numbers written down by hand in place of what the strategy ranks by: what a persona says instead of a model."""
 
-    reads: frozenset[str] = frozenset()
+    features: frozenset[str] = frozenset()
 
     def __init__(self, strategy: Strategy, stated: Mapping[str, float]) -> None:
         default = stated.get("default", 0.0)
-        self._stated = np.array([stated.get(action.key, default) for action in strategy.actions], dtype=np.float64)
+        numbers = np.array([stated.get(action.key, default) for action in strategy.actions], dtype=np.float64)
+        self._scores = Scores(numbers, numbers, numbers)
+        self.reads = strategy.reads
+        self.launches = np.zeros(len(numbers), dtype=np.bool_)
 
-    def propensities(self, values: Mapping[str, Any], action_index: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The stated number of each action position."""
-        return self._stated[action_index]
+    def scores(self, values: Mapping[str, Any]) -> Scores:
+        """The stated numbers, whoever is asked about."""
+        return self._scores

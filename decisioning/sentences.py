@@ -45,8 +45,15 @@ def _placed(entry: Entry, zone: tzinfo) -> list[str]:
         return ["An experiment gives this customer a random permitted action, and it is this one."]
     if "mandatory" in codes:
         return ["It is mandatory and comes before everything else."]
-    worth = f"Its priority is {entry['priority']:.2f}, {float(codes['margin']):.2f} more than "
-    return [worth + ("staying silent." if codes["runner_up"] == NOTHING else f"that of {codes['runner_up']!r}.")]
+    worth = f"Its priority is {entry['priority']:.2f}, {float(codes['margin']):.2f}"
+    if "explored" in codes:
+        learn = f"It was drawn to learn about it, which had a probability of {entry['selection_probability']:.2%}."
+        return [f"{worth} less than {_priority_of(codes['instead_of'])}.", learn]
+    return [f"{worth} more than {_priority_of(codes['runner_up'])}."]
+
+
+def _priority_of(rival: str) -> str:
+    return "staying silent" if rival == NOTHING else f"that of {rival!r}"
 
 
 def _rule(entry: Entry, zone: tzinfo) -> tuple[str, list[str]]:
@@ -164,6 +171,13 @@ def _silence(entry: Entry, zone: tzinfo) -> tuple[str, list[str]]:
     return "staying silent is worth more", [f"Its priority is {entry['priority']:.2f}, silence has {worth:.2f}."]
 
 
+def _explored(entry: Entry, zone: tzinfo) -> tuple[str, list[str]]:
+    winner = entry["winner"]["action"]
+    drawn = "staying silent was drawn" if winner == NOTHING else f"{winner!r} was drawn"
+    learn = "Now and then a draw tries what does not look best, to learn about it."
+    return f"{drawn} in its place", [learn, f"This one had a probability of {entry['selection_probability']:.2%}."]
+
+
 def _held(entry: Entry, zone: tzinfo) -> tuple[str, list[str]]:
     winner, until = entry["winner"], _time(entry["winner"]["until"], zone)
     if winner["action"] == NOTHING:
@@ -188,6 +202,7 @@ _TELLERS: Mapping[str, Callable[[Entry, tzinfo], tuple[str, list[str]]]] = {
     "outranked": _outranked,
     "nothing_worth_more": _silence,
     "held": _held,
+    "explored": _explored,
     "mandatory": _mandatory,
 }
 

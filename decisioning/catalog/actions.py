@@ -74,6 +74,12 @@ def drafts_of(trees: Sequence[Mapping], faults: Faults) -> list[Draft]:
     return [drafts[key] for key in sorted(drafts)]
 
 
+def keys_of(drafts: Sequence[Draft]) -> frozenset[str]:
+    """The keys of all issues, groups and actions."""
+    parts = [draft.key.split("/") for draft in drafts]
+    return frozenset("/".join(each[:depth]) for each in parts for depth in (1, 2, 3))
+
+
 def actions_of(drafts: Sequence[Draft], around: Surroundings, writer: Writer, faults: Faults) -> tuple[Action, ...]:
     """Compiled actions, each at its index."""
     return tuple(_action(index, draft, around, writer, faults) for index, draft in enumerate(drafts))

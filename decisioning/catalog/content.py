@@ -40,6 +40,7 @@ class Content:
     versions: Mapping[str, Version]  # by language tag in lower case
     default: Version  # the strategy's first language
     reads: frozenset[str]  # what its expressions ask for
+    may_fail: bool  # some expression has no default, so a missing value keeps the whole from being shown
 
     @property
     def languages(self) -> tuple[str, ...]:

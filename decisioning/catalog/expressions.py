@@ -2,12 +2,13 @@
 
 Rules repeat over actions, so each text is parsed once, and compiled once unless it counts history by action, group or
 issue: those scopes are literals in the text and are rewritten here to the keys they mean for the action at hand
-(`"action"` -> `"action:grow/cards/gold"`). Derived attributes are declared one by one, each after those it reads.
+(`"action"` -> `"action:grow/cards/gold"`); what belongs to no action names a key itself. Derived attributes are
+declared one by one, each after those it reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from decisioning.catalog.derived import DerivedAttribute
@@ -54,7 +55,10 @@ _HISTORY_METHODS = {
     ("history", "days_since"): Signature((STRING, STRING), DOUBLE),
     ("history", "last"): Signature((STRING, STRING), TIMESTAMP),
 }
-_UNSCOPED = "what is the same for every action has no action, group or issue of its own. Use customer or channel"
+_UNSCOPED = (
+    "what is the same for every action has no action, group or issue of its own. Name one, as in group:grow/cards"
+)
+_OVERSCOPED = "a rule asks about its own action, group or issue. Leave the key away, or ask in a derived attribute"
 _NO_VALUES = "customer, context and derived are no values of their own. Name an attribute of theirs"
 _MOMENT = ("context", "channel", "now")  # roots that change from render to render
 _WHOLE = ("customer", "context", "derived")  # roots that are read by attribute only
@@ -85,14 +89,17 @@ class _Reading:
     reads_at: dict[str, Position]  # attribute path -> where it is first read
     faults: tuple[RuleFault, ...]  # in the arguments of history
     scoped_at: Position | None  # where it begins to mean something else for another action
+    keyed_at: Position | None  # where it first asks about an action, group or issue by its key
 
 
 class Expressions:
     """Compiles the expressions of one strategy; a faulty one is noted and gives None."""
 
-    def __init__(self, schema: Schema, faults: Faults) -> None:
+    def __init__(self, schema: Schema, faults: Faults, keys: Collection[str] | None = None) -> None:
+        """keys: of all issues, groups and actions, for scopes that name one; None: not known, any is taken."""
         self.schema = schema
         self._faults = faults
+        self._keys = keys
         self._derived: dict[str, DerivedAttribute] = {}
         self._environment = _environment(schema, self._derived)
         self._readings: dict[str, _Reading | RuleFault] = {}
@@ -171,6 +178,9 @@ class Expressions:
         if reading.scoped_at is not None and owner is NOBODY:
             self._note(node, piece, RuleFault(_UNSCOPED, *reading.scoped_at))
             return None
+        if reading.keyed_at is not None and owner is not NOBODY:
+            self._note(node, piece, RuleFault(_OVERSCOPED, *reading.keyed_at))
+            return None
         self.check_purpose(node, piece, owner.purpose)
         key = (piece.text, owner.key if reading.scoped_at else "", expected, split)
         programs = self._programs.get(key)
@@ -186,7 +196,7 @@ class Expressions:
         reading = self._readings.get(text)
         if reading is None:
             try:
-                reading = _read(parse(text))
+                reading = _read(parse(text), self._keys)
             except RuleFault as fault:
                 reading = fault
             self._readings[text] = reading
@@ -271,32 +281,39 @@ def _offset(piece: Piece, line: int, column: int) -> int:
     return max(piece.offset + sum(len(each) + 1 for each in lines) + column - 1, 0)  # a table puts text in front
 
 
-def _read(tree: Node) -> _Reading:
+def _read(tree: Node, keys: Collection[str] | None) -> _Reading:
     reads_at: dict[str, Position] = {}
     faults: list[RuleFault] = []
     scoped: list[Position] = []
+    keyed: list[Position] = []
     for node, _ in walk(tree):
         match node:
             case Select(Ident(root), name) | Has(Ident(root), name) | Index(Ident(root), Literal(str() as name)):
                 path = f"{root}.{name}"
                 reads_at[path] = min(node.at, reads_at.get(path, node.at))
             case Call(_, Ident("history"), arguments):
-                faults.extend(_argument_faults(arguments))
-                scoped += [
-                    each.at
-                    for each in arguments[1:2]
-                    if isinstance(each, Literal) and each.value in tuple(_KEYED_SCOPES)
-                ]
-    return _Reading(tree, reads_at, tuple(faults), min(scoped, default=None))
+                faults.extend(_argument_faults(arguments, keys))
+                for scope in arguments[1:2]:
+                    if isinstance(scope, Literal) and isinstance(scope.value, str):
+                        word, colon, _ = scope.value.partition(":")
+                        if word in _KEYED_SCOPES:
+                            (keyed if colon else scoped).append(scope.at)
+    return _Reading(tree, reads_at, tuple(faults), min(scoped, default=None), min(keyed, default=None))
 
 
-def _argument_faults(arguments: tuple[Node, ...]) -> Iterator[RuleFault]:
+def _argument_faults(arguments: tuple[Node, ...], keys: Collection[str] | None) -> Iterator[RuleFault]:
     """Outcome and scope have to be known words, written as such: anything else would count nothing, quietly."""
     for argument, kind, words in zip(
         arguments, ("response outcome", "scope"), (REMEMBERED_OUTCOMES, SCOPES), strict=False
     ):
         if not isinstance(argument, Literal) or not isinstance(argument.value, str):
             yield RuleFault(f"the {kind} has to be a text in quotes. Known: {', '.join(words)}", *argument.at)
+            continue
+        word, colon, key = argument.value.partition(":")
+        if words is SCOPES and colon and word in _KEYED_SCOPES:
+            alike = [each for each in keys or () if each.count("/") + 1 == _KEYED_SCOPES[word]]
+            if keys is not None and key not in alike:
+                yield RuleFault(f"unknown {word} {key!r}. {known(key, alike)}", *argument.at)
         elif argument.value not in words:
             yield RuleFault(f"unknown {kind} {argument.value!r}. {known(argument.value, words)}", *argument.at)
 

@@ -26,6 +26,7 @@ from decisioning.catalog.actions import (
     actions_of,
     drafts_of,
     hashes_of,
+    keys_of,
     mask_of,
     masks_under,
     policy_masks,
@@ -215,11 +216,11 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
     schema = schema_of(reading.tree("schema.yaml"), faults)
     around = _surroundings(reading, schema, faults)
     languages = tuple(node.value for node in settings.scalars("languages"))
-    expressions = Expressions(schema, faults)
+    drafts = drafts_of(reading.below("actions/"), faults)
+    expressions = Expressions(schema, faults, keys_of(drafts) if reading.has_all_actions else None)
     table_drafts = table_drafts_of(reading.below("tables/"), faults)
     derived = derived_of(reading.tree("derived.yaml"), table_drafts, expressions, faults)
     writer = Writer(languages, reading.images, Showing(around.zone), expressions, faults)
-    drafts = drafts_of(reading.below("actions/"), faults)
     actions = actions_of(drafts, around, writer, faults)
     policies = policy_masks(drafts)
     personas: tuple[Persona, ...] = ()

@@ -113,6 +113,7 @@ def _candidates(placement: str, channel: str, channels: Names[str, Channel], act
     cost = channels[channel].contact_cost if channel in channels else 0.0
     return Candidates(
         mask=mask_of(found),
+        unsure_mask=mask_of([action for action, treatment in pairs if treatment.content.may_fail]),
         action_index=np.array([action.index for action in found], dtype=np.int64),
         is_message=np.array([action.kind == "message" for action in found], dtype=np.bool_),
         contact_cost=np.full(len(found), cost, dtype=np.float64),

@@ -69,6 +69,7 @@ class Candidates:
     """Everyone who could be shown in one placement, as parallel arrays of length n, ordered by action index."""
 
     mask: Mask
+    unsure_mask: Mask  # those whose content may turn out to need a value that is missing
     action_index: NDArray[np.int64]
     is_message: NDArray[np.bool_]
     contact_cost: NDArray[np.float64]

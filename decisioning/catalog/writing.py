@@ -104,7 +104,7 @@ class Writer:
             values = {field.name: writing.value(field, part, language) for field, part in parts}
             versions[language.lower()] = version_of(values)
         default = next(iter(versions.values()), version_of({}))
-        return Content(versions, default, frozenset(writing.reads))
+        return Content(versions, default, frozenset(writing.reads), writing.may_fail)
 
 
 class _Writing:
@@ -116,6 +116,7 @@ class _Writing:
         self._owner = owner
         self._compiled: dict[int, str | Dynamic] = {}  # by identity of the node
         self.reads: set[str] = set()
+        self.may_fail = False
         self.is_translated = False
 
     def value(self, field: Field, node: Node, language: str) -> Any:
@@ -260,6 +261,7 @@ class _Writing:
             way_out = 'Turn it into text, as in customer.is_new ? "Welcome" : "Hello"'
             self._faults.add(node.at(part.expression.offset), f"a {program.type} cannot be shown as text", way_out)
         self.reads |= program.reads
+        self.may_fail |= default is None
         return inserted(program, default, self._writer.showing.text, escape)
 
     def _default(self, node: Scalar, piece: Piece) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import prod
 
 from decisioning.catalog.strategy import Experiment, Strategy
 
@@ -19,6 +20,7 @@ class Standing:
 
     holdout: bool
     arms: Mapping[str, str]  # experiment -> arm
+    probability: float = 1.0  # that somebody stands like this: the product of the shares; 1 without experiments
 
     @property
     def draws_at_random(self) -> bool:
@@ -36,7 +38,11 @@ def standing_of(assignment_key: str, strategy: Strategy) -> Standing:
     """Holdout and arms of one person under a strategy."""
     holdout = strategy.holdout
     held_out = holdout is not None and draw("holdout", holdout.salt, assignment_key) < holdout.share
-    return Standing(held_out, {each.name: arm_of(assignment_key, each) for each in strategy.experiments})
+    arms = {each.name: arm_of(assignment_key, each) for each in strategy.experiments}
+    shares = [each.arms[arms[each.name]] for each in strategy.experiments]
+    if holdout is not None:
+        shares.append(holdout.share if held_out else 1.0 - holdout.share)
+    return Standing(held_out, arms, prod(shares, start=1.0))
 
 
 def arm_of(assignment_key: str, experiment: Experiment) -> str:

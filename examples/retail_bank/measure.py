@@ -4,8 +4,8 @@
 
 Trains a model on the generated past as `make run` does, lets every policy choose among the same candidates that passed
 all gates, and values the choices by truth.py. Prints JSON: mean true value per decision in euro with 95 % intervals
-over customers, and the share of the way from a random eligible action to the oracle. Holdout and experiment are
-switched off, so that policies are compared and not arms.
+over customers, and the share of the way from a random eligible action to the oracle. Holdout, experiment and
+exploration are switched off, so that policies are compared and not arms.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Floats = NDArray[np.float64]
 def main() -> None:
     """Train, decide, value, print."""
     options = _options()
-    strategy = replace(load_directory(HERE), holdout=None, experiments=())
+    strategy = replace(load_directory(HERE), holdout=None, exploration=None, experiments=())
     with tempfile.TemporaryDirectory() as folder:
         trained = train_model(
             [options.data / "history.parquet"], HERE / "mapping.yaml", Path(folder), _tell, strategy=strategy

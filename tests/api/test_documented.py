@@ -60,11 +60,13 @@ def test_every_endpoint_code_and_metric_is_on_its_page():
 
 
 def test_every_reason_in_the_code_is_on_the_page():
-    source = "".join((ROOT / "decisioning" / name).read_text() for name in ("placement.py", "lease.py", "renders.py"))
+    names = ("placement.py", "draws.py", "lease.py", "renders.py")
+    source = "".join((ROOT / "decisioning" / name).read_text() for name in names)
     listed = re.findall(r'reasons=\[\]|\[\*?"([a-z_]+)"|_won\("([a-z_]+)"|f"([a-z_]+):\{', source)
     codes = {code for group in listed for code in group if code}
     assert {
         "won_arbitration",
+        "explored",
         "nothing_worth_more",
         "lease",
         "held",

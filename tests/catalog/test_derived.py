@@ -8,6 +8,8 @@ import pytest
 
 from decisioning.catalog.derived import DerivedAttribute, DerivedValues
 from decisioning.catalog.load import load_bundle
+from decisioning.customer import Interaction, State
+from decisioning.interactions import DAY_MS, History
 from rules import DOUBLE, INT, EvaluationError
 from tests.catalog.strategies import faults_of, small, with_rule
 
@@ -173,3 +175,60 @@ def test_derived_as_a_whole_is_no_value() -> None:
     (line,) = faults_of(bundle("a: {expression: '1'}", "size(derived) > 0"))
 
     assert "derived are no values of their own" in line
+
+
+KEYED = """
+accepted: {expression: 'history.count("accepted", "group:grow/cards", duration("720h"))'}
+since: {expression: 'history.days_since("selected", "customer")'}
+here: {expression: 'history.count("clicked", "channel", duration("24h"))'}
+"""
+
+
+def test_history_without_an_action_at_hand_names_what_it_counts() -> None:
+    strategy = load_bundle(bundle(KEYED))
+    gold, now_ms = "grow/cards/gold_upgrade", 1_790_000_000_000
+    state = State(person_key="p", assignment_key="p", sealing_key="")
+    state.interactions = [
+        Interaction(now_ms - 3 * DAY_MS, "selected", gold, "email"),
+        Interaction(now_ms - 2 * DAY_MS, "accepted", gold, "email"),
+        Interaction(now_ms - DAY_MS // 2, "clicked", "nurture/brand/welcome", "web"),
+    ]
+
+    def found(state: State, channel: str) -> DerivedValues:
+        return DerivedValues(strategy.derived, {"history": History(state, channel=channel, now_ms=now_ms)})
+
+    web, email = found(state, "web"), found(state, "email")
+    assert (web["accepted"], web["since"], web["here"], email["here"]) == (1, 3.0, 1, 0)
+    nobody = found(State(person_key="p", assignment_key="p", sealing_key=""), "web")
+    assert nobody["accepted"] == 0 and "since" not in nobody
+
+
+@pytest.mark.parametrize(
+    ("derived", "rule", "fault"),
+    [
+        (
+            """a: {expression: 'history.count("clicked", "group:grow/card", duration("1h"))'}""",
+            "true",
+            "derived.yaml:1:43: unknown group 'grow/card'. Did you mean grow/cards or grow/loans?",
+        ),
+        (
+            """a: {expression: 'history.count("clicked", "issue:grow/cards", duration("1h"))'}""",
+            "true",
+            "derived.yaml:1:43: unknown issue 'grow/cards'. Known: grow, nurture, service",
+        ),
+        (
+            """a: {expression: 'history.count("clicked", "group", duration("1h"))'}""",
+            "true",
+            "derived.yaml:1:43: what is the same for every action has no action, group or issue of its own. "
+            "Name one, as in group:grow/cards",
+        ),
+        (
+            "a: {expression: '1'}",
+            'history.count("clicked", "group:grow/cards", duration("1h")) == 0',
+            "actions/cards.yaml:11:45: a rule asks about its own action, group or issue. "
+            "Leave the key away, or ask in a derived attribute",
+        ),
+    ],
+)
+def test_a_scope_with_a_key_has_to_exist_and_is_not_for_rules(derived: str, rule: str, fault: str) -> None:
+    assert faults_of(bundle(derived, rule)) == [fault]

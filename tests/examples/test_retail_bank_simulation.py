@@ -120,7 +120,7 @@ def test_knowing_the_truth_earns_more_than_twice_what_chance_earns(bank: Bank) -
 
 
 def test_offer_message_and_nothing_all_occur_in_every_channel(bank: Bank, strategy: Strategy) -> None:
-    neutral = replace(strategy, holdout=None, experiments=())
+    neutral = replace(strategy, holdout=None, exploration=None, experiments=())
     customers = bank[0][:300]
 
     for channel, placement in CHANNELS.items():
