@@ -21,7 +21,8 @@ from models.forest import Forest
 NOTHING = "nothing"  # in place of an action's key, where by design nothing was done
 DECIMALS = 9  # uplifts are rounded to this before anything is ranked, as propensities are
 UNITS = ("label", "value")
-CHUNK_ROWS = 256  # of a table at once: rows x nodes x trees are held
+MEAN_SHARE = 0.01  # of an action's mean effect in each personal uplift: where trees see no difference, it decides
+CHUNK_ROWS = 256  # of a table at once: rows x codes x trees are held
 
 Masks = NDArray[np.uint32]
 
@@ -31,11 +32,13 @@ class IncrementalModel:
 
     The forest, where there is one, reads the encoded columns of a customer and behind them the code of an action, and
     predicts the outcome; the code of nothing is all zeros. The difference of the two predictions, times `scale`, is the
-    uplift.
+    uplift, but for what `blended` does to it.
     """
 
-    __slots__ = ("_code_masks", "_code_of_node", "_is_code", "_row_of", "codes", "effects", "forest", "nodes", "scale",
-                 "unit", "width")  # fmt: skip
+    __slots__ = (
+        "_code_masks", "_code_of_node", "_column", "_row_of", "_ruled_out", "codes", "effects",
+        "forest", "harmless", "nodes", "nothing", "scale", "unit", "width",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -44,21 +47,24 @@ class IncrementalModel:
         nodes: Sequence[str],
         effects: Floats,
         *,
+        nothing: float,
         codes: Floats | None = None,
         forest: Forest | None = None,
         scale: float = 1.0,
+        harmless: bool = True,
     ) -> None:
         """unit is one of UNITS, width that of the encoder.
 
         nodes    keys of the hierarchy, from "" to the actions in training
         effects  float64[nodes]     mean effect over nothing
+        nothing  mean outcome of doing nothing
         codes    float64[nodes, c]  what the forest reads of an action
         Raises InvalidTable for numbers that cannot be.
         """
         self.unit, self.width, self.nodes = unit, width, tuple(nodes)
-        self.effects = effects
+        self.effects, self.nothing = effects, nothing
         self.codes = np.zeros((len(self.nodes), 0)) if codes is None else codes
-        self.forest, self.scale = forest, scale
+        self.forest, self.scale, self.harmless = forest, scale, harmless
         self._refuse_misfits()
         self._row_of = {node: row for row, node in enumerate(self.nodes)}
         if forest is not None:
@@ -109,13 +115,14 @@ class IncrementalModel:
             personal = constant
         else:
             outcomes = self._outcomes(encoded)
-            personal = self.scale * (outcomes[:, 1:] - outcomes[:, :1]).take(self._code_of_node, axis=1)
+            differences = self.scale * (outcomes[:, 1:] - outcomes[:, :1]).take(self._code_of_node, axis=1)
+            personal = blended(differences, self.effects, harmless=self.harmless)
         both: Floats = np.hstack([personal, constant]).take(rows, axis=1)
         return np.round(both, DECIMALS)
 
     def outcomes_of_nothing(self, encoded: Floats) -> Floats:
-        """float64[n]: what the forest expects when nothing is done; zeros without a forest, whose level says nothing."""
-        return np.zeros(len(encoded)) if self.forest is None else self._outcomes(encoded)[:, 0]
+        """float64[n]: what is expected when nothing is done."""
+        return np.full(len(encoded), self.nothing) if self.forest is None else self._outcomes(encoded)[:, 0]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """For an artifact, beside `described`."""
@@ -126,20 +133,26 @@ class IncrementalModel:
 
     def described(self) -> dict[str, Any]:
         """What decides beside the arrays, as plain data."""
-        return {"unit": self.unit, "width": self.width, "nodes": list(self.nodes), "scale": self.scale}
+        return {"unit": self.unit, "width": self.width, "nodes": list(self.nodes)} | {
+            "nothing": self.nothing,
+            "scale": self.scale,
+            "harmless": self.harmless,
+        }
 
     @classmethod
     def from_arrays(cls, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> IncrementalModel:
-        """The way back from `described` and `arrays`. Raises InvalidTable, KeyError or TypeError when they are damaged."""
+        """The way back from `described` and `arrays`; raises InvalidTable, KeyError or TypeError for damaged ones."""
         forest = {name.removeprefix("forest."): array for name, array in arrays.items() if name.startswith("forest.")}
         return cls(
             described["unit"],
             described["width"],
             described["nodes"],
             arrays["effects"],
+            nothing=float(described["nothing"]),
             codes=arrays["codes"],
             forest=Forest.from_arrays(forest) if forest else None,
             scale=float(described["scale"]),
+            harmless=bool(described["harmless"]),
         )
 
     def _outcomes(self, encoded: Floats) -> Floats:
@@ -154,8 +167,8 @@ class IncrementalModel:
         trees = np.arange(len(forest.leaf_values))
         for start in range(0, len(encoded), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
-            fails = encoded[rows].take(np.where(self._is_code, 0, forest.feature), axis=1) > forest.threshold
-            customer_masks = np.bitwise_or.reduce(forest.ruled_out * (fails & ~self._is_code), axis=2)
+            fails = encoded[rows].take(self._column, axis=1) > forest.threshold
+            customer_masks = np.bitwise_or.reduce(self._ruled_out * fails, axis=2)
             ruled_out = customer_masks[:, None, :] | self._code_masks
             lowest = ~ruled_out & (ruled_out + np.uint32(1))
             leaves = np.bitwise_count(lowest - np.uint32(1))
@@ -164,10 +177,12 @@ class IncrementalModel:
 
     def _prepare(self, forest: Forest) -> None:
         """The leaves that each code rules out in each tree; codes between the same thresholds are one."""
-        self._is_code = forest.feature >= self.width
+        is_code = forest.feature >= self.width
+        self._column: Indexes = np.where(is_code, 0, forest.feature)
+        self._ruled_out: Masks = np.where(is_code, np.uint32(0), forest.ruled_out)
         codes = np.vstack([np.zeros(self.codes.shape[1]), self.codes])
-        fails = codes.take(np.where(self._is_code, forest.feature - self.width, 0), axis=1) > forest.threshold
-        masks = np.bitwise_or.reduce(forest.ruled_out * (fails & self._is_code), axis=2)
+        fails = codes.take(np.where(is_code, forest.feature - self.width, 0), axis=1) > forest.threshold
+        masks = np.bitwise_or.reduce(np.where(is_code, forest.ruled_out, np.uint32(0)) * fails, axis=2)
         distinct, code_of_node = np.unique(masks[1:], axis=0, return_inverse=True)
         self._code_masks: Masks = np.vstack([masks[:1], distinct])
         self._code_of_node: Indexes = code_of_node.ravel()
@@ -186,7 +201,21 @@ class IncrementalModel:
             raise InvalidTable(f"{self.effects.shape} effects do not fit {len(self.nodes)} nodes")
         if self.codes.dtype != np.float64 or self.codes.ndim != 2 or len(self.codes) != len(self.nodes):
             raise InvalidTable(f"codes {self.codes.shape} do not fit {len(self.nodes)} nodes")
-        if not (np.isfinite(self.effects).all() and np.isfinite(self.codes).all() and np.isfinite(self.scale)):
-            raise InvalidTable("an effect, a code or the scale of the uplifts is not finite")
+        if not (np.isfinite(self.effects).all() and np.isfinite(self.codes).all()):
+            raise InvalidTable("an effect or a code of the uplifts is not finite")
+        if not np.isfinite([self.scale, self.nothing]).all():
+            raise InvalidTable("the scale of the uplifts, or the mean outcome of nothing, is not finite")
         if self.forest is not None and self.forest.feature.max(initial=0) >= self.width + self.codes.shape[1]:
             raise InvalidTable("the forest of the uplifts reads a column beyond the encoded ones and the code")
+
+
+def blended(uplifts: Floats, effects: Floats, *, harmless: bool) -> Floats:
+    """float64[n, k]: personal uplifts with a grain of the mean effects.
+
+    uplifts   float64[n, k]  as predicted
+    effects   float64[k]     mean effects
+    harmless  nobody was shown to lose by an action that is good on average: such uplifts are not below zero
+    """
+    least = np.where(effects > 0.0, 0.0, -np.inf) if harmless else -np.inf
+    mixed: Floats = (1.0 - MEAN_SHARE) * np.maximum(uplifts, least) + MEAN_SHARE * effects
+    return mixed
