@@ -7,16 +7,14 @@ scikit-learn.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import uvicorn
@@ -29,6 +27,7 @@ from api.cli.modelling import evaluate, score, train
 from api.cli.models import models
 from api.cli.strategies import strategies
 from api.cli.why import why
+from api.cli.worker import worker
 from api.keys import PER_SECOND_DEFAULT, PER_SECOND_MAX, SCOPES, add_key, known_keys, remove_key
 from api.logs import configure_logging
 from api.publications import publish_strategy
@@ -39,14 +38,8 @@ from decisioning.errors import NextbestError
 from decisioning.personas import failures
 from decisioning.store.process import die_with_parent
 
-if TYPE_CHECKING:
-    from decisioning.history.worker import Progress
-
-LOG = logging.getLogger("nextbest")
 OUT = Console(highlight=False, soft_wrap=True)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
-WORKER_POLL_MS = 1_000  # between two looks at the log: history follows within seconds
-LAG_LOGGED_S = 60.0  # how often the worker says how far it is
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -118,35 +111,6 @@ def serve(host: str, port: int, workers: int) -> None:
 
 
 @commands.command()
-@in_loop
-async def worker() -> None:
-    """Move decisions and responses from the store to history, as Parquet."""
-    from decisioning.history.worker import run_worker
-
-    settings = Settings.from_environment()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with opened(settings) as store:
-        await run_worker(store, settings.history_dir, poll_ms=WORKER_POLL_MS, stop=stop, on_progress=lag_log())
-
-
-def lag_log() -> Callable[[Progress], None]:
-    """A callable that logs the worker's lag now and then, and a trouble at once."""
-    told_s, trouble = time.monotonic(), ""
-
-    def log(progress: Progress) -> None:
-        nonlocal told_s, trouble
-        is_new = bool(progress.trouble) and progress.trouble != trouble
-        trouble = progress.trouble or ""
-        if is_new or time.monotonic() - told_s > LAG_LOGGED_S:
-            told_s = time.monotonic()
-            LOG.info("worker: %s", progress)
-
-    return log
-
-
-@commands.command()
 @click.argument("strategy_dir", type=DIRECTORY)
 @in_loop
 async def publish(strategy_dir: Path) -> None:
@@ -193,7 +157,7 @@ async def load(
     OUT.print(told(summary, rejects))
 
 
-for each in (check, why, fmt, schema, strategies, models, train, evaluate, score):
+for each in (check, why, fmt, schema, strategies, models, train, evaluate, score, worker):
     commands.add_command(each)
 
 

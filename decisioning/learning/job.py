@@ -1,0 +1,276 @@
+"""The learner: folds every response into the models that decide, within seconds, as one process at a time.
+
+A round reads the log behind where a model's chain stands, finds the trial of each response, and records what that
+changes as the chain's next entry. The store's lease keeps a second learner idle; that the order cannot fork is the
+chain's own doing. Whatever goes wrong, the next spell takes the chains from the store again. Runs in `nextbest worker`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from decisioning.catalog.strategy import Strategy
+from decisioning.errors import NextbestError, StoreUnavailable
+from decisioning.learning.chain import (
+    START,
+    Chain,
+    Entry,
+    Floats,
+    Heard,
+    Row,
+    note_place,
+    notes_of,
+    partition_of_trial,
+    sealing_keys,
+)
+from decisioning.learning.checkpoints import trim
+from decisioning.learning.hearing import Page, Records, Told, read_on, told_in
+from decisioning.learning.labels import Step, step
+from decisioning.learning.rows import regressors_of_trial
+from decisioning.scoring import Model
+from decisioning.store.protocol import Store
+from models import ModelError
+
+UPKEEP_MS = 60_000  # between two rounds of trimming
+MARGIN_MS = 60_000  # a new chain reads so much of the log again: its model may have decided before it was noticed
+TROUBLE_PAUSE_MS = 1_000
+REACHED = ("learner", "reached_ms")  # registry entry: up to when the log was read to its end
+
+log = logging.getLogger(__name__)
+
+
+class Library(Protocol):
+    """Where the learner finds what is not in its own keeping; the composition root supplies one."""
+
+    async def deciding(self) -> Sequence[str]:
+        """Versions of the models that decide now, for all people or for a share."""
+        ...
+
+    async def model(self, version: str) -> Model:
+        """Raises VersionMissing or ModelRefused."""
+        ...
+
+    async def strategy(self, version: str) -> Strategy:
+        """Raises VersionMissing, RegistryDamaged or StrategyFaulty."""
+        ...
+
+    def archived(self, decision_id: str) -> Mapping[str, Any] | None:
+        """A decision's record from history, which may take a while; None when it is not there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often, and how long things are kept."""
+
+    poll_ms: int = 1_000  # between two rounds; serving processes look as often
+    lease_ms: int = 10_000  # another learner takes over so long after this one fell silent
+    retention_ms: int = 86_400_000  # states of this time can be rebuilt, as long as explaining decisions is quick
+
+
+@dataclass(slots=True)
+class Progress:
+    """How the learner stands; one object, updated as it goes."""
+
+    owner: bool = False  # false while another learner has the job
+    states: dict[str, int] = field(default_factory=dict)  # number of the newest state, by the model's short version
+    folded: int = 0  # steps of trials this process has folded
+    passed_over: int = 0  # steps it could not fold: the customer was erased, or a value cannot be read any more
+    lag_ms: int = 0  # age of the oldest response of the last entry, when it was folded
+    more_waiting: bool = False  # the last round did not reach the end of the log
+    trouble: str = ""  # why the last round failed; empty when it did not
+
+
+async def run_learner(
+    store: Store,
+    library: Library,
+    *,
+    stop: asyncio.Event,
+    on_progress: Callable[[Progress], None],
+    pace: Pace | None = None,
+) -> None:
+    """Learn until `stop` is set, then give the job back. Trouble is reported through `on_progress`, and tried again."""
+    pace, progress, owner = pace or Pace(), Progress(), secrets.token_hex(8)
+    while not stop.is_set():
+        try:
+            if await store.own("learner", owner, ttl_ms=pace.lease_ms):
+                progress.owner = True
+                await Learning(store, library, owner, pace, progress, on_progress).run(stop)
+        except NextbestError as error:
+            log.warning("learner: %s: %s", type(error).__name__, error)
+            progress.trouble = f"{type(error).__name__}: {error}"
+            await pause(stop, TROUBLE_PAUSE_MS)
+        progress.owner = False
+        on_progress(progress)
+        await pause(stop, pace.poll_ms)
+    with suppress(StoreUnavailable):
+        if await store.own("learner", owner, ttl_ms=pace.lease_ms):
+            await store.own("learner", owner, ttl_ms=1)  # for one more millisecond: the next learner need not wait
+
+
+class Learning:
+    """One spell of work: from taking the job to its end, to trouble, or to the loss of the lease."""
+
+    def __init__(
+        self,
+        store: Store,
+        library: Library,
+        owner: str,
+        pace: Pace,
+        progress: Progress,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._store = store
+        self._library = library
+        self._owner = owner
+        self._pace = pace
+        self._progress = progress
+        self._on_progress = on_progress
+        self._records = Records(store, library.archived)
+        self._chains: dict[str, Chain] = {}
+        self._read: dict[str, dict[str, str]] = {}  # by model: how far the log was read, by partition
+        self._newest_ms = 0  # latest log position read
+        self._upkeep_ms = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Round after round. Raises NextbestError, after which the chains are to be taken from the store anew."""
+        while not stop.is_set() and await self._store.own("learner", self._owner, ttl_ms=self._pace.lease_ms):
+            self._progress.trouble = ""
+            pages = [await self._advance(chain) for chain in await self._deciding()]
+            self._newest_ms = max([self._newest_ms, *(page.newest_ms for page in pages)])
+            self._progress.more_waiting = any(page.more_waiting for page in pages)
+            self._on_progress(self._progress)
+            if not self._progress.more_waiting:
+                await self._keep_up()
+                await pause(stop, self._pace.poll_ms)
+
+    async def _deciding(self) -> list[Chain]:
+        """The chains of the models that decide. One that cannot be had does not keep the others from learning."""
+        chains = {}
+        for version in await self._library.deciding():
+            try:
+                chains[version] = self._chains.get(version) or await self._resumed(version)
+            except StoreUnavailable:
+                raise
+            except NextbestError as error:
+                self._progress.trouble = f"{type(error).__name__}: {error}"
+        self._chains = chains
+        self._progress.states = {version[:12]: chain.standing.number for version, chain in chains.items()}
+        return list(chains.values())
+
+    async def _resumed(self, version: str) -> Chain:
+        reached = await self._store.get(*REACHED)
+        start = START if reached is None else f"{max(0, int(reached) - MARGIN_MS)}-0"
+        chain = await Chain.resume(self._store, await self._library.model(version), start=start)
+        self._read[version] = dict(chain.standing.positions)
+        return chain
+
+    async def _advance(self, chain: Chain) -> Page:
+        """Read a page of the log and let the chain take what is new in it."""
+        read = self._read[chain.model.version]
+        page = await read_on(self._store, read, self._records)
+        read.update(page.positions)
+        heard = await told_in(page.responses, chain.model.version, self._records)
+        if heard:
+            await self._take(chain, page, heard)
+        return page
+
+    async def _take(self, chain: Chain, page: Page, heard: Sequence[Told]) -> None:
+        strategies = await self._strategies(heard)
+        heard = [each for each in heard if each.strategy_version in strategies]
+        steps = await self._steps(chain.model, heard, strategies)
+        rows, regressors = await self._rows(chain.model, steps, strategies)
+        outcomes = [Heard(each.trial, each.outcome) for each in heard]
+        if not rows:
+            await self._store.note(notes_of(chain.model, outcomes))  # no label changed, and none would on repetition
+            return
+        known, read = chain.standing.positions, self._read[chain.model.version]
+        moved = {partition: position for partition, position in read.items() if known.get(partition) != position}
+        entry = Entry(max(chain.standing.at_ms, page.newest_ms), moved, outcomes, rows)
+        await chain.record(entry, regressors)
+        self._progress.folded += len(rows)
+        self._progress.lag_ms = max(0, clock_ms() - page.oldest_ms)
+        self._progress.states[chain.model.version[:12]] = chain.standing.number
+
+    async def _strategies(self, heard: Sequence[Told]) -> dict[str, Strategy]:
+        """The strategies that decided; one that cannot be had keeps its decisions from being learnt from."""
+        found: dict[str, Strategy] = {}
+        for version in sorted({each.strategy_version for each in heard}):
+            try:
+                found[version] = await self._library.strategy(version)
+            except StoreUnavailable:
+                raise
+            except NextbestError as error:
+                log.warning("learner: responses to decisions of strategy %s are passed over: %s", version[:12], error)
+        return found
+
+    async def _steps(
+        self, model: Model, heard: Sequence[Told], strategies: Mapping[str, Strategy]
+    ) -> list[tuple[Told, Step]]:
+        """What the outcomes change, one after the other."""
+        trials = list(dict.fromkeys(each.trial for each in heard))
+        noted = await self._store.notes([note_place(model, trial) for trial in trials])
+        before = {trial: set(outcomes) for trial, outcomes in zip(trials, noted, strict=True)}
+        steps = []
+        for each in heard:
+            strategy = strategies[each.strategy_version]
+            action = strategy.actions[strategy.action_index[each.trial.action]]
+            taken = step(before[each.trial], each.outcome, action.behaviour)
+            if taken is not None:
+                steps.append((each, taken))
+            before[each.trial].add(each.outcome)
+        return steps
+
+    async def _rows(
+        self, model: Model, steps: Sequence[tuple[Told, Step]], strategies: Mapping[str, Strategy]
+    ) -> tuple[list[Row], list[Floats]]:
+        """The rows of an entry with their regressors, less those nobody can open or read any more."""
+        people = [(partition_of_trial(told.trial), told.origin["person_key"]) for told, _ in steps]
+        keys = await sealing_keys(self._store, people)
+        pairs = zip(steps, keys, strict=True)
+        opened = await asyncio.to_thread(lambda: [_row(*each, strategies, model) for each in pairs])
+        found = [each for each in opened if each is not None]
+        self._progress.passed_over += len(opened) - len(found)
+        return [row for row, _ in found], [regressors for _, regressors in found]
+
+    async def _keep_up(self) -> None:
+        """Now and then, at the end of the log: note how far it is read, and forget what no rebuild needs."""
+        if clock_ms() - self._upkeep_ms < UPKEEP_MS:
+            return
+        self._upkeep_ms = clock_ms()
+        if self._newest_ms:
+            await self._store.put(*REACHED, str(self._newest_ms).encode())
+        await trim(self._store, before_ms=clock_ms() - self._pace.retention_ms, active=self._chains)
+
+
+def _row(
+    taken: tuple[Told, Step], sealing_key: str | None, strategies: Mapping[str, Strategy], model: Model
+) -> tuple[Row, Floats] | None:
+    told, what = taken
+    if sealing_key is None:
+        return None
+    strategy = strategies[told.strategy_version]
+    try:
+        regressors = regressors_of_trial(told.trial, told.origin, sealing_key, strategy, model)
+    except (NextbestError, ModelError) as error:
+        log.warning("learner: a trial of %s is passed over: %s", told.trial.action, error)
+        return None
+    return Row.of(told.trial, told.origin["person_key"], what, regressors, sealing_key), regressors
+
+
+async def pause(stop: asyncio.Event, pause_ms: int) -> None:
+    """Wait, or less when `stop` is set."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), pause_ms / 1000)
+
+
+def clock_ms() -> int:
+    """This machine's clock: for ages and pauses only, what is recorded has the store's time."""
+    return time.time_ns() // 1_000_000
