@@ -8,16 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import ModelRefused
 from decisioning.history.kinds import ByStrategy
 from decisioning.history.mapping import read_mapping
+from decisioning.history.recorded import read_recorded
 from decisioning.history.training import TrainingTable, read_training
-from models import Feature, ModelError, save_artifact
+from decisioning.store.protocol import Store
+from models import Feature, ModelError, PropensityModel, save_artifact
+from models.incremental import IncrementalModel
 from models.report import TrainingReport
 from models.train import train
+from models.train_incremental import TrainedIncremental, train_incremental
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many steps of it are done, and of how many
 NAMED = 4  # things that one line about the rows repeats
@@ -58,6 +65,19 @@ def train_model(
     return fit(table, terms, out, progress, strategy=strategy)
 
 
+async def train_recorded(
+    history_dir: Path, strategy: Strategy, store: Store, out: Path, progress: Progress
+) -> Training:
+    """Fit a model on the installation's own history and write its artifact below `out`.
+
+    Only what was known at a decision is in its record, so nothing there can leak; and the model will be used on what
+    comes next, so it is chosen by how well it foresees. Raises TableFaulty or ModelRefused.
+    """
+    table = await read_recorded(history_dir, strategy, store, partial(progress, "reading"))
+    terms = Terms("time", known_before=frozenset(table.kinds), source=str(history_dir))
+    return fit(table, terms, out, progress, strategy=strategy)
+
+
 def fit(
     table: TrainingTable, terms: Terms, out: Path, progress: Progress, *, strategy: Strategy | None = None
 ) -> Training:
@@ -78,10 +98,51 @@ def fit(
             known_before=terms.known_before,
             progress=progress,
         )
-        version = save_artifact(trained.model, out, report=asdict(trained.report))
+        uplifts = learn_uplifts(trained.model, table, progress, in_money=strategy is None)
+        report = {**asdict(trained.report), "incremental": uplifts and asdict(uplifts.report)}
+        model = with_uplifts(trained.model, uplifts.model) if uplifts else trained.model
+        version = save_artifact(model, out, report=report)
     except ModelError as error:
         raise ModelRefused(str(error)) from error
-    return Training(version, out / version, trained.report, tuple(_told(table, strategy)))
+    return Training(version, out / version, trained.report, tuple(_told(table, strategy, uplifts)))
+
+
+def learn_uplifts(
+    model: PropensityModel, table: TrainingTable, progress: Progress, *, in_money: bool
+) -> TrainedIncremental | None:
+    """What acting adds, where rows of nothing and the probabilities of then say it; None where they do not.
+
+    in_money  learn the realised value where the table has one; a strategy multiplies by values of its own, and asks
+              for chances. Raises models.ModelError.
+    """
+    probabilities, value = table.logging_probability, table.value if in_money else None
+    if probabilities is None or not table.is_nothing.any():
+        return None
+    is_known = np.isfinite(probabilities)
+    drawn = table.where(is_known)
+    return train_incremental(
+        drawn.columns,
+        encoder=model.encoder,
+        actions=drawn.actions,
+        outcomes=drawn.labels if value is None else np.nan_to_num(value[is_known]),  # no value: it earned nothing
+        probabilities=probabilities[is_known],
+        persons=drawn.persons,
+        unit="label" if value is None else "value",
+        progress=progress,
+    )
+
+
+def with_uplifts(model: PropensityModel, uplifts: IncrementalModel) -> PropensityModel:
+    """The model with what acting adds beside the propensities."""
+    return PropensityModel(
+        model.encoder,
+        model.forest,
+        model.posterior,
+        model.prior_variances,
+        model.golden,
+        model.evidence,
+        incremental=uplifts,
+    )
 
 
 def _refuse_foreign(table: TrainingTable, strategy: Strategy, terms: Terms) -> None:
@@ -90,7 +151,7 @@ def _refuse_foreign(table: TrainingTable, strategy: Strategy, terms: Terms) -> N
         raise ModelRefused(f"{terms.source}: no action of the strategy occurs in the table. It has: {found}.")
 
 
-def _told(table: TrainingTable, strategy: Strategy | None) -> Iterator[str]:
+def _told(table: TrainingTable, strategy: Strategy | None, uplifts: TrainedIncremental | None) -> Iterator[str]:
     """What happened to the rows and values on their way to the model."""
     positives, nothing_count = int(table.labels.sum()), int(table.is_nothing.sum())
     yield (
@@ -106,6 +167,10 @@ def _told(table: TrainingTable, strategy: Strategy | None) -> Iterator[str]:
     for path, actions in barred_actions(table, strategy).items():
         more = f" and {len(actions) - NAMED} more" if len(actions) > NAMED else ""
         yield f"{path} is no feature of {', '.join(actions[:NAMED])}{more}: their purpose does not allow it"
+    if uplifts:
+        yield f"uplift over nothing, in {uplifts.report.unit}s: {uplifts.report.form}. {uplifts.report.reason}"
+    elif nothing_count:
+        yield "no uplift was learnt: rows of nothing need a logging_probability"
 
 
 def barred_actions(table: TrainingTable, strategy: Strategy | None) -> dict[str, list[str]]:

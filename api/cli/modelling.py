@@ -13,11 +13,13 @@ import click
 import orjson
 
 from api.cli.bars import Bars
+from api.publications import current_version, stored_strategy
 from api.settings import Settings
 from api.storage import opened
 from decisioning.catalog.load import load_directory
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import NextbestError
+from decisioning.store.protocol import Store
 
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -40,30 +42,45 @@ strategy_option = click.option(
 @click.command()
 @history_files
 @click.option("--mapping", type=FILE, help="Names features, action, outcome and time among the columns.")
+@click.option("--recorded", is_flag=True, help="Learn from this installation's own decisions and answers instead.")
 @strategy_option
 @click.option("--out", type=OUT, help="Directory of artifacts; default: where the servers look.")
 @click.option("--promote", is_flag=True, help="Switch every running process to the new model.")
 def train(
-    files: tuple[Path, ...], mapping: Path | None, strategy_dir: Path | None, out: Path | None, promote: bool
+    files: tuple[Path, ...],
+    mapping: Path | None,
+    recorded: bool,
+    strategy_dir: Path | None,
+    out: Path | None,
+    promote: bool,
 ) -> None:
-    """Fit calibrated propensities per action from past contacts; the last line is the new model's folder."""
-    if not files or mapping is None:
-        raise click.UsageError("name the table and its mapping: --history FILE --mapping FILE")
+    """Fit calibrated propensities per action from past contacts; the last line is the new model's folder.
+
+    They lie in tables (--history FILE --mapping FILE), or are what was recorded here (--recorded), read with the
+    published strategy unless --strategy names another.
+    """
+    if recorded == bool(files) or recorded == bool(mapping):
+        raise click.UsageError("name tables and their mapping, --history FILE --mapping FILE, or --recorded")
     if out is not None and promote:
         raise NextbestError("--promote switches servers to what lies in their models directory; leave --out away.")
     asyncio.run(_train(files, mapping, strategy_dir, out, promote=promote))
 
 
 async def _train(
-    files: tuple[Path, ...], mapping: Path, strategy_dir: Path | None, out: Path | None, *, promote: bool
+    files: tuple[Path, ...], mapping: Path | None, strategy_dir: Path | None, out: Path | None, *, promote: bool
 ) -> None:
-    from decisioning.training import train_model
+    from decisioning.training import train_model, train_recorded
 
-    settings = Settings.from_environment()
+    settings, strategy = Settings.from_environment(), _strategy(strategy_dir)
+    models_dir = out or settings.models_dir
     with Bars() as bars:
-        trained = train_model(
-            files, mapping, out or settings.models_dir, bars.steps("training"), strategy=_strategy(strategy_dir)
-        )
+        tell = bars.steps("training")
+        if mapping is not None:
+            trained = train_model(files, mapping, models_dir, tell, strategy=strategy)
+        else:
+            async with opened(settings) as store:
+                strategy = strategy or await _published(store)
+                trained = await train_recorded(settings.history_dir, strategy, store, models_dir, tell)
     click.echo(str(trained.report))
     for line in trained.told:
         click.echo(line)
@@ -102,6 +119,13 @@ def score(model: Path, files: tuple[Path, ...], mapping: Path, strategy_dir: Pat
     scored = score_table(model, files, mapping, strategy=_strategy(strategy_dir))
     write_scores(scored, out)
     click.echo(f"{len(scored.row):,} propensities written to {out}")
+
+
+async def _published(store: Store) -> Strategy:
+    version = await current_version(store)
+    if not version:
+        raise NextbestError("no strategy is published here; name one with --strategy DIR.")
+    return await stored_strategy(store, version)
 
 
 def _strategy(directory: Path | None) -> Strategy | None:

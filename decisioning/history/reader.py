@@ -17,7 +17,18 @@ from decisioning.history.datasets import DATASETS, DECISIONS, PLACEMENT_COLUMNS,
 from decisioning.store.decision_id import whereabouts_of
 
 # One row for every placement of every decision, with what the whole decision has in common.
-SHARED = ("decision_id", "at_ms", "person_key", "channel", "holdout", "arms", "degraded", "draw_index", "versions")
+SHARED = (
+    "decision_id",
+    "at_ms",
+    "person_key",
+    "channel",
+    "holdout",
+    "arms",
+    "arm_probability",
+    "degraded",
+    "draw_index",
+    "versions",
+)
 
 
 def open_history(history_dir: Path) -> duckdb.DuckDBPyConnection:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decisioning.errors import TableFaulty
-from decisioning.history.training import NOTHING, Candidates
+from decisioning.history.training import Candidates
 from models import PropensityModel
+from models.incremental import NOTHING
 
 _FORMATS = {".csv": "(FORMAT csv, HEADER)", ".parquet": "(FORMAT parquet, COMPRESSION zstd)"}
 Texts = NDArray[np.object_]

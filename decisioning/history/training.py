@@ -20,9 +20,9 @@ from decisioning.history.cells import Bad, bad_cells, converted, label_of, numbe
 from decisioning.history.kinds import TIMESTAMP, ByLooks, Typing
 from decisioning.history.mapping import ACTION, FeatureColumn, Source, TableMapping, refuse
 from decisioning.history.tables import Columns, column_names, read_table
+from models.incremental import NOTHING
 
 CHANNEL = "channel"
-NOTHING = "nothing"  # in place of an action, where by design nothing was done
 EARLIEST_MS = 1e11  # 1973: a smaller time is a row number, from which no days can be counted
 ACTIONS_NAMED = 8  # labels that one message repeats
 

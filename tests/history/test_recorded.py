@@ -1,0 +1,187 @@
+"""Recorded history becomes a training table: what was seen, by whom, in what moment, and what was answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decisioning.catalog.strategy import Strategy
+from decisioning.customer import Profile, SourceFacts, partition_of
+from decisioning.decide import decide
+from decisioning.errors import TableFaulty
+from decisioning.history.archive import Archive
+from decisioning.history.datasets import row_of
+from decisioning.history.recorded import CLOSED, FOREIGN, UNSEEN, read_recorded
+from decisioning.history.training import TrainingTable
+from decisioning.records import Versions, record_of
+from decisioning.request import Decision, Request
+from decisioning.scoring import StatedScorer
+from decisioning.store.memory import MemoryStore
+from decisioning.store.protocol import Change, Committed, Record
+from tests.decisioning.bank import FILES, GOLD, NOW_MS, PROPENSITIES, SILVER, strategy
+from tests.history.record_examples import logged, response
+
+MINUTE_MS = 60_000
+
+
+class Bank:
+    """A store, its clock, and a history directory that receives what is committed."""
+
+    def __init__(self, directory: Path, offered: Strategy | None = None) -> None:
+        self.now_ms = NOW_MS
+        self.store = MemoryStore(lambda: self.now_ms)
+        self.directory = directory
+        self.strategy = offered or strategy()
+        self._logged: list[Record] = []
+
+    async def know(self, customer: str, **attributes: Any) -> None:
+        """Store a customer."""
+        [snapshot] = await self.store.read([customer])
+        core = {name: attributes.pop(name) for name in ("income", "suspicious") if name in attributes}
+        sources = {"crm": SourceFacts(self.now_ms, attributes), "core": SourceFacts(self.now_ms, core)}
+        await self._commit(Change(customer, snapshot.state_version, snapshot.state, Profile(sources)))
+
+    async def decide(self, customer: str, channel: str = "web", **context: Any) -> Decision:
+        """Decide for the hero of a channel, commit and log."""
+        self.now_ms += MINUTE_MS
+        [snapshot] = await self.store.read([customer])
+        request = Request(customer, channel, (f"{channel}.hero",), context)
+        partition_and_time = f"{partition_of(customer):03d}-{self.now_ms:x}-{len(self._logged):016x}"
+        decision = decide(
+            request, snapshot, self.strategy, StatedScorer(self.strategy, PROPENSITIES), decision_id=partition_and_time
+        )
+        versions = Versions(self.strategy.version, "m" * 64)
+        body = record_of(decision, request, snapshot, self.strategy, versions, key_id="k", owner="")
+        record = Record(decision.decision_id, body)
+        await self._commit(Change(customer, snapshot.state_version, decision.state, records=[record]))
+        return decision
+
+    def answer(self, decision: Decision, outcome: str, **changes: Any) -> None:
+        """Log a response to a decision's only placement."""
+        [placed] = decision.placements
+        fields: Mapping[str, Any] = {"placement": placed.placement, "action": placed.action, "value": None, **changes}
+        number = len(self._logged)
+        told = response(number, decision_id=decision.decision_id, outcome=outcome, **fields)
+        self._logged.append(logged(told))
+
+    async def recorded(self) -> TrainingTable:
+        """The training table of all that was logged."""
+        archive = Archive(self.directory)
+        archive.commit(archive.prepare([row_of(each.record_id, each.body) for each in self._logged], [], {}))
+        return await read_recorded(self.directory, self.strategy, self.store, lambda done, total: None)
+
+    async def _commit(self, change: Change) -> None:
+        [outcome] = await self.store.commit([change])
+        assert isinstance(outcome, Committed)
+        self._logged += change.records
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Bank:
+    return Bank(tmp_path)
+
+
+async def test_what_was_seen_becomes_a_row_with_the_features_it_had_then(bank: Bank) -> None:
+    await bank.know("C-1", age=44, tier="classic", income=3000.0)
+    decision = await bank.decide("C-1", page="home")
+    bank.answer(decision, "impression")
+    await bank.know("C-1", age=45, tier="gold", income=100.0)
+
+    table = await bank.recorded()
+
+    assert decision.placements[0].action == GOLD
+    assert {path: values[0] for path, values in table.columns.items()} == {
+        "customer.age": 44,
+        "customer.income": 3000.0,
+        "context.page": "home",
+        "channel": "web",
+    }  # `tier` no rule reads, so no decision has it in its record
+    assert table.kinds["customer.age"] == "numeric" and table.kinds["context.page"] == "categorical"
+    assert (table.actions, table.labels.tolist()) == ([GOLD], [0])
+    assert table.order is not None and table.order.tolist() == [decision.at_ms]
+    assert table.logging_probability is not None and table.logging_probability.tolist() == [1.0]
+
+
+async def test_a_late_answer_in_another_channel_makes_the_draw_positive(bank: Bank) -> None:
+    await bank.know("C-1", age=44, income=3000.0)
+    drawn = await bank.decide("C-1")
+    rendered = await bank.decide("C-1", "email")
+    bank.answer(drawn, "impression")
+    bank.answer(rendered, "accepted", value=80.0)
+
+    table = await bank.recorded()
+
+    assert rendered.placements[0].lease_of == drawn.decision_id
+    assert (table.columns["channel"], table.labels.tolist()) == (["web"], [1])
+    assert table.value is not None and table.value.tolist() == [80.0]
+
+
+async def test_what_nobody_saw_is_no_row(bank: Bank) -> None:
+    for number, outcomes in enumerate((["impression"], ["rendered"], ["rendered", "undelivered"], [])):
+        await bank.know(f"C-{number}", age=44, income=3000.0)
+        decision = await bank.decide(f"C-{number}")
+        for outcome in outcomes:
+            bank.answer(decision, outcome)
+
+    table = await bank.recorded()
+
+    assert len(table.actions) == 1
+    assert table.excluded == {UNSEEN: 3}
+
+
+async def test_people_who_were_erased_are_left_out_and_counted(bank: Bank) -> None:
+    for customer in ("C-1", "C-2"):
+        await bank.know(customer, age=44, income=3000.0)
+        bank.answer(await bank.decide(customer), "clicked")
+    await bank.store.erase("C-2")
+    await bank.know("C-2", age=44, income=3000.0)
+
+    table = await bank.recorded()
+
+    assert len(table.actions) == 1
+    assert table.excluded == {CLOSED: 1}
+
+
+async def test_actions_and_attributes_that_the_strategy_has_no_more_are_left_out(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    for number, income in enumerate((3000.0, 500.0)):
+        await bank.know(f"C-{number}", age=44, income=income)
+        bank.answer(await bank.decide(f"C-{number}"), "impression")
+    bank.strategy = strategy(
+        {
+            "actions/cards.yaml": CARDS_WITHOUT_GOLD,
+            "contact_policies.yaml": "{}",
+            "schema.yaml": FILES["schema.yaml"].replace("income: {type", "earnings: {type"),
+        }
+    )
+
+    table = await bank.recorded()
+
+    assert table.actions == [SILVER]
+    assert "customer.income" not in table.columns and table.columns["customer.age"] == [44]
+    assert table.excluded == {FOREIGN: 1}
+
+
+async def test_a_history_without_answers_says_so(bank: Bank) -> None:
+    await bank.know("C-1", age=44, income=3000.0)
+    await bank.decide("C-1")
+
+    with pytest.raises(TableFaulty, match="nothing was drawn there that somebody saw"):
+        await bank.recorded()
+
+
+CARDS_WITHOUT_GOLD = """
+issue: grow
+group: cards
+actions:
+  silver:
+    kind: offer
+    action_value: 50.0
+    purpose: marketing
+    eligibility: ["customer.age >= 18"]
+    treatments:
+      web: {placements: [web.hero, web.tile], content: {headline: "Silver"}}
+"""
