@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from decisioning.catalog.strategy import Strategy
 from decisioning.experiments.assignment import draw
+from decisioning.learning.model_state import ModelState
 from decisioning.records import Versions
 from decisioning.scoring import Model, ModelScorer, Scorer
 
@@ -42,6 +43,7 @@ class Deployed:
         return self
 
 
-def pair(strategy: Strategy, model: Model) -> Deployed:
+def pair(strategy: Strategy, model: Model, state: ModelState | None) -> Deployed:
     """Sum a model's weights for a strategy's actions: milliseconds for a thousand of them, so not between requests."""
-    return Deployed(strategy, ModelScorer(strategy, model), Versions(strategy.version, model.version))
+    number = None if state is None else str(state.number)
+    return Deployed(strategy, ModelScorer(strategy, model, state), Versions(strategy.version, model.version, number))

@@ -23,6 +23,7 @@ from api.publications import current_version
 from api.shelf import Shelf
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import NextbestError, RegistryDamaged, StoreUnavailable, VersionMissing
+from decisioning.learning.model_state import ModelState, latest_state
 from decisioning.records import Versions
 from decisioning.scoring import Model
 from decisioning.store.protocol import Store
@@ -30,16 +31,17 @@ from decisioning.store.protocol import Store
 LOG = logging.getLogger("nextbest")
 REFRESH_S = 1.0
 REFUSED_S = 30.0  # before what was faulty is tried again: a folder that was read while it was copied is sound later
-MODEL, STRATEGY = "model", "strategy"
+MODEL, MODEL_STATE, STRATEGY = "model", "model_state", "strategy"
 
 Loaded = TypeVar("Loaded", Strategy, Model)
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A model that was taken up."""
+    """A model that was taken up, with what the learner last added to it."""
 
     model: Model
+    state: ModelState | None = None
 
 
 class Live:
@@ -52,16 +54,18 @@ class Live:
         self._strategy: Strategy | None = None
         self._running: dict[str, Running] = {}  # by role: model, shadow, challenger
         self._pairs: dict[str, Deployed] = {}  # the same, paired with the strategy
-        self._refused_s: dict[str, float] = {}  # when a version was found faulty: not tried and logged every second
+        self._refused_s: dict[str, float] = {}  # what was found faulty, and when
+        self._state_since_s = time.monotonic()
         self.current: Deployed | None = None
 
     @property
     def loaded(self) -> dict[str, str | None]:
-        """The versions of strategy, model that are loaded, paired or not."""
+        """The versions of strategy, model and its state that are loaded, paired or not."""
         model = self._running.get(MODEL)
         return {
             STRATEGY: None if self._strategy is None else self._strategy.version,
             MODEL: None if model is None else model.model.version,
+            MODEL_STATE: None if model is None or model.state is None else str(model.state.number),
         }
 
     async def refresh(self) -> None:
@@ -107,16 +111,15 @@ class Live:
             before = self._running.get(role)
             model = await self._newest(role, version, before.model if before else None, self._shelf.model)
             if model is not None and (role == MODEL or model.version == version):
-                taken[role] = Running(model)
+                state = before.state if before is not None and before.model is model else None
+                taken[role] = Running(model, await self._newest_state(model, state))
         return taken
 
     async def _newest(
         self, part: str, version: str, before: Loaded | None, load: Callable[[str], Awaitable[Loaded]]
     ) -> Loaded | None:
         """The strategy or model named, else what was there before."""
-        if not version or (before is not None and before.version == version):
-            return before
-        if time.monotonic() - self._refused_s.get(version, -REFUSED_S) < REFUSED_S:
+        if not version or (before is not None and before.version == version) or self._was_refused(version):
             return before
         try:
             loaded = await load(version)
@@ -126,28 +129,67 @@ class Live:
             LOG.warning("%s not taken up yet: %s", part, error)
             return before
         except NextbestError as error:
-            self._refused_s[version] = time.monotonic()
-            metrics.DEPLOYMENTS.labels(part, "refused").inc()
-            LOG.error("%s %s refused, the old one stays: %s", part, version[:12], error)
+            self._refuse(part, version, error)
             return before
         metrics.DEPLOYMENTS.labels(part, "taken").inc()
         return loaded
 
+    async def _newest_state(self, model: Model, before: ModelState | None) -> ModelState | None:
+        """What the learner last published for this very model, else what was there before."""
+        name = f"state of {model.version}"
+        if self._was_refused(name):
+            return before
+        try:
+            state = await latest_state(self._store, model, after=0 if before is None else before.number)
+        except StoreUnavailable:
+            raise
+        except NextbestError as error:
+            self._refuse(MODEL_STATE, name, error)
+            return before
+        if state is None or state.model != model.version:
+            return before
+        metrics.DEPLOYMENTS.labels(MODEL_STATE, "taken").inc()
+        return state
+
     async def _deploy(self, strategy: Strategy, named: Pointers) -> None:
-        """Pair what changed, and swap it in."""
-        self._pairs = {role: await self._paired(role, strategy, each) for role, each in self._running.items()}
+        """Pair what changed, and swap it in; a model that cannot decide under the strategy changes nothing."""
+        pairs = {role: await self._paired(role, strategy, each) for role, each in self._running.items()}
+        self._pairs = {role: each for role, each in pairs.items() if each is not None}
+        if MODEL not in self._pairs:
+            return
         current = replace(self._pairs[MODEL], shadow=self._pairs.get(SHADOW))
         if named.challenger is not None and CHALLENGER in self._pairs:
             deployed = replace(self._pairs[CHALLENGER], shadow=current.shadow)
             current = replace(current, challenge=Challenge(deployed, named.challenger.share, named.challenger.salt))
         self.current = current
 
-    async def _paired(self, role: str, strategy: Strategy, running: Running) -> Deployed:
-        versions = Versions(strategy.version, running.model.version)
-        before = self._pairs.get(role)
+    async def _paired(self, role: str, strategy: Strategy, running: Running) -> Deployed | None:
+        number = None if running.state is None else str(running.state.number)
+        versions = Versions(strategy.version, running.model.version, number)
+        before, both = self._pairs.get(role), f"{strategy.version} with {running.model.version}"
         if before is not None and before.versions == versions:
             return before
-        return await asyncio.to_thread(pair, strategy, running.model)
+        if self._was_refused(both):
+            return None
+        try:
+            paired = await asyncio.to_thread(pair, strategy, running.model, running.state)
+        except NextbestError as error:
+            self._refuse(role, both, error)
+            return None
+        if role == MODEL:
+            self._state_since_s = time.monotonic()
+        return paired
+
+    def _refuse(self, part: str, version: str, error: NextbestError) -> None:
+        self._refused_s[version] = time.monotonic()
+        metrics.DEPLOYMENTS.labels(part, "refused").inc()
+        LOG.error("%s %s refused, what decided goes on: %s", part, version, error)
+
+    def _was_refused(self, version: str) -> bool:
+        """True shortly after something was found faulty: not to try and log it every second."""
+        return time.monotonic() - self._refused_s.get(version, -REFUSED_S) < REFUSED_S
 
     def _tell(self) -> None:
         metrics.READY.set(self.current is not None)
+        metrics.MODEL_STATE.set(int(self.loaded[MODEL_STATE] or 0))
+        metrics.MODEL_STATE_AGE.set(time.monotonic() - self._state_since_s)

@@ -17,6 +17,7 @@ from api.publications import unpack_bundle
 from decisioning.catalog.load import load_bundle
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import VersionMissing
+from decisioning.learning.chain import state_of
 from decisioning.records import Versions
 from decisioning.scoring import Model, load_model
 from decisioning.store.protocol import Store
@@ -76,4 +77,7 @@ class Shelf:
 
     async def _paired(self, versions: Versions) -> Deployed:
         strategy, model = await self.strategy(versions.strategy), await self.model(versions.model)
-        return await asyncio.to_thread(pair, strategy, model)
+        state = None
+        if versions.model_state is not None:
+            state = await state_of(self._store, model, int(versions.model_state))
+        return await asyncio.to_thread(pair, strategy, model, state)
