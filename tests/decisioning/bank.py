@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from decisioning.catalog.load import load_bundle
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Consent, Interaction, Profile, Snapshot, SourceFacts, State
 from decisioning.decide import decide
 from decisioning.interactions import DAY_MS
 from decisioning.request import Decision, Request
-from decisioning.scoring import StatedScorer
+from decisioning.scoring import Scorer, StatedScorer
+from models import Scores
 
 NOW_MS = 1_790_000_000_000
 GOLD, SILVER, LOAN = "grow/cards/gold", "grow/cards/silver", "grow/loans/loan"
@@ -161,11 +164,31 @@ def ask(
     propensities: Mapping[str, float] = PROPENSITIES,
     context: Mapping[str, Any] | None = None,
     decision_id: str = "d1",
+    scorer: Scorer | None = None,
 ) -> Decision:
-    """Decide; the channel is the placements' own."""
+    """Decide; the channel is the placements' own. A scorer stands in for the stated propensities."""
     names = placements or ("web.hero",)
     request = Request(snapshot.customer_key, names[0].split(".")[0], names, context or {})
-    return decide(request, snapshot, bank, StatedScorer(bank, propensities), decision_id=decision_id)
+    return decide(request, snapshot, bank, scorer or StatedScorer(bank, propensities), decision_id=decision_id)
+
+
+class GivenScorer(StatedScorer):
+    """Propensities that are not sure, uplifts, and offers new to the model, as a test gives them."""
+
+    def __init__(
+        self,
+        bank: Strategy,
+        propensities: Mapping[str, float],
+        *,
+        optimism: float = 0.0,
+        uplifts: Mapping[str, float] | None = None,
+        launches: Sequence[str] = (),
+    ) -> None:
+        super().__init__(bank, propensities)
+        self.launches = np.array([action.key in launches for action in bank.actions])
+        chance = self.scores({}).propensity
+        uplift = None if uplifts is None else np.array([uplifts.get(action.key, 0.0) for action in bank.actions])
+        self._scores = Scores(chance, np.minimum(chance + optimism, 1.0), uplift)
 
 
 def later(snapshot: Snapshot, decision: Decision, *, minutes: float = 1.0) -> Snapshot:
