@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from models.errors import MetricUndefined
 from models.features import Floats, Indexes
@@ -67,7 +67,7 @@ class PolicyValue:
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """n recorded draws beside what a target policy would have done; made by `draws_of`."""
+    """n recorded draws beside what a target policy would have done; made by `draws_of` or `draws_of_choices`."""
 
     rewards: Floats
     weights: Floats  # target probability / logged probability, of the logged action
@@ -119,6 +119,30 @@ def draws_of(
         predicted=expected[rows, chosen],
         persons=names.astype(np.int64),
         unsupported_share=float(chances[:, never_taken].sum() / len(chances)),
+    )
+
+
+def draws_of_choices(
+    rewards: Floats,
+    probabilities: Floats,
+    *,
+    is_choice: NDArray[np.bool_],
+    predicted_choice: Floats,
+    predicted_logged: Floats,
+    persons: Indexes,
+    unsupported_share: float,
+) -> Draws:
+    """Draws for a policy that makes one choice in each row, without a table of all actions.
+
+    is_choice  bool[n]  whether the logged action is that choice
+    """
+    return Draws(
+        rewards=rewards,
+        weights=is_choice / probabilities,
+        modelled=predicted_choice,
+        predicted=predicted_logged,
+        persons=persons,
+        unsupported_share=unsupported_share,
     )
 
 
@@ -175,6 +199,15 @@ def mean_by_person(values: ArrayLike, persons: ArrayLike) -> Estimate:
     mean = float(numbers.mean())
     codes = np.unique(np.asarray(persons), return_inverse=True)[1].astype(np.int64)
     return _interval(mean, numbers - mean, codes)
+
+
+def ratio_by_person(values: Floats, totals: Floats, persons: Indexes) -> Estimate:
+    """sum of values / sum of totals, likewise; raises MetricUndefined when the totals sum to 0."""
+    total = float(totals.sum())
+    if total == 0.0:
+        raise MetricUndefined("a share of nothing")
+    ratio = float(values.sum()) / total
+    return _interval(ratio, (values - ratio * totals) * (len(totals) / total), persons)
 
 
 def _inverse_propensity(draws: Draws) -> _Scores:

@@ -8,6 +8,7 @@ is not served. Training side: imports scikit-learn.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,7 +34,7 @@ SHRINKAGE = 10.0  # L2 of leaf values, in rows
 CAP_QUANTILE = 0.99  # of outcomes other than 0: one purchase of a thousand moves no split. Training only.
 ERRORS_NEEDED = 2.0  # standard errors by which a form must be better than the more careful one
 ERRORS_ALLOWED = 1.0  # standard errors by which it may look worse than the best single action when contacts are free
-ROWS_MIN = 50  # of nothing, and of an action, to be learnt from
+ROWS_MIN = 50  # of nothing, and of an action; a rarer action is served with the mean effect of its group
 TRUST_MIN = 0.2  # of an action's own mean against its group's: who leads stays visible where noise explains all
 PARITY_MAX = 1e-9
 
@@ -78,12 +79,12 @@ class TrainedIncremental:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The checked table; action 0 is nothing."""
+    """The checked table."""
 
     encoded: Floats
     columns: Indexes  # of `encoded` that trees may split
     actions: tuple[str, ...]  # without nothing
-    taken: Indexes  # 0..len(actions)
+    taken: Indexes  # 0 for nothing, 1..len(actions), -1 for an action too rare to be valued
     outcomes: Floats
     capped: Floats
     probabilities: Floats
@@ -181,12 +182,15 @@ def _checked(
         raise InvalidTable("an outcome is missing; uplifts need one in every row")
     if not ((chances > 0.0) & (chances <= 1.0)).all():
         raise InvalidTable("a logging probability is missing or not above 0 and at most 1; uplifts need all of them")
-    keys = (NOTHING, *sorted(set(actions) - {NOTHING}))
+    counts = Counter(actions)
+    keys = (NOTHING, *sorted(key for key in counts if key != NOTHING and counts[key] >= ROWS_MIN))
+    if counts[NOTHING] < ROWS_MIN or len(keys) == 1:
+        most = max((counts[key] for key in counts if key != NOTHING), default=0)
+        raise InvalidTable(
+            f"{counts[NOTHING]} rows of nothing and {most} of the most frequent action; uplifts need {ROWS_MIN} of each"
+        )
     position = {key: index for index, key in enumerate(keys)}
-    taken = np.fromiter((position[action] for action in actions), dtype=np.int64, count=len(actions))
-    for key, count in zip(keys, np.bincount(taken, minlength=len(keys)).tolist(), strict=True):
-        if count < ROWS_MIN:
-            raise InvalidTable(f"only {count} rows of {key}; uplifts need {ROWS_MIN} of nothing and of each action")
+    taken = np.fromiter((position.get(action, -1) for action in actions), dtype=np.int64, count=len(actions))
     occurring = np.abs(amounts[amounts != 0.0])
     cap = float(np.quantile(occurring, CAP_QUANTILE)) if len(occurring) else 0.0
     return _Table(
@@ -225,6 +229,7 @@ def _cross_fitted(
 
 def _grown(table: _Table, rows: NDArray[np.bool_], codes: Floats) -> HistGradientBoostingRegressor:
     """The forest over customer and code; in a lone column of codes, a larger mean effect never lowers the outcome."""
+    rows = rows & (table.taken >= 0)
     monotone = [0] * len(table.columns) + ([1] if codes.shape[1] == 1 else [0] * codes.shape[1])
     forest = HistGradientBoostingRegressor(
         max_iter=TREE_COUNT,
@@ -291,8 +296,9 @@ def _shrunk(effects: Sequence[Estimate], actions: Sequence[str]) -> Floats:
 def _robust_scores(table: _Table, expected: Floats) -> Floats:
     """float64[n, 1 + actions]: unbiased outcome of each choice in each row, whatever the forest expected."""
     scores = expected.copy()
-    rows = np.arange(len(table.taken))
-    scores[rows, table.taken] += (table.outcomes - expected[rows, table.taken]) / table.probabilities
+    rows = np.flatnonzero(table.taken >= 0)
+    taken = table.taken[rows]
+    scores[rows, taken] += (table.outcomes[rows] - expected[rows, taken]) / table.probabilities[rows]
     return scores
 
 
