@@ -29,6 +29,7 @@ Z_MAX = 6.0  # z-scores are clipped here: a typing error of three digits must no
 BAND_COUNT = 8  # bands per numeric let a linear model bend; 16 gain under 0.001 AUC and cost more on later rows
 SKEW_MAX = 2.0  # above it a non-negative numeric is read on a logarithmic scale: amounts, counts, durations
 LEVEL_ROWS_MIN = 20  # rarer levels of a categorical share the column `other`, as do levels first seen when serving
+THINNED_ROWS = 20_000
 LEVELS_MAX = 64  # an identifier declared as a categorical would otherwise get a column for each customer
 
 
@@ -117,6 +118,10 @@ class FeatureEncoder:
     def paths(self) -> tuple[str, ...]:
         """The attributes this encoder reads."""
         return tuple(feature.path for feature in self.features)
+
+    def columns_of(self, path: str) -> Indexes:
+        """int64[k]: the columns of an attribute."""
+        return np.flatnonzero([column == path for column in self.column_paths])
 
     def encode(self, values: Mapping[str, Any]) -> Floats:
         """float64[width] for one customer; an absent key or None is a missing value.
@@ -291,6 +296,18 @@ def numbers_of(values: Column) -> Floats:
 def plain_values(values: Column) -> Sequence[Any]:
     """Python values: hashing numpy scalars one by one costs several times as much."""
     return values.tolist() if isinstance(values, np.ndarray) else values
+
+
+def thinned(columns: Mapping[str, Column], paths: Sequence[str], rows_max: int = THINNED_ROWS) -> dict[str, Column]:
+    """These columns of a table, of at most so many rows at equal distances: enough to describe a distribution."""
+    row_count = len(columns[paths[0]]) if paths else 0
+    rows = np.linspace(0, row_count - 1, min(row_count, rows_max)).astype(np.int64)
+    return {path: taken(columns[path], rows) for path in paths}
+
+
+def taken(column: Column, rows: Indexes) -> Column:
+    """These rows of a column, whatever it is made of."""
+    return column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows.tolist()]
 
 
 def _refuse_repeats(features: Sequence[Learnt]) -> None:

@@ -119,9 +119,32 @@ def train(
     progress("checking in time", 0, 1)
     in_time = None if table.order is None else _in_time(table, table.order, scaled)
     chances = _sigmoid(calibration.apply(unseen.logits))
-    found = report_of(table.actions, table.labels, chances, prior, calibration, alone, in_time, _converged(regression))
     evidence = Counter(table.actions.tolist())
-    return TrainedModel(_served(layout, regression, scaled, scales, prior, calibration, evidence), found)
+    model = _served(layout, regression, scaled, scales, prior, calibration, evidence)
+    found = report_of(
+        model,
+        columns,
+        actions=table.actions,
+        labels=table.labels,
+        chances=chances,
+        clusters=table.clusters,
+        choices=_choices(prior, calibration, converged=_converged(regression)),
+        auc_alone=alone,
+        in_time=in_time,
+    )
+    return TrainedModel(model, found)
+
+
+def _choices(prior: Prior, calibration: Sigmoid, *, converged: bool) -> dict[str, str | float]:
+    """What was settled on, in words for the report."""
+    return {
+        "form": "linear",
+        "prior sd, shared": prior.shared,
+        "prior sd, deviations": prior.deviation,
+        "calibration slope": calibration.slope,
+        "calibration intercept": calibration.intercept,
+        "converged": "yes" if converged else "no",
+    }
 
 
 def _checked(
@@ -260,7 +283,8 @@ def _in_time(table: _Table, order: NDArray[np.generic], scaled: sparse.csr_matri
     if len(np.unique(table.labels[early])) < 2:
         return None
     regression = _fit(scaled[early], table.labels[early], tolerance=TOLERANCE_COARSE)
-    return figures_of(table.labels[late], _sigmoid(scaled[late] @ regression.coef_[0]), table.actions[late])
+    chances = _sigmoid(scaled[late] @ regression.coef_[0])
+    return figures_of(table.labels[late], chances, table.actions[late], clusters=table.clusters[late])
 
 
 def _thinned(rows: Indexes) -> Indexes:

@@ -79,7 +79,7 @@ def test_the_report_is_plain_data_about_rows_no_fit_has_seen(trained: TrainedMod
 
     assert [action["action"] for action in report["actions"]] == sorted(ACTIONS)
     assert sum(action["figures"]["rows"] for action in report["actions"]) == len(contacts.labels)
-    assert report["converged"]
+    assert report["choices"]["converged"] == "yes"
     best = evaluate.auc_within(contacts.labels, contacts.chances, contacts.actions)
     assert 0.5 < report["overall"]["auc"] < best + 0.02
     assert report["overall"]["log_loss"] < report["base_rates"]["log_loss"]
