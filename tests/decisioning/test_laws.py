@@ -11,16 +11,23 @@ from hypothesis import strategies as st
 from decisioning.catalog.load import load_bundle
 from decisioning.consent import is_granted
 from decisioning.decide import decide, prepare
+from decisioning.draws import chances as chances_of
+from decisioning.explain import ranks
+from decisioning.placement import contenders_for
 from decisioning.records import Versions, core_of, open_record, record_of, replay
 from decisioning.request import Request
 from decisioning.scoring import StatedScorer
 from decisioning.store.packing import canonical, fresh_state, parsed
 from rules import EvaluationError
-from tests.decisioning.bank import ALERT, FILES, GOLD, LOAN, SILVER, TIPS, ask, customer, shown, strategy
+from tests.decisioning.bank import ALERT, FILES, GOLD, LOAN, SILVER, TIPS, GivenScorer, ask, customer, shown, strategy
 
 ACTIONS = (GOLD, SILVER, LOAN, TIPS, ALERT)
 BANK = strategy()
 RANDOM_BANK = strategy({"experiments.yaml": "always_on: {salt: a, arms: {full: 0.5, random: 0.5}}"})
+EXPLORING = FILES["strategy.yaml"] + "exploration: {sacrifice: 0.3, issues: [grow, nurture]}\n"
+EXPLORING_BANK = strategy({"strategy.yaml": EXPLORING})
+INCREMENTAL_BANK = strategy({"strategy.yaml": EXPLORING.replace("ranking: gross", "ranking: incremental")})
+DRAWING_BANKS = {"random": RANDOM_BANK, "exploring": EXPLORING_BANK, "incremental": INCREMENTAL_BANK}
 PLACEMENTS = [("web.hero",), ("web.hero", "web.tile"), ("web.tile", "web.hero"), ("email.hero",)]
 
 interactions = st.tuples(
@@ -45,6 +52,8 @@ people = st.fixed_dictionaries(
     }
 )
 chances = st.fixed_dictionaries({action: st.floats(0, 1) for action in (GOLD, SILVER, LOAN)})
+uplifts = st.fixed_dictionaries({action: st.floats(-1, 1) for action in (GOLD, SILVER, LOAN)})
+drawing = st.sampled_from(sorted(DRAWING_BANKS)).map(DRAWING_BANKS.__getitem__)
 pages = st.sampled_from([{}, {"page": "home"}, {"page": "loans"}])
 questions = st.tuples(people, chances, st.sampled_from(PLACEMENTS), pages)
 lawful = settings(max_examples=150, deadline=None)
@@ -154,15 +163,9 @@ def test_adding_a_contact_limit_never_lets_more_pass(question):
 @given(questions, st.floats(1.0, 10.0))
 def test_raising_an_actions_value_never_costs_it_the_place(question, factor):
     who, chance, names, context = question
-    richer = strategy(
-        {
-            "actions/cards.yaml": FILES["actions/cards.yaml"].replace(
-                "action_value: 100.0", f"action_value: {100.0 * factor!r}"
-            )
-        }
-    )
     before, after = (
-        shown(ask(bank, customer(**who), names[0], propensities=chance, context=context)) for bank in (BANK, richer)
+        shown(ask(bank, customer(**who), names[0], propensities=chance, context=context))
+        for bank in (BANK, with_gold_worth(BANK, factor))
     )
 
     if before == [("offer", GOLD)]:
@@ -170,28 +173,84 @@ def test_raising_an_actions_value_never_costs_it_the_place(question, factor):
 
 
 @lawful
-@given(questions)
-def test_no_action_stands_twice_in_one_answer(question):
+@given(questions, uplifts, st.floats(1.0, 10.0), st.sampled_from([EXPLORING_BANK, INCREMENTAL_BANK]))
+def test_raising_an_actions_value_lowers_neither_its_rank_nor_its_probability(question, added, factor, bank):
     who, chance, names, context = question
-    actions = [
-        key for _, key in shown(ask(RANDOM_BANK, customer(**who), *names, propensities=chance, context=context)) if key
-    ]
+    standings = []
+    for each in (bank, with_gold_worth(bank, factor)):
+        filling = filled(each, who, GivenScorer(each, chance, optimism=0.1, uplifts=added), names, context)
+        rank, _ = ranks(each.placements[names[0]].candidates, filling, {}).get(each.action_index[GOLD], (0, 0.0))
+        standings.append((rank, probabilities_of(filling, names[0]).get(GOLD, 0.0)))
 
-    assert len(actions) == len(set(actions))
+    (rank, probability), (rank_after, probability_after) = standings
+    if bank.ranking == "gross" or added[GOLD] >= 0:
+        assert rank_after <= rank
+        assert probability_after >= probability - 1e-12
+
+
+def with_gold_worth(bank, factor):
+    worth = bank.worth.copy()
+    worth[bank.action_index[GOLD]] *= factor
+    return replace(bank, worth=worth)
+
+
+def filled(bank, who, scorer, names, context):
+    request = Request("C-1", names[0].split(".")[0], names, context)
+    return prepare(request, customer(**who), bank, scorer, decision_id="d")
+
+
+def probabilities_of(filling, name):
+    """The probability of each contender of an empty answer's placement, and of nothing under None."""
+    strategy, placement = filling.strategy, filling.strategy.placements[name]
+    contenders = contenders_for(filling, placement, offers_open=True)
+    at, probabilities = chances_of(filling, placement, strategy.exploration, contenders)
+    keys = [strategy.actions[index].key for index in placement.candidates.action_index[at]]
+    return dict(zip([*keys, None], probabilities.tolist(), strict=True))
 
 
 @lawful
-@given(questions)
-def test_a_record_decides_again_to_the_last_digit(question):
+@given(questions, uplifts, st.sampled_from([EXPLORING_BANK, INCREMENTAL_BANK]))
+def test_probabilities_over_a_places_candidates_sum_to_one_and_the_logged_one_is_among_them(question, added, bank):
+    who, chance, names, context = question
+    scorer = GivenScorer(bank, chance, optimism=0.1, uplifts=added)
+    filling = filled(bank, who, scorer, names, context)
+    probabilities = probabilities_of(filling, names[0])
+
+    first = ask(bank, customer(**who), *names, context=context, scorer=scorer).placements[0]
+
+    assert abs(sum(probabilities.values()) - 1.0) < 1e-12 and min(probabilities.values()) >= 0.0
+    if first.action == ALERT:
+        assert first.selection_probability == 1.0  # a service message is no experiment
+    else:
+        assert first.selection_probability == probabilities[first.action] > 0.0
+
+
+@lawful
+@given(questions, drawing)
+def test_deciding_leaves_no_trace_and_only_its_next_state_counts_the_draw(question, bank):
+    """A dry run, or a commit that lost its race, is a decision whose next state is thrown away."""
+    who, chance, names, context = question
+    snapshot = customer(**who)
+
+    first, second = (ask(bank, snapshot, *names, propensities=chance, context=context) for _ in range(2))
+
+    assert core_of(first.placements) == core_of(second.placements)
+    assert snapshot.state.draw_index == 0
+    assert first.state.draw_index == 1
+
+
+@lawful
+@given(questions, uplifts, drawing)
+def test_a_record_decides_again_to_the_last_digit(question, added, bank):
     who, chance, names, context = question
     snapshot = customer(**who)
     snapshot.state.sealing_key = fresh_state().sealing_key
     request = Request("C-1", names[0].split(".")[0], names, context)
-    scorer = StatedScorer(RANDOM_BANK, chance)
-    decision = decide(request, snapshot, RANDOM_BANK, scorer, decision_id="000-1-ab")
+    scorer = GivenScorer(bank, chance, optimism=0.1, uplifts=added)
+    decision = decide(request, snapshot, bank, scorer, decision_id="000-1-ab")
 
-    packed = record_of(decision, request, snapshot, RANDOM_BANK, Versions("s", "m"), key_id="k", owner="o")
-    recorded = open_record(parsed(packed), snapshot.state.sealing_key, RANDOM_BANK)
+    packed = record_of(decision, request, snapshot, bank, Versions("s", "m"), key_id="k", owner="o")
+    recorded = open_record(parsed(packed), snapshot.state.sealing_key, bank)
 
-    assert canonical(core_of(replay(recorded, RANDOM_BANK, scorer).placements)) == canonical(recorded.core)
+    assert canonical(core_of(replay(recorded, bank, scorer).placements)) == canonical(recorded.core)
     assert b"C-1" not in packed and b"first_name" not in packed
