@@ -193,7 +193,7 @@ async def _folded_again(store: Store, learner: Learner, standing: Standing, numb
     if numbered.number != standing.number + 1 or any(each is None for each in regressors):
         why = "older entries are gone" if numbered.number != standing.number + 1 else "a customer in it was erased"
         raise VersionMissing(f"state {numbered.number} cannot be rebuilt: {why}.")
-    # A serving process rebuilds too, when it explains an old decision; thousands of rows take longer than a request may.
+    # A serving process rebuilds too, to explain an old decision; thousands of rows take longer than a request may.
     return await asyncio.to_thread(folded, learner, standing, numbered.number, entry, regressors)
 
 
