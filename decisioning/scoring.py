@@ -20,6 +20,7 @@ from decisioning.errors import ModelRefused, VersionMissing
 from decisioning.learning.model_state import ModelState
 from decisioning.moment import Moment
 from models import ModelError, PropensityModel, Scores, load_artifact
+from models.features import Numeric
 from rules import EvaluationError, Program
 
 Floats = NDArray[np.float64]
@@ -150,13 +151,14 @@ class ModelScorer:
                 f"{strategy.name} ranks by what acting adds, and model {model.version[:12]} has not learnt that. "
                 "Train with rows of nothing and their logging probabilities, or write ranking: gross."
             )
+        _refuse_texts_for_numbers(strategy, model)
         keys = [action.key for action in strategy.actions]
         posterior, impressions = (None, {}) if state is None else (state.posterior, state.impressions)
         try:
             self._paired = model.paired(keys, posterior=posterior, barred=strategy.barred)
         except ModelError as error:  # a state that some other model has reached
             raise ModelRefused(str(error)) from error
-        self.features = frozenset(model.features)
+        self.features = strategy.features_among(model.features)
         self.reads = strategy.reads | strategy.attributes_behind(self.features)
         self.launches = self._paired.is_new & members(strategy.offer_mask, len(keys))
         if strategy.exploration is not None:
@@ -166,6 +168,16 @@ class ModelScorer:
     def scores(self, values: Mapping[str, Any]) -> Scores:
         """Propensity, optimistic propensity and uplift of every action."""
         return self._paired.scores(values)
+
+
+def _refuse_texts_for_numbers(strategy: Strategy, model: Model) -> None:
+    """A text where a number belongs would break every request, so it is found before the first one."""
+    for feature in model.encoder.features:
+        if isinstance(feature, Numeric) and strategy.features.get(feature.path) == "categorical":
+            raise ModelRefused(
+                f"{feature.path} is a text in {strategy.name}, and model {model.version[:12]} reads it as a number. "
+                "Train a model with the strategy as it is now."
+            )
 
 
 class StatedScorer:

@@ -6,7 +6,7 @@ then cost a few integer operations instead of a loop. Money is in the strategy's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -266,6 +266,10 @@ class Strategy:
     def attributes_behind(self, paths: frozenset[str]) -> frozenset[str]:
         """The same paths with everything that their derived attributes read."""
         return paths.union(*(each.reads for each in self.derived.values() if each.name in paths))
+
+    def features_among(self, paths: Iterable[str]) -> frozenset[str]:
+        """Those that models may see here; any other is missing to them. The channel is one, it names the treatment."""
+        return frozenset(path for path in paths if path in self.features or path == "channel")
 
     def language_of(self, attributes: Mapping[str, Any]) -> str:
         """The language the customer reads, as stated; content falls back to its base, then to the default."""

@@ -25,7 +25,7 @@ def regressors_of_trial(
     Raises SealBroken when the key is not the customer's, or what a value raises that the model cannot read.
     """
     recorded = open_record(origin, sealing_key, strategy)
-    paths = frozenset(model.features)
+    paths = strategy.features_among(model.features)
     reads = strategy.reads | strategy.attributes_behind(paths)
     regressors = model.regressors(moment_of(recorded.request, recorded.snapshot, strategy, reads).values(paths))
     barred = strategy.barred.get(trial.action)
