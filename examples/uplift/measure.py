@@ -88,8 +88,14 @@ def judge(table: TrainingTable, outcomes: Floats) -> Judged:
     taken = np.array([position[action] for action in table.actions])
     persons = np.unique(table.persons, return_inverse=True)[1].astype(np.int64)
     folds = (np.random.default_rng(7).permutation(persons.max() + 1) % FOLD_COUNT)[persons]
-    judged = Judged(np.empty((len(taken), len(position))), np.empty((len(taken), len(actions))),
-                    np.empty(len(taken), dtype=np.int64), persons, [], [])  # fmt: skip
+    judged = Judged(
+        robust=np.empty((len(taken), len(position))),
+        uplifts=np.empty((len(taken), len(actions))),
+        best=np.empty(len(taken), dtype=np.int64),
+        persons=persons,
+        forms=[],
+        reasons=[],
+    )
     for fold in range(FOLD_COUNT):
         seen, rest = table.where(folds != fold), np.flatnonzero(folds == fold)
         encoder = learn([Feature(path, kind) for path, kind in table.kinds.items()], seen.columns)
@@ -165,10 +171,10 @@ def as_text(found: dict[str, Any]) -> str:
     lines = [f"{found['rows']:,} rows of {found['persons']:,} persons; forms {found['forms']}"]
     lines += ["contact cost   contacted      model   best single action   difference"]
     for cost, row in found["differences"].items():
-        difference = row["over_best_single_action"]
+        gain = row["over_best_single_action"]
         lines.append(
-            f"{cost:>12} {row['contacted']:>10.1%} {row['value']['value']:>11.4f} "
-            f"{row['best_single_action']['value']:>20.4f}   {difference['value']:+.4f} ± {difference['standard_error']:.4f}"
+            f"{cost:>12} {row['contacted']:>11.1%} {row['value']['value']:>10.4f} "
+            f"{row['best_single_action']['value']:>20.4f}   {gain['value']:+.4f} ± {gain['standard_error']:.4f}"
         )
     shares = ", ".join(f"{float(share):.0%}: {row['value']:.2f}" for share, row in found["top_gains"].items())
     return "\n".join([*lines, f"part of the gain held by the first {shares}"])

@@ -73,7 +73,7 @@ def action_of(offer: Row) -> str:
 
 
 def _people(directory: Path) -> defaultdict[str, Person]:
-    """The facts of each person. A completion that stands twice is no error: the same offer was open twice, both paid."""
+    """The facts of each person. A completion that stands twice is no error: the same offer was open twice and paid."""
     people: defaultdict[str, Person] = defaultdict(Person)
     for event in _lines(directory, "transcript"):
         person, hour, value = people[event["person"]], event["time"], event["value"]
