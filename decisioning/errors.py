@@ -45,7 +45,8 @@ class ReleaseRefused(NextbestError):
 
     def __init__(self, version: str, reasons: Sequence[str]) -> None:
         lines = [f"model {version} is not released:", *(f"  {each}" for each in reasons)]
-        super().__init__("\n".join([*lines, "--override --by NAME --reason TEXT releases it nevertheless, on record."]))
+        way_out = f"`nextbest models promote {version} --override --by NAME --reason TEXT` does it, on record."
+        super().__init__("\n".join([*lines, way_out]))
         self.reasons = tuple(reasons)
 
 

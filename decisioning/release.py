@@ -184,7 +184,7 @@ def _fitness(model: Model, strategy: Strategy) -> Check:
         faults.append(f"none of its actions is one of {strategy.name}'s")
     if foreign:
         faults.append(f"it learnt from what {strategy.name} does not know as a feature: {', '.join(foreign)}")
-    if strategy.ranking == "incremental" and getattr(model, "incremental", None) is None:
+    if strategy.ranking == "incremental" and model.incremental is None:
         faults.append(f"{strategy.name} ranks by what acting adds, and the model does not know that")
     if faults:
         return Check("strategy", False, "; ".join(faults))
