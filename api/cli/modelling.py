@@ -12,7 +12,9 @@ from pathlib import Path
 import click
 import orjson
 
+from api import model_registry
 from api.cli.bars import Bars
+from api.cli.models import tell_release
 from api.publications import current_version, stored_strategy
 from api.settings import Settings
 from api.storage import opened
@@ -45,7 +47,7 @@ strategy_option = click.option(
 @click.option("--recorded", is_flag=True, help="Learn from this installation's own decisions and answers instead.")
 @strategy_option
 @click.option("--out", type=OUT, help="Directory of artifacts; default: where the servers look.")
-@click.option("--promote", is_flag=True, help="Switch every running process to the new model.")
+@click.option("--promote", is_flag=True, help="Let the new model decide, once the release gate lets it pass.")
 def train(
     files: tuple[Path, ...],
     mapping: Path | None,
@@ -86,8 +88,7 @@ async def _train(
         click.echo(line)
     if promote:
         async with opened(settings) as store:
-            await store.put("current", "model", trained.version.encode())
-        click.echo(f"model {trained.version[:12]} promoted")
+            tell_release(await model_registry.promote(store, models_dir, trained.version), "promoted")
     click.echo(trained.folder)
 
 
@@ -96,13 +97,28 @@ async def _train(
 @needed_history
 @needed_mapping
 @strategy_option
+@click.option(
+    "--contact-cost", type=click.FloatRange(min=0), default=0.0, show_default=True, help="In the unit of the uplifts."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
-def evaluate(model: Path, files: tuple[Path, ...], mapping: Path, strategy_dir: Path | None, as_json: bool) -> None:
+def evaluate(
+    model: Path,
+    files: tuple[Path, ...],
+    mapping: Path,
+    strategy_dir: Path | None,
+    contact_cost: float,
+    as_json: bool,
+) -> None:
     """Judge the model in a directory by labelled rows that it never saw."""
     from decisioning.evaluation import evaluate_model
+    from decisioning.evaluation_text import told
 
-    found = evaluate_model(model, files, mapping, strategy=_strategy(strategy_dir))
-    click.echo(orjson.dumps(found.as_json(), option=orjson.OPT_INDENT_2).decode() if as_json else str(found))
+    found = evaluate_model(model, files, mapping, strategy=_strategy(strategy_dir), contact_cost=contact_cost)
+    if as_json:
+        click.echo(orjson.dumps(found.as_json(), option=orjson.OPT_INDENT_2))
+        return
+    for line in told(found):
+        click.echo(line)
 
 
 @click.command()
