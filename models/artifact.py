@@ -1,8 +1,9 @@
 """Artifacts: a model on disk, named by what it decides.
 
-A directory per version: model.json (features, evidence, golden rows), weights.npz (posterior, forest, uplifts), and
-report.json for readers. Text and plain arrays only, nothing that runs when it is read. Everything is checked before a
-model is handed out: a worker that refuses to start is cheap, one that quietly serves a half-copied file is not.
+A directory per version: model.json (features, evidence, golden rows) and weights.npz (posterior, forest, uplifts)
+decide; report.json and the card are for readers. Text and plain arrays only, nothing that runs when it is read.
+Everything is checked before a model is handed out: a worker that refuses to start is cheap, one that quietly serves a
+half-copied file is not.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,12 +34,20 @@ from models.propensity import GoldenRow, Posterior, PriorVariances, PropensityMo
 
 FORMAT = 2
 PARITY_MAX = 1e-9  # most a golden propensity may differ: what rounding alone can do
+NO_PAGES: Mapping[str, str] = MappingProxyType({})
 MODEL_FILE, WEIGHTS_FILE, REPORT_FILE = "model.json", "weights.npz", "report.json"
 
 
-def save(model: PropensityModel, directory: Path | str, *, report: Mapping[str, Any] | None = None) -> str:
+def save(
+    model: PropensityModel,
+    directory: Path | str,
+    *,
+    report: Mapping[str, Any] | None = None,
+    pages: Mapping[str, str] = NO_PAGES,
+) -> str:
     """Write the model below directory/<version>, in one step, and return the version. A version already there is kept.
 
+    report  for readers and for the release gate; pages, by file name, for readers: neither decides
     Raises ArtifactFaulty, and writes nothing, when the model does not reproduce its golden rows.
     """
     _refuse_parity_gap(model)
@@ -48,6 +58,8 @@ def save(model: PropensityModel, directory: Path | str, *, report: Mapping[str, 
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=target.parent))
     try:
         _write(model, unfinished, report)
+        for name, text in pages.items():
+            (unfinished / name).write_text(text, encoding="utf-8")
         unfinished.chmod(0o755)
         unfinished.rename(target)
     finally:

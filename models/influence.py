@@ -68,7 +68,7 @@ def _direction(feature: Learnt | None, part: Floats, covariance: Floats) -> str:
     along = covariance @ part  # covariance of the whole part with each of the attribute's regressors
     if isinstance(feature, Coded):
         names = ["missing", "other", *map(_level, feature.levels)]
-        at = int(np.abs(along).argmax())
+        at = int(np.abs(along).argmax()) if feature.kind == "categorical" else len(names) - 1
         return f"{names[at]} {'raises' if along[at] > 0 else 'lowers'}"
     more = "a higher score" if feature is None else "more"
     return f"{more} {'raises' if along[0] > 0 else 'lowers'}"
