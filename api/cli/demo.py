@@ -1,8 +1,9 @@
 """`nextbest run`: a complete Nextbest on one machine, from one strategy directory.
 
-Starts the embedded store, loads the customers and trains the model that lie beside the strategy, publishes it, and
-starts worker and server as children. What was recorded stays in the data directory, so a second start does only what is
-new. Everything ends with this process, and this process with its parent.
+Starts the embedded store, publishes the strategy, loads the customers and trains the model that lie beside it, and
+starts worker and server as children: one answers customers, the other learns from what they answer. What was recorded
+stays in the data directory, so a second start does only what is new. Everything ends with this process, and this
+process with its parent.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def run_demo(strategy_dir: Path, *, port: int, workers: int) -> None:
             if has_model:
                 _await_ready(port, children)
             _tell(strategy, port, settings, has_model=has_model)
-            _attend(children, server)
+            _attend(port, children, server)
     except Ended as ended:
         if ended.signal_number != signal.SIGINT:
             sys.exit(128 + ended.signal_number)
@@ -222,12 +223,25 @@ def _await_ready(port: int, children: Sequence[Child]) -> None:
     raise NextbestError(f"the server was not ready within {READY_PATIENCE_S:g} s; its messages are above.")
 
 
-def _attend(children: Sequence[Child], server: EmbeddedServer | None) -> None:
+def _attend(port: int, children: Sequence[Child], server: EmbeddedServer | None) -> None:
+    state, has_told = _model_state(port), False
     while True:
         _raise_if_ended(children)
         if server is not None and not server.is_running:
             raise NextbestError("the embedded store ended. Start again: what was acknowledged is on disk.")
-        time.sleep(0.2)  # a signal ends it at once; only a child's end waits for the next look
+        if not has_told and (newer := _model_state(port)) not in (None, state):
+            OUT.print(f"The model has learnt from what was answered: decisions name model_state {newer} now.")
+            has_told = True
+        time.sleep(0.2 if has_told else 1.0)  # a signal ends it at once; only a child's end waits for the next look
+
+
+def _model_state(port: int) -> str | None:
+    """What the learner has added to the model that decides; None when nothing, or nobody answers."""
+    try:
+        state = httpx.get(f"http://{HOST}:{port}/readyz", timeout=1).json()["model_state"]
+    except (httpx.TransportError, ValueError, KeyError):
+        return None
+    return None if state is None else str(state)
 
 
 def _raise_if_ended(children: Sequence[Child]) -> None:
@@ -255,6 +269,8 @@ Other commands reach it after: export NEXTBEST_DATA_DIR={settings.data_dir}
         f"""curl -s http://{HOST}:{port}/v1/decisions -H 'Authorization: Bearer {DEMO_KEY}' \\
   -H 'Content-Type: application/json' \\
   -d '{{"customer": {{"id": "C-00001"}}, "channel": "{channel}", "placements": [{placements}]}}'
+
+Answer it at /v1/responses with {{"event_token": "…", "outcome": "accepted"}}: the model learns from it within seconds.
 """,
         markup=False,
     )
