@@ -110,7 +110,7 @@ class RedisStore:
         return _numbered(*found[0]) if found else None
 
     async def forget(self, series: str, *, before: int) -> None:
-        await self._ask("XTRIM", _series(series), b"MINID", b"=", b"%d-0" % before)
+        await self._ask("XTRIM", _series(series), b"MINID", b"=", b"%d-0" % max(before, 0))
 
     async def notes(self, places: Sequence[tuple[int, str]]) -> list[frozenset[str]]:
         replies = _accepted(await self._wire.exchange([("SMEMBERS", _note(*place)) for place in places]))

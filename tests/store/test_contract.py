@@ -287,6 +287,8 @@ async def test_a_series_forgets_its_beginning_and_goes_on_counting(any_store: St
     for number in (1, 2, 3):
         await any_store.append("folds", number, b"")
 
+    await any_store.forget("folds", before=-1)
+    assert len(await any_store.entries("folds", after=0, limit=10)) == 3
     await any_store.forget("folds", before=3)
     assert [entry.number for entry in await any_store.entries("folds", after=0, limit=10)] == [3]
     await any_store.forget("folds", before=9)
