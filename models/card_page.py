@@ -38,9 +38,11 @@ svg text { fill: var(--quiet); font-size: 12px; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; min-width: 100%; }
 th, td { text-align: right; padding: 0.4rem 0.75rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-th:first-child, td:first-child, .words td { text-align: left; }
-thead th { color: var(--quiet); font-weight: 500; white-space: nowrap; }
-tbody th { font-weight: 500; text-align: left; overflow-wrap: anywhere; }
+th:first-child, td:first-child, .words th, .words td { text-align: left; }
+thead th { color: var(--quiet); font-weight: 500; }
+th, td { white-space: nowrap; }
+.words td { white-space: normal; }
+tbody th { font-weight: 500; text-align: left; min-width: 10rem; overflow-wrap: break-word; }
 tbody tr:hover { background: var(--wash); }
 summary { cursor: pointer; color: var(--quiet); font-size: 0.875rem; }
 @media print { main { max-width: none; padding: 0; } h2 { break-after: avoid; } }

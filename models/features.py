@@ -109,9 +109,10 @@ class FeatureEncoder:
         self._mean = np.array([feature.mean for feature in numerics], dtype=np.float64)
         sd = np.array([feature.sd for feature in numerics], dtype=np.float64)
         self._inverse_sd = 1.0 / sd
-        # No logarithm of less than 0, and no difference that overflows. What lies beyond is clipped in the end anyhow.
-        self._lowest = np.where(self._logarithmic, 0.0, self._mean - 2 * Z_MAX * sd)
-        self._highest = np.where(self._logarithmic, np.inf, self._mean + 2 * Z_MAX * sd)
+        lowest, highest = self._mean - Z_MAX * sd, self._mean + Z_MAX * sd
+        with np.errstate(over="ignore"):  # a bound beyond all numbers bounds nothing
+            self._lowest = np.where(self._logarithmic, np.expm1(np.maximum(lowest, 0.0)), lowest)
+            self._highest = np.where(self._logarithmic, np.expm1(np.maximum(highest, 0.0)), highest)
         self._knots = _padded([feature.knots for feature in numerics])
 
     @property
@@ -186,15 +187,13 @@ class FeatureEncoder:
         return self._reals(filled), np.hstack([bands, codes, marks])
 
     def _reals(self, filled: Floats) -> Floats:
-        """The constant and the z-scores, of one customer or of a table's rows."""
+        """The constant and the z-scores, of one customer or of a table's rows; values are clipped, then scaled."""
         reals = np.ones((*filled.shape[:-1], self.real_count))
         z_scores = np.maximum(filled, self._lowest, out=reals[..., 1:])
         np.minimum(z_scores, self._highest, out=z_scores)
         np.log1p(z_scores, out=z_scores, where=self._logarithmic)
         z_scores -= self._mean
         z_scores *= self._inverse_sd
-        np.maximum(z_scores, -Z_MAX, out=z_scores)
-        np.minimum(z_scores, Z_MAX, out=z_scores)
         return reals
 
 

@@ -25,7 +25,7 @@ from models.forest import Forest
 from models.hierarchy import ancestry, depth_of, row_keys_of
 from models.incremental import IncrementalModel
 
-DECIMALS = 9  # propensities are rounded to this before anything is ranked: machines differ around the 16th
+UNITS = 1e9  # propensities are rounded to one in so many before anything is ranked: machines differ around the 16th
 LOGIT_MAX = 30.0  # beyond it a propensity is 0 or 1 after rounding; exp() stays far from overflow
 NOTHING_BARRED: Mapping[str, frozenset[str]] = MappingProxyType({})
 
@@ -284,6 +284,12 @@ class Paired:
             lit += self._ones[column, action_index]
         return _rounded_sigmoid(logits + lit)
 
+    def uplifts_of_table(self, columns: Mapping[str, Column]) -> Floats | None:
+        """float64[n, actions] for n table rows; equal to `scores` row by row. None where none were learnt."""
+        if self._incremental is None:
+            return None
+        return self._incremental.uplifts_of_table(self._encoder.encode_table(columns), self._uplift_rows)
+
 
 def describe(model: PropensityModel) -> dict[str, Any]:
     """Everything that decides beside the arrays, as plain data."""
@@ -337,10 +343,11 @@ def _digest(model: PropensityModel) -> str:
 
 def _rounded_sigmoid(logits: Floats) -> Floats:
     """1 / (1 + exp(-logit)), in place: for two numbers per action, new arrays would cost as much as the arithmetic."""
-    np.minimum(logits, LOGIT_MAX, out=logits)
     np.maximum(logits, -LOGIT_MAX, out=logits)
     np.negative(logits, out=logits)
     np.exp(logits, out=logits)
     logits += 1.0
-    np.divide(1.0, logits, out=logits)
-    return logits.round(DECIMALS, out=logits)
+    np.divide(UNITS, logits, out=logits)
+    np.rint(logits, out=logits)
+    logits /= UNITS
+    return logits
