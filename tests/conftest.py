@@ -5,6 +5,7 @@ One server per test process, so one per worker of pytest-xdist. Each test gets i
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -13,6 +14,10 @@ import redis
 from decisioning.errors import StoreUnavailable
 from decisioning.store.embedded import EmbeddedServer, find_binary
 from decisioning.store.redis import RedisStore, connect
+
+# One thread a process: the test processes share the cores already, and trees whose threads wait for each other on a
+# busy machine take thirty times as long. Read when the training library is first imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 PATIENCE_MS = 10_000  # a test machine may be busy; what time does to a store is tested by tests that set their own
 

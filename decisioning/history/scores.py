@@ -32,7 +32,7 @@ class Scored:
     customer: Texts
     action: Texts
     propensity: NDArray[np.float64]
-    uplift: NDArray[np.float64] | None = None  # what the action adds over nothing; None where the model has learnt none
+    uplift: NDArray[np.float64] | None  # what the action adds over nothing; None where the model has learnt none
 
 
 def score(model: PropensityModel, candidates: Candidates, *, barred: Mapping[str, frozenset[str]]) -> Scored:
@@ -49,11 +49,13 @@ def score(model: PropensityModel, candidates: Candidates, *, barred: Mapping[str
         positions = of_row[rows]
     columns = {path: _taken(cells, rows) for path, cells in candidates.columns.items()}
     paired = model.paired(keys, barred=barred)
+    uplifts = paired.uplifts_of_table(candidates.columns)
     return Scored(
         row=rows + 1,
         customer=_taken(candidates.customer_ids, rows),
         action=np.array(keys, dtype=np.object_)[positions],
         propensity=paired.propensities_of_table(columns, positions),
+        uplift=None if uplifts is None else uplifts[rows, positions],
     )
 
 

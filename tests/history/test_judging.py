@@ -175,6 +175,30 @@ def test_a_wrong_name_is_refused_with_the_way_out(stranger: Path, words: tuple[s
         run(command, target, "--history", stranger / "later.csv", *mapped(stranger), *paths)
 
 
+def test_rows_of_nothing_teach_what_acting_adds_and_probabilities_what_that_is_worth(tmp_path: Path) -> None:
+    (tmp_path / "mapping.yaml").write_text(
+        MAPPING.replace(", Loan: grow/loans/loan}", "}, nothing: [Loan]") + "logging_probability: {value: 0.5}\n"
+    )
+    table = people(tmp_path / "past.csv", rows=1500, seed=3)
+    told = run("train", "--history", table, *mapped(tmp_path), "--out", tmp_path / "models")
+
+    people(tmp_path / "later.csv", rows=1500, seed=4)
+    found = judged(tmp_path)
+    run("score", tmp_path / "models", "--history", tmp_path / "later.csv", *mapped(tmp_path), "--out",
+        tmp_path / "scores.csv")  # fmt: skip
+
+    assert "uplift over nothing, in labels" in told
+    assert found["policy"]["unit"] == "label" and found["policy"]["best_action"] == CARD
+    assert found["policy"]["model"]["dr"]["low"] < found["policy"]["model"]["dr"]["value"]
+    assert found["overall"]["rows"] < 1500 == found["policy"]["rows"]
+    rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
+    table_rows = list(csv.DictReader((tmp_path / "later.csv").open()))
+    model = load_model(next((tmp_path / "models").iterdir()))
+    served = model.paired([CARD]).scores(values_of(table_rows[int(rows[0]["row"]) - 1])).uplift
+    assert {row["action"] for row in rows} == {CARD}
+    assert served is not None and float(rows[0]["uplift"]) == served[0]
+
+
 def test_train_asks_for_tables_or_for_what_was_recorded() -> None:
     for words in (["train"], ["train", "--recorded", "--mapping", __file__], ["train", "--history", __file__]):
         done = CliRunner().invoke(commands, words)
