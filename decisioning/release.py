@@ -153,13 +153,18 @@ def difference_of_reports(report: Mapping[str, Any], other: Mapping[str, Any]) -
 
 
 def _serving_cost(model: Model) -> Check:
-    form = "boosted" if model.forest is not None else "linear"
-    cost_us, promised_us = serving_cost_us(model), COST_MAX_US[form]
+    form, cost_us = form_of(model), serving_cost_us(model)
+    promised_us = COST_MAX_US[form]
     said = (
         f"{cost_us:.0f} µs CPU for {ACTION_COUNT} actions; promised {promised_us:.0f} for a {form} model with 30 "
         f"features, refused above {NOISE * promised_us:.0f}"
     )
     return Check("serving cost", cost_us <= NOISE * promised_us, said)
+
+
+def form_of(model: Model) -> str:
+    """linear, or boosted where trees add a regressor."""
+    return "linear" if model.forest is None else "boosted"
 
 
 def serving_cost_us(model: Model) -> float:

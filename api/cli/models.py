@@ -16,10 +16,11 @@ from api.settings import Settings
 from api.storage import opened
 from api.trail import SHORT, full_version
 from decisioning.errors import NextbestError
-from decisioning.release import candidate_of, report_of
+from decisioning.release import candidate_of, form_of, report_of
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 SHARE = click.FloatRange(0, 0.5, min_open=True)  # a model that decides for more is the current one
+ATTRIBUTES_SHOWN = 10
 
 
 @click.group()
@@ -60,7 +61,7 @@ async def _list() -> None:
     for version in sorted(versions, key=lambda each: _written_ms(settings.models_dir / each), reverse=True):
         folder = settings.models_dir / version
         mark = "*" if version == pointers.model else " "
-        told = [_moment(_written_ms(folder)), _figures(report_of(folder)), *_roles(version, pointers)]
+        told = [_moment(_written_ms(folder)), _figures(report_of(folder).get("overall")), *_roles(version, pointers)]
         told += [f"last {_told(last[version])}"] if version in last else []
         click.echo(f"{mark} {version[:SHORT]}  {'  '.join(told)}")
     for version in sorted({pointers.model} - {"", *versions}):
@@ -84,15 +85,18 @@ async def _log() -> None:
 @models.command()
 @click.argument("version")
 def show(version: str) -> None:
-    """What is known of a model: actions, attributes, how good it is on each action."""
-    folder = _folder(version)
-    report = report_of(folder)
+    """What is known of a model: its form, how good it is on each action, what its attributes rank alone."""
+    candidate = candidate_of(folder := _folder(version))
+    model, report = candidate.model, candidate.report
     click.echo(f"model {folder.name}\nwritten {_moment(_written_ms(folder))} in {folder.parent}")
-    click.echo(f"all actions: {_figures(report)}")
+    size = f"{len(model.actions)} actions, {len(model.features)} attributes"
+    increments = "knows" if model.incremental is not None else "does not know"
+    click.echo(f"{form_of(model)}, {size}; {increments} what acting adds")
+    click.echo(f"all actions: {_quality(report.get('overall'))}")
     for each in report.get("actions", ()):
-        click.echo(f"  {each['action']}: {_figures({'overall': each['figures']})}")
+        click.echo(f"  {each['action']}: {_quality(each['figures'])}")
     alone = report.get("auc_alone", {})
-    for path in sorted(alone, key=lambda name: -abs(alone[name] - 0.5)):
+    for path in sorted(alone, key=lambda name: -abs(alone[name] - 0.5))[:ATTRIBUTES_SHOWN]:
         click.echo(f"  {path} alone: AUC {alone[path]:.3f}")
     for card in ("card.md", "card.html"):
         if (folder / card).exists():
@@ -221,12 +225,21 @@ def _folder(version: str) -> Path:
     return models_dir / full_version(version, model_registry.versions_in(models_dir), of="model")
 
 
-def _figures(report: Mapping[str, Any]) -> str:
-    figures = report.get("overall")
+def _figures(figures: Mapping[str, Any] | None) -> str:
     if not figures:
         return "no report"
     auc = "-" if figures["auc"] is None else f"{figures['auc']:.3f}"
     return f"{figures['rows']:,} rows, {figures['positives']:,} positives, AUC {auc}"
+
+
+def _quality(figures: Mapping[str, Any] | None) -> str:
+    if not figures:
+        return "no report"
+    told = _figures(figures)
+    if figures.get("auc_interval"):
+        told += " ({:.3f} to {:.3f})".format(*figures["auc_interval"])
+    error, floor = figures["calibration_error"], figures["calibration_floor"]
+    return f"{told}, calibration error {error:.4f}, {floor:.4f} if it were perfect"
 
 
 def _roles(version: str, pointers: Pointers) -> list[str]:

@@ -161,5 +161,6 @@ def test_what_is_known_of_a_model_is_shown(terminal: Terminal, tmp_path: Path):
     unknown = terminal.run("show", "0000")
 
     assert shown[0] == f"model {version}"
-    assert "all actions: 3,000 rows, 700 positives, AUC 0.700" in shown
+    assert shown[2] == "linear, 2 actions, 2 attributes; does not know what acting adds"
+    assert shown[3].startswith("all actions: 3,000 rows, 700 positives, AUC 0.700 (0.680 to 0.720), calibration error")
     assert "models list" in str(unknown.exception)
