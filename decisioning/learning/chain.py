@@ -103,8 +103,8 @@ class Chain:
         self.learner = learner
         self.state: ModelState | None = None  # published last by this object
         self._store = store
-        self._since_checkpoint = CHECKPOINT_ROWS  # unknown, so the next state is one
-        self._checkpoint_ms = standing.at_ms
+        self._rows_ahead = 0  # folded since the newest checkpoint, as far as this object knows
+        self._checkpoint_ms = -CHECKPOINT_MS  # of the newest; a chain's first state is one
 
     @classmethod
     async def resume(cls, store: Store, model: PropensityModel, *, start: str) -> Chain:
@@ -114,6 +114,8 @@ class Chain:
         """
         newest = await store.latest(states_of(model.version))
         chain = cls(store, model, *(opened(newest.body, model) if newest else _beginning(model, start)))
+        for kept in await checkpoints_of(store, model):
+            chain._checkpoint_ms = kept.at_ms
         for numbered in await store.entries(folds_of(model.version), after=chain.standing.number, limit=ENTRIES_PAGE):
             entry = Entry.unpacked(numbered.body)
             await chain._take(numbered.number, entry, await regressors_of(store, entry.rows))
@@ -135,11 +137,11 @@ class Chain:
             raise Overtaken(f"another learner published state {number} of model {self.model.version[:12]}.")
         self.state = state_at(self.standing, self.learner, self.model)
         await self._store.forget(states_of(self.model.version), before=number - STATES_KEPT + 1)
-        self._since_checkpoint += len(entry.rows)
-        if self._since_checkpoint >= CHECKPOINT_ROWS or entry.at_ms - self._checkpoint_ms >= CHECKPOINT_MS:
+        self._rows_ahead += len(entry.rows)
+        if self._rows_ahead >= CHECKPOINT_ROWS or entry.at_ms - self._checkpoint_ms >= CHECKPOINT_MS:
             checkpoint = Checkpoint(self.model.version, number, entry.at_ms)
             await self._store.put(CHECKPOINT, checkpoint.name, packed)
-            self._since_checkpoint, self._checkpoint_ms = 0, entry.at_ms
+            self._rows_ahead, self._checkpoint_ms = 0, entry.at_ms
 
 
 def _beginning(model: PropensityModel, start: str) -> tuple[Standing, Learner]:
@@ -180,10 +182,12 @@ async def state_of(store: Store, model: PropensityModel, number: int) -> ModelSt
     standing, learner = await _checkpoint_before(store, model, number)
     while standing.number < number:
         page = await store.entries(folds_of(model.version), after=standing.number, limit=ENTRIES_PAGE)
+        if not page:
+            break
         for numbered in page[: number - standing.number]:
             standing = await _folded_again(store, learner, standing, numbered)
-        if not page:
-            raise VersionMissing(f"state {number} of model {model.version[:12]} is not in the store, or no more.")
+    if standing.number != number or number < 1:
+        raise VersionMissing(f"state {number} of model {model.version[:12]} is not in the store, or no more.")
     return state_at(standing, learner, model)
 
 
@@ -198,9 +202,14 @@ async def _folded_again(store: Store, learner: Learner, standing: Standing, numb
 
 
 async def _checkpoint_before(store: Store, model: PropensityModel, number: int) -> tuple[Standing, Learner]:
-    kept = [each for each in await checkpoints(store) if each.model == model.version and each.number <= number]
+    kept = [each for each in await checkpoints_of(store, model) if each.number <= number]
     packed = await store.get(CHECKPOINT, kept[-1].name) if kept else None
     return opened(packed, model) if packed else _beginning(model, START)
+
+
+async def checkpoints_of(store: Store, model: PropensityModel) -> list[Checkpoint]:
+    """Those of one model, oldest first."""
+    return [each for each in await checkpoints(store) if each.model == model.version]
 
 
 async def regressors_of(store: Store, rows: Sequence[Row]) -> list[Floats | None]:
