@@ -24,6 +24,7 @@ from examples.retail_bank import past
 from examples.retail_bank.generate import generate, lines_of, write_history
 from examples.retail_bank.past import ACTIONS
 from examples.retail_bank.truth import OFFERS, true_propensity
+from models import Scores
 
 BANK = Path(__file__).parents[2] / "examples" / "retail_bank"
 END = datetime(2026, 11, 1, tzinfo=UTC)
@@ -155,21 +156,22 @@ def test_the_mapping_names_what_the_history_and_the_schema_have(bank: Bank, stra
 class _TrueScorer:
     """The hidden truth in the place of a model."""
 
-    reads: frozenset[str] = frozenset()
+    features: frozenset[str] = frozenset()
 
     def __init__(self, strategy: Strategy, customers: dict[str, list[Any]], channel: str) -> None:
-        self._position = {
-            action.index: list(OFFERS).index(action.key) for action in strategy.actions if action.kind == "offer"
-        }
-        self._chances = true_propensity(customers, list(OFFERS), channel)
+        self.reads = strategy.reads
+        self.launches = np.zeros(len(strategy.actions), dtype=np.bool_)
+        self._chances = np.ones((len(next(iter(customers.values()))), len(strategy.actions)))
+        offers = [strategy.action_index[key] for key in OFFERS]
+        self._chances[:, offers] = true_propensity(customers, list(OFFERS), channel)
         self._row = 0
 
     def of(self, row: int) -> _TrueScorer:
         self._row = row
         return self
 
-    def propensities(self, values: object, action_index: NDArray[np.int64]) -> NDArray[np.float64]:
-        return self._chances[self._row, [self._position[index] for index in action_index.tolist()]]
+    def scores(self, values: object) -> Scores:
+        return Scores(self._chances[self._row], self._chances[self._row], None)
 
 
 def _outcome(strategy: Strategy, scorer: _TrueScorer, customer: dict[str, Any], channel: str, placement: str) -> str:
