@@ -146,11 +146,8 @@ class ModelScorer:
 
     def __init__(self, strategy: Strategy, model: Model, state: ModelState | None = None) -> None:
         """state: what the model has learnt since it was trained. Raises ModelRefused where it cannot rank."""
-        if strategy.ranking == INCREMENTAL and model.incremental is None:
-            raise ModelRefused(
-                f"{strategy.name} ranks by what acting adds, and model {model.version[:12]} has not learnt that. "
-                "Train with rows of nothing and their logging probabilities, or write ranking: gross."
-            )
+        if strategy.ranking == INCREMENTAL:
+            _refuse_without_uplift(strategy, model)
         _refuse_texts_for_numbers(strategy, model)
         keys = [action.key for action in strategy.actions]
         posterior, impressions = (None, {}) if state is None else (state.posterior, state.impressions)
@@ -168,6 +165,21 @@ class ModelScorer:
     def scores(self, values: Mapping[str, Any]) -> Scores:
         """Propensity, optimistic propensity and uplift of every action."""
         return self._paired.scores(values)
+
+
+def _refuse_without_uplift(strategy: Strategy, model: Model) -> None:
+    """A strategy multiplies uplifts by what a positive answer is worth, so they have to be chances of one."""
+    ranks = f"{strategy.name} ranks by what acting adds, and model {model.version[:12]} has"
+    if model.incremental is None:
+        raise ModelRefused(
+            f"{ranks} not learnt that. Train with rows of nothing and their logging probabilities, or write "
+            "ranking: gross."
+        )
+    if model.incremental.unit != "label":
+        raise ModelRefused(
+            f"{ranks} learnt it in money, where action_value is to say what an answer is worth. Train with the "
+            "strategy."
+        )
 
 
 def _refuse_texts_for_numbers(strategy: Strategy, model: Model) -> None:

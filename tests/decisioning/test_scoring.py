@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ from decisioning.scoring import ModelScorer
 from models import Posterior, PropensityModel
 from models.features import Coded, FeatureEncoder, Numeric
 from models.hierarchy import row_keys_of
+from models.incremental import IncrementalModel
 from models.propensity import PriorVariances
-from tests.decisioning.bank import ALERT, FILES, GOLD, LOAN, SILVER, TIPS, customer, strategy
+from tests.decisioning.bank import ALERT, FILES, GOLD, LOAN, SILVER, TIPS, ask, customer, strategy
 
 DERIVED = """
 cards_accepted: {expression: 'history.count("accepted", "group:grow/cards", duration("720h"))'}
@@ -33,16 +35,19 @@ def number(path: str) -> Numeric:
     return Numeric(path, logarithmic=False, median=0.0, mean=0.0, sd=1.0, knots=())
 
 
-def model(*paths: str, weight: float = 0.5, trained: tuple[str, ...] = (GOLD, SILVER)) -> PropensityModel:
-    """Every number adds weight times its value to the logit of everything; deviations are zero."""
+def model(*paths: str, adds: Mapping[str, float] | None = None, unit: str = "label") -> PropensityModel:
+    """Trained on two cards. Every number adds half its value to the logit, deviations are zero; acting `adds` so much."""
     numbers = [number(path) for path in paths]
     encoder = FeatureEncoder([*numbers, Coded("channel", "categorical", ("email", "web"))])
-    nodes = row_keys_of(trained)
+    nodes = row_keys_of([GOLD, SILVER])
     means = np.zeros((len(nodes), encoder.width))
-    means[0, 1 : 1 + len(numbers)] = weight
-    posterior = Posterior(nodes, means, np.full_like(means, 0.0))
+    means[0, 1 : 1 + len(numbers)] = 0.5
+    posterior = Posterior(nodes, means, np.zeros_like(means))
     prior = PriorVariances((1.0, 1.0, 1.0), (0.1, 0.1, 0.1))
-    return PropensityModel(encoder, None, posterior, prior, [], dict.fromkeys(trained, 100))
+    effects = np.array([(adds or {}).get(node, 0.0) for node in nodes])
+    uplift = None if adds is None else IncrementalModel(unit, encoder.width, nodes, effects, nothing=0.01)
+    evidence = {GOLD: 100, SILVER: 100}
+    return PropensityModel(encoder, None, posterior, prior, [], evidence, incremental=uplift)
 
 
 def asked(bank: Strategy, scorer: ModelScorer, snapshot: Any) -> dict[str, Any]:
@@ -124,8 +129,20 @@ def test_an_offer_the_model_does_not_know_is_new_until_enough_have_seen_it():
 def test_a_model_that_cannot_rank_incrementally_is_refused_with_the_way_out():
     bank = strategy({"strategy.yaml": FILES["strategy.yaml"].replace("gross", "incremental")})
 
-    with pytest.raises(ModelRefused, match=r"ranks by what acting adds.*Train with rows of nothing.*ranking: gross"):
+    with pytest.raises(ModelRefused, match=r"has not learnt that. Train with rows of nothing.*ranking: gross"):
         ModelScorer(bank, model("customer.income"))
+    with pytest.raises(ModelRefused, match=r"has learnt it in money.* Train with the strategy"):
+        ModelScorer(bank, model("customer.income", adds={GOLD: 20.0}, unit="value"))
+
+
+def test_an_incremental_strategy_is_given_what_its_model_learnt_that_acting_adds():
+    bank = strategy({"strategy.yaml": FILES["strategy.yaml"].replace("gross", "incremental")})
+    scorer = ModelScorer(bank, model("customer.income", adds={GOLD: -0.02, SILVER: 0.05}))
+
+    (placed,) = ask(bank, customer(), scorer=scorer).placements
+
+    assert (placed.action, placed.uplift) == (SILVER, 0.05)
+    assert placed.priority == pytest.approx(0.05 * 50.0) and placed.propensity is not None
 
 
 def test_a_number_that_is_a_text_here_is_refused_and_what_models_may_not_see_is_missing():
