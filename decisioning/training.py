@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from decisioning.history.recorded import read_recorded
 from decisioning.history.training import TrainingTable, read_training
 from decisioning.store.protocol import Store
 from models import Feature, ModelError, PropensityModel, save_artifact
+from models.card import Card, as_markdown
+from models.card_page import as_html
 from models.incremental import IncrementalModel
 from models.report import TrainingReport
 from models.train import train
@@ -81,30 +84,37 @@ async def train_recorded(
 def fit(
     table: TrainingTable, terms: Terms, out: Path, progress: Progress, *, strategy: Strategy | None = None
 ) -> Training:
-    """Fit a model on labelled contacts and write its artifact below `out`. Raises ModelRefused."""
+    """Fit a model on labelled contacts and write its artifact, report and card below `out`. Raises ModelRefused."""
     shown = table.where(~table.is_nothing) if table.is_nothing.any() else table
-    all_actions = set(shown.actions)
-    barred_for_all = {path for path, keys in barred_actions(shown, strategy).items() if set(keys) == all_actions}
     if strategy:
         _refuse_foreign(shown, strategy, terms)
+    features = _features(shown, strategy)
     try:
         trained = train(
             shown.columns,
             actions=shown.actions,
             labels=shown.labels,
-            features=[Feature(path, kind) for path, kind in shown.kinds.items() if path not in barred_for_all],
+            features=features,
             order=shown.order,
             clusters=shown.persons,
             known_before=terms.known_before,
             progress=progress,
         )
         uplifts = learn_uplifts(trained.model, table, progress, in_money=strategy is None)
-        report = {**asdict(trained.report), "incremental": uplifts and asdict(uplifts.report)}
         model = with_uplifts(trained.model, uplifts.model) if uplifts else trained.model
-        version = save_artifact(model, out, report=report)
+        told = tuple(_told(table, strategy, uplifts))
+        card = Card(model.version, f"{datetime.now(UTC):%Y-%m-%d}", features, told, trained.report)
+        report = {**asdict(trained.report), "incremental": uplifts and asdict(uplifts.report)}
+        save_artifact(model, out, report=report, pages={"card.md": as_markdown(card), "card.html": as_html(card)})
     except ModelError as error:
-        raise ModelRefused(str(error)) from error
-    return Training(version, out / version, trained.report, tuple(_told(table, strategy, uplifts)))
+        raise ModelRefused(f"{terms.source}: {error}") from error
+    return Training(model.version, out / model.version, trained.report, told)
+
+
+def _features(table: TrainingTable, strategy: Strategy | None) -> list[Feature]:
+    """The table's columns, without those that are barred for every action in it."""
+    actions, barred = set(table.actions), barred_actions(table, strategy)
+    return [Feature(path, kind) for path, kind in table.kinds.items() if set(barred.get(path, ())) != actions]
 
 
 def learn_uplifts(

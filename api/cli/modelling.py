@@ -87,8 +87,7 @@ async def _train(
             async with opened(settings) as store:
                 strategy = strategy or await _published(store)
                 trained = await train_recorded(settings.history_dir, strategy, store, models_dir, tell)
-    click.echo(str(trained.report))
-    for line in trained.told:
+    for line in (str(trained.report), *trained.told, f"a card for people: {trained.folder / 'card.html'}"):
         click.echo(line)
     if promote:
         async with opened(settings) as store:

@@ -74,7 +74,8 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     people(folder / "later.csv", rows=600, seed=2)
     told = run("train", "--history", folder / "past.csv", *mapped(folder), "--out", folder / "models").splitlines()
     assert Path(told[-1]).is_dir() and Path(told[-1]).parent == folder / "models"
-    assert "1,500 rows of 1,500 persons" in told[-2]
+    assert "1,500 rows of 1,500 persons" in told[-3]
+    assert {"card.md", "card.html"} < {each.name for each in Path(told[-1]).iterdir()}
     return folder
 
 
