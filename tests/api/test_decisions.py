@@ -8,10 +8,13 @@ import pytest
 
 from decisioning.errors import StoreUnavailable
 from decisioning.store.memory import MemoryStore
+from decisioning.store.protocol import Change
 from tests.api.desk import HERO, Desk
-from tests.decisioning.bank import GOLD, SILVER, TIPS
+from tests.decisioning.bank import FILES, GOLD, SILVER, TIPS, strategy
 
 pytestmark = pytest.mark.anyio
+
+EXPLORING = strategy({"strategy.yaml": FILES["strategy.yaml"] + "exploration: {sacrifice: 0.5}\n"})
 
 
 async def test_an_offer_comes_ready_to_show_with_its_reasons_and_versions():
@@ -174,7 +177,7 @@ class SlowStore(MemoryStore):
 async def test_trouble_inside_shows_the_brand_and_says_degraded(store):
     answer = await Desk(store()).ask("web.hero", "web.tile")
 
-    assert answer["degraded"] is True
+    assert answer["degraded"] is True and answer["arm_probability"] is None
     assert [each["content"] for each in answer["placements"]] == [{"headline": "We are here for you"}] * 2
     assert [each["reasons"] for each in answer["placements"]] == [["fallback"]] * 2
 
@@ -190,9 +193,40 @@ class RestlessStore(MemoryStore):
 
 
 async def test_two_lost_races_place_no_new_offer():
-    desk = Desk(RestlessStore())
+    desk = Desk(RestlessStore(), EXPLORING)
 
     answer = await desk.ask("web.hero", customer="C-9")
 
     assert answer["degraded"] is True
+    assert answer["arm_probability"] is None and answer["placements"][0]["selection_probability"] is None
     assert answer["placements"][0]["outcome"] == "message" and answer["placements"][0]["event_token"] is None
+
+
+class OnceLateStore(MemoryStore):
+    """Somebody else writes the customer just before a decision's first commit."""
+
+    has_lost = False
+
+    async def commit(self, changes):
+        if changes[0].records and not self.has_lost:
+            self.has_lost = True
+            await super().commit(await self.same(changes))
+        return await super().commit(changes)
+
+    async def same(self, changes):
+        """Writes that leave every customer as it is."""
+        snapshots = await self.read([each.customer_key for each in changes])
+        return [Change(each.customer_key, each.state_version, each.state) for each in snapshots]
+
+
+async def test_dry_runs_and_a_lost_race_show_what_is_drawn_then_and_use_up_no_draw():
+    desk = Desk(OnceLateStore(), EXPLORING)
+    await desk.know()
+
+    answers = [await desk.ask(dry_run=True) for _ in range(3)] + [await desk.ask()]
+
+    keys = ("action", "reasons", "selection_probability")
+    cores = [[each["placements"][0][key] for key in keys] for each in answers]
+    assert cores == [cores[0]] * 4 and 0.0 < cores[0][2] < 1.0
+    (snapshot,) = await desk.store.read(["C-1"])
+    assert desk.store.has_lost and snapshot.state.draw_index == 1

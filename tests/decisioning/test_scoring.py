@@ -36,7 +36,7 @@ def number(path: str) -> Numeric:
 
 
 def model(*paths: str, adds: Mapping[str, float] | None = None, unit: str = "label") -> PropensityModel:
-    """Trained on two cards. Every number adds half its value to the logit, deviations are zero; acting `adds` so much."""
+    """Trained on two cards. Every number adds half its value to the logit; acting `adds` so much to the chance."""
     numbers = [number(path) for path in paths]
     encoder = FeatureEncoder([*numbers, Coded("channel", "categorical", ("email", "web"))])
     nodes = row_keys_of([GOLD, SILVER])
