@@ -20,7 +20,7 @@ from api.publications import current_version as current_strategy
 from api.publications import stored_strategy
 from api.trail import ROLLBACK, SHORT, full_version, version_before, whoami
 from decisioning.errors import ModelRefused, RegistryDamaged, ReleaseRefused, VersionMissing
-from decisioning.release import Candidate, Check, candidate_of, gate
+from decisioning.release import Candidate, Check, candidate_of, cost_check, gate
 from decisioning.store.protocol import Store
 
 PROMOTE, SHADOW, CHALLENGER = "promote", "shadow", "challenger"
@@ -103,11 +103,7 @@ async def promote(
     release = await _released(store, models_dir, version, rows, override)
     await store.put("current", "model", release.version.encode())
     await _log(store, release.version, PROMOTE, release=release, override=override)
-    pointers = await pointers_of(store)
-    if pointers.shadow == release.version:
-        await stop_shadow(store)
-    if pointers.challenger is not None and pointers.challenger.version == release.version:
-        await stop_challenger(store)
+    await _end_trial(store, release.version)
     return release
 
 
@@ -122,16 +118,28 @@ async def roll_back(store: Store, models_dir: Path) -> str:
     await asyncio.to_thread(candidate_of, models_dir / before)
     await store.put("current", "model", before.encode())
     await _log(store, before, ROLLBACK)
+    await _end_trial(store, before)
     return before
 
 
+async def _end_trial(store: Store, version: str) -> None:
+    """A model that decides for everybody neither shadows nor challenges itself."""
+    named = await pointers_of(store)
+    if named.shadow == version:
+        await stop_shadow(store)
+    if named.challenger is not None and named.challenger.version == version:
+        await stop_challenger(store)
+
+
 async def start_shadow(store: Store, models_dir: Path, version: str) -> str:
-    """Score a model beside the current one in every decision; it decides nothing, so any that loads will do.
+    """Score a model beside the current one in every decision. It decides nothing, so it only has to be quick enough.
 
     Raises VersionMissing or ModelRefused.
     """
     full = full_version(version, versions_in(models_dir), of="model")
-    await asyncio.to_thread(candidate_of, models_dir / full)
+    candidate = await asyncio.to_thread(candidate_of, models_dir / full)
+    if not (cost := cost_check(candidate.model)).passed:
+        raise ModelRefused(f"model {full[:SHORT]} would slow every answer down. {cost}")
     await store.put("current", SHADOW, full.encode())
     await _log(store, full, SHADOW)
     return full

@@ -22,7 +22,7 @@ from decisioning.records import Versions
 from decisioning.scoring import Model, load_model
 from decisioning.store.protocol import Store
 
-KEPT = 3  # of each: a thousand actions paired with a hundred regressors take megabytes
+KEPT = 2  # of each, what decides now among them: a strategy of a thousand actions takes tens of megabytes
 
 Key = TypeVar("Key")
 Thing = TypeVar("Thing")

@@ -94,7 +94,7 @@ def gate(
         _reported("positives", overall, _positives),
         _reported("calibration", overall, _calibration),
         _ranking(candidate, current, measured),
-        _serving_cost(candidate.model),
+        cost_check(candidate.model),
     ]
     return checks if strategy is None else [*checks, _fitness(candidate.model, strategy)]
 
@@ -152,7 +152,7 @@ def difference_of_reports(report: Mapping[str, Any], other: Mapping[str, Any]) -
         return None
 
 
-def _serving_cost(model: Model) -> Check:
+def cost_check(model: Model) -> Check:
     form, cost_us = form_of(model), serving_cost_us(model)
     promised_us = COST_MAX_US[form]
     said = (

@@ -15,7 +15,7 @@ from api.model_registry import Override, Pointers, Promotion, Release, Rows
 from api.settings import Settings
 from api.storage import opened
 from api.trail import SHORT, full_version
-from decisioning.errors import NextbestError
+from decisioning.errors import ModelRefused, NextbestError
 from decisioning.release import candidate_of, form_of, report_of
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -61,7 +61,7 @@ async def _list() -> None:
     for version in sorted(versions, key=lambda each: _written_ms(settings.models_dir / each), reverse=True):
         folder = settings.models_dir / version
         mark = "*" if version == pointers.model else " "
-        told = [_moment(_written_ms(folder)), _figures(report_of(folder).get("overall")), *_roles(version, pointers)]
+        told = [_moment(_written_ms(folder)), _report_line(folder), *_roles(version, pointers)]
         told += [f"last {_told(last[version])}"] if version in last else []
         click.echo(f"{mark} {version[:SHORT]}  {'  '.join(told)}")
     for version in sorted({pointers.model} - {"", *versions}):
@@ -223,6 +223,14 @@ def _stopped(role: str, version: str) -> str:
 def _folder(version: str) -> Path:
     models_dir = Settings.from_environment().models_dir
     return models_dir / full_version(version, model_registry.versions_in(models_dir), of="model")
+
+
+def _report_line(folder: Path) -> str:
+    """One damaged folder does not keep the others from being listed."""
+    try:
+        return _figures(report_of(folder).get("overall"))
+    except ModelRefused:
+        return "its report cannot be read"
 
 
 def _figures(figures: Mapping[str, Any] | None) -> str:

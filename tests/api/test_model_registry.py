@@ -20,6 +20,7 @@ from api.model_registry import (
     stop_shadow,
 )
 from api.publications import publish_strategy
+from decisioning import release
 from decisioning.catalog.load import load_bundle
 from decisioning.errors import ModelRefused, RegistryDamaged, ReleaseRefused, VersionMissing
 from decisioning.store.memory import MemoryStore
@@ -99,9 +100,9 @@ async def test_an_override_that_was_not_needed_overrides_nothing(tmp_path: Path)
 async def test_each_figure_has_its_bound(tmp_path: Path, figures: dict, failed: list[str]):
     store = await installation()
 
-    release = await promote(store, tmp_path, saved(tmp_path, **figures), override=ADA)
+    released = await promote(store, tmp_path, saved(tmp_path, **figures), override=ADA)
 
-    assert [each.name for each in release.checks if not each.passed] == failed
+    assert [each.name for each in released.checks if not each.passed] == failed
 
 
 @pytest.mark.parametrize(("low", "passed"), [(0.66, False), (0.68, True)])
@@ -110,9 +111,9 @@ async def test_a_model_is_refused_only_when_it_ranks_worse_beyond_chance(tmp_pat
     await promote(store, tmp_path, saved(tmp_path))
     candidate = saved(tmp_path, 0.1, auc=low, auc_interval=(low - 0.02, low + 0.02))
 
-    release = await promote(store, tmp_path, candidate, override=ADA)
+    released = await promote(store, tmp_path, candidate, override=ADA)
 
-    assert next(each.passed for each in release.checks if each.name == "ranking") is passed
+    assert next(each.passed for each in released.checks if each.name == "ranking") is passed
 
 
 async def test_a_model_of_another_business_does_not_fit_the_strategy(tmp_path: Path):
@@ -193,6 +194,20 @@ async def test_a_challenger_passes_the_same_gate(tmp_path: Path):
         await start_challenger(store, tmp_path, saved(tmp_path, positives=10), share=0.1)
 
     assert (await pointers_of(store)).challenger is None
+
+
+async def test_a_model_that_is_slow_to_score_may_neither_decide_nor_shadow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = await installation()
+    monkeypatch.setattr(release, "serving_cost_us", lambda model: 201.0)
+
+    with pytest.raises(ReleaseRefused, match="serving cost: 201 µs"):
+        await promote(store, tmp_path, saved(tmp_path))
+    with pytest.raises(ModelRefused, match="serving cost: 201 µs"):
+        await start_shadow(store, tmp_path, saved(tmp_path))
+
+    assert await pointers_of(store) == Pointers()
 
 
 async def test_an_entry_that_cannot_be_read_is_said_to_be_damaged():
