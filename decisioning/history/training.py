@@ -128,6 +128,8 @@ def _checked(mapping: TableMapping, typing: Typing, *, needed: Sequence[str]) ->
     for name in needed:
         if getattr(mapping, name) is None:
             faults.add(mapping.place, f"{name!r} is missing here, and it is needed", f"Add {name}: {{column: …}}")
+    if needed and mapping.validation == "time" and (mapping.time is None or mapping.time.column is None):
+        faults.add(mapping.place, "validation: time needs rows in the order of time", "Add time: {column: …}")
     features = typing.kept(mapping.features, faults)
     refuse(faults)
     return features

@@ -61,7 +61,9 @@ def test_a_time_is_read_as_days_before_the_row_and_blanks_are_empty(tmp_path: Pa
 
 
 def test_one_moment_for_all_rows_orders_none_of_them(tmp_path: Path) -> None:
-    training = read_training(table(tmp_path), mapping(MAPPING.replace("{column: at}", '{value: "2026-01-01"}')))
+    text = MAPPING.replace("{column: at}", '{value: "2026-01-01"}').replace("validation: time", "validation: random")
+
+    training = read_training(table(tmp_path), mapping(text))
 
     assert training.columns["customer.since"] == [0.0, 0.5, None]
     assert training.order is None
@@ -102,8 +104,12 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, change: tuple[str, str], m
 
 
 def test_a_time_without_a_moment_to_count_from_is_a_fault_of_the_mapping(tmp_path: Path) -> None:
+    text = MAPPING.replace("time: {column: at}", "")
+
+    with pytest.raises(MappingFaulty, match="validation: time needs rows in the order of time"):
+        read_training(table(tmp_path), mapping(text))
     with pytest.raises(MappingFaulty, match=r"mapping.yaml:5:28: customer.since is a time, .* Name the moment: time:"):
-        read_training(table(tmp_path), mapping(MAPPING.replace("time: {column: at}", "")))
+        read_training(table(tmp_path), mapping(text.replace("validation: time", "")))
 
 
 def test_faults_of_the_new_entries_are_reported_together() -> None:
