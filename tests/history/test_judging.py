@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from api.cli.main import commands
 from decisioning.errors import NextbestError
 from decisioning.scoring import load_model
 
+PAGE = Path(__file__).parents[2] / "docs" / "history.md"
 MAPPING = """
 customer: {column: id, prefix: "P-"}
 features:
@@ -205,3 +207,12 @@ def test_train_asks_for_tables_or_for_what_was_recorded() -> None:
         done = CliRunner().invoke(commands, words)
 
         assert done.exit_code == 2 and "or --recorded" in done.output
+
+
+@pytest.mark.docs
+def test_the_page_explains_every_field_of_an_evaluation(stranger: Path) -> None:
+    section = PAGE.read_text().split("### Judging a model\n")[1].split("\n## ")[0]
+    explained = set(re.findall(r"`(\w+)`", section))
+    found = judged(stranger)
+
+    assert sorted((found.keys() | found["overall"].keys() | found["actions"][0].keys()) - explained) == []
