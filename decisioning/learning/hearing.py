@@ -99,7 +99,7 @@ def _add(page: Page, partition: int, entries: Sequence[LogEntry], records: Recor
     for entry in entries:
         if whereabouts_of(entry.record.record_id) is not None:
             records.keep(entry.record.record_id, entry.record.body)
-        elif (response := _read(entry.record.body, "response")) and not _is_too_late(response, entry.position):
+        elif (response := _response(entry.record.body)) and not _is_too_late(response, entry.position):
             page.responses.append(response)
             page.oldest_ms = min(page.oldest_ms or time_of(entry.position), time_of(entry.position))
     if entries:
@@ -137,9 +137,16 @@ def _read(body: bytes, kind: str) -> Record | None:
     return record if isinstance(record, dict) and record.get("kind") == kind else None
 
 
+def _response(body: bytes) -> Record | None:
+    """A response that names a decision; conversions without one are about no trial."""
+    record = _read(body, "response")
+    named = record and all(isinstance(record.get(each), str) for each in ("decision_id", "placement", "outcome"))
+    return record if named else None
+
+
 def _is_too_late(response: Record, position: str) -> bool:
-    """True for a response without a decision, and when what was heard of its trial before is forgotten by now."""
-    where = whereabouts_of(response["decision_id"] or "")
+    """True when what was heard of its trial before is forgotten by now."""
+    where = whereabouts_of(response["decision_id"])
     return where is None or time_of(position) - where.from_ms > TRIAL_KEPT_S * 1000
 
 

@@ -55,7 +55,7 @@ class Classroom:
         self.models = {each.version: each for each in [model or model_of()]}
         self.current = next(iter(self.models))
         self.history: dict[str, Mapping[str, Any]] = {}  # what only history still has
-        self._told = 0
+        self._decided = self._told = 0
 
     @property
     def current_model(self) -> PropensityModel:
@@ -82,7 +82,8 @@ class Classroom:
         if snapshot.profile is None:
             snapshot = replace(snapshot, profile=customer(now_ms=snapshot.now_ms, **attributes).profile)
         request = Request(customer_key, names[0].split(".")[0], names)
-        decision_id = f"{partition_of(customer_key):03d}-{snapshot.now_ms:x}-{snapshot.state.draw_index:016x}"
+        self._decided += 1
+        decision_id = f"{partition_of(customer_key):03d}-{snapshot.now_ms:x}-{self._decided:016x}"
         scorer = ModelScorer(self.bank, self.current_model)
         decision = decide(request, snapshot, self.bank, scorer, decision_id=decision_id)
         versions = Versions(self.bank.version, self.current)

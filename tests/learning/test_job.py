@@ -185,7 +185,8 @@ async def test_messages_and_conversions_without_a_decision_are_no_trials(room: C
 async def test_unreadable_records_do_not_hold_it_up(room: Classroom) -> None:
     decision = await room.decide()
     [snapshot] = await room.store.read(["C-1"])
-    poison = [Record(f"poison{at}", body) for at, body in enumerate((b"{", b"[1]", b'{"kind":"guess"}', b"\xff"))]
+    bodies = b"{", b"[1]", b'{"kind":"guess"}', b'{"kind":"response"}', b'{"kind":"response","decision_id":1}', b"\xff"
+    poison = [Record(f"poison{at}", body) for at, body in enumerate(bodies)]
     await room.store.commit([Change("C-1", snapshot.state_version, snapshot.state, records=poison)])
     await room.tell(decision, "accepted")
 
