@@ -96,6 +96,7 @@ def test_a_challenger_decides_for_its_share_and_a_shadow_is_in_every_record(
 
         assert [each["versions"] for each in again] == [each["versions"] for each in answers[::10]]
         seen = Counter(each["versions"]["model"] for each in answers)
+        print(f"the challenger decided for {seen[other]} of {PERSON_COUNT} persons, 30 % asked for")
         expected = {current: 0.7 * PERSON_COUNT, other: 0.3 * PERSON_COUNT}
         assert seen.keys() == expected.keys()
         assert sum((seen[each] - count) ** 2 / count for each, count in expected.items()) < 6.63  # chi-squared, 1 %
