@@ -21,7 +21,7 @@ from decisioning.scoring import Model, load_model
 from models import ModelError, load_report
 
 CALIBRATION_EXCESS_MAX = 0.01  # of the calibration error over what a perfect model of that size would show
-# Two standard errors of a perfect model's own error, in units of that error: with 15 bins a mean of |normal| / sqrt(15).
+# Two standard errors of a perfect model's own error, in units of it: the mean of 15 bins' |normal| spreads by 0.2.
 CALIBRATION_CHANCE = 0.4
 SLOPE_MIN, SLOPE_MAX = 0.9, 1.1  # the slope's interval has to reach into this
 POSITIVES_MIN = 200  # below, a model is mostly its prior
