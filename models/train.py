@@ -1,48 +1,50 @@
 """Training: from a table of past decisions and their labels to a calibrated propensity model and a report.
 
 One hierarchical logistic regression: logit = x · (everything + issue + group + action), each part with a normal prior
-around zero, fitted as a single scikit-learn LogisticRegression over a sparse design (design.py). Its widths are
-chosen by cross-validation on a sample; scores of a cross-fit on the whole table then calibrate it. Never imported by
-a serving process: scikit-learn alone costs it a second and 100 MB.
+around zero (design.py, regression.py). A score of boosted trees may be one more column of x (boost.py). Whether it is,
+and how wide the priors are, is chosen on a sample by validation of the stated kind (validation.py); scores of a
+cross-fit on the whole table then calibrate the model. Never imported by a serving process: scikit-learn alone costs it
+a second and 100 MB.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from models.boost import Grown, exported, grow
 from models.calibrate import Sigmoid, calibrate
 from models.design import DEVIATION_INTERCEPT_SD, INTERCEPT_SD, Layout, Prior
 from models.errors import InvalidTable
-from models.evaluate import log_loss
-from models.features import Column, Feature, Floats, Indexes, learn
+from models.evaluate import log_losses
+from models.features import Column, Feature, Floats, Indexes, learn, taken
+from models.forest import Forest
 from models.golden import golden_columns, golden_rows
 from models.hierarchy import row_keys_of
 from models.leak import auc_alone, refuse_leaks
 from models.propensity import Posterior, PriorVariances, PropensityModel
+from models.regression import Part, crossed, fit, has_converged, scaled, sigmoid, variances
 from models.report import Figures, TrainingReport, figures_of, report_of
+from models.validation import KINDS, Split, by_folds, by_time, folds_of, is_usable, last_of_time, sample_of
 
-SHARED_SDS = (0.1, 0.3)  # 1.0 gained 0.0005 in log loss on random folds and lost 0.02 AUC on later rows
+SHARED_SDS = (0.3, 0.1)  # the first is the start; 1.0 gained 0.0005 in log loss, and lost 0.02 AUC on later rows
+BAND_SDS = (0.3, 0.1, 0.03)  # on later rows of the bank's calls narrow bands are worth 0.04 AUC, on random ones 0.3 is
 DEVIATION_SDS = (0.03, 0.1, 0.3)
-SHARED_SD_START = 0.3  # while the deviation is being chosen
-FOLD_COUNT = 4
-SAMPLE_ROWS = 20_000  # priors are chosen on about this many rows; calibration, figures and the model itself use all
-SAMPLE_RARE_MIN = 200  # customers with the rarer label in that sample, if need be with more rows
+BANDS_BESIDE_TREES = 0.1
+DOUBT_ROWS_MAX = 5_000  # up to here trees are taken in doubt: on 1,200 rows that is worth 0.007 AUC; see _pick
 QUARTERS_ROWS_MAX = 50_000  # larger tables are cross-fitted in halves: two fits cost less, and calibrate as well
-LATE_SHARE = 0.1  # the last tenth of time is what the report's in-time figures are scored on
+TRIES_MAX = len(DEVIATION_SDS) + len(SHARED_SDS) - 1 + len(BAND_SDS) - 1 + len(SHARED_SDS) + 1
 CLASS_CLUSTERS_MIN = 10  # customers with a positive, and with a negative, below which nothing can be validated
-ITERATIONS_MAX = 100
-TOLERANCE = 3e-4  # of the gradient; leaves propensities within 1 % of the exact solution, far below their own error
-TOLERANCE_COARSE = 1e-3  # of all fits but the last: moves a log loss by 0.00003
+PARITY_ROWS = 2_000  # of the training table, on which the exported trees must agree with those that were grown
+NOTHING_BARRED: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
 
@@ -55,7 +57,7 @@ class TrainedModel:
     report: TrainingReport
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Table:
     """The checked training table."""
 
@@ -64,13 +66,59 @@ class _Table:
     labels: Floats
     clusters: Indexes  # 0..k-1
     order: NDArray[np.generic] | None
+    barred: Mapping[str, frozenset[str]]
 
 
-class _CrossFitted(NamedTuple):
-    """What regressions on parts of the table say about the rest of it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Material:
+    """The table as all fits take it."""
 
-    logits: Floats  # [rows] of each row, by a regression that saw no row of its fold
-    coefficients: Floats  # [design columns] mean of those regressions
+    table: _Table
+    layout: Layout
+    design: sparse.csr_matrix  # without a score
+    folds: Indexes
+    priority: Indexes  # a random order of customers; see boost.grow
+    tree_columns: Indexes
+
+    def inputs(self, rows: Indexes) -> Floats:
+        """float64[rows, tree columns]: what trees read."""
+        inputs: Floats = self.design[rows][:, self.tree_columns].toarray()
+        return inputs
+
+    def grown(self, rows: Indexes) -> Grown:
+        """Trees of these rows."""
+        return grow(self.inputs(rows), self.table.labels[rows], self.folds[rows], self.priority[rows])
+
+    def part(self, split: Split, *, boosted: bool) -> Part:
+        """What one fit of a validation needs; its trees know as little of the held-out rows as its coefficients."""
+        seen, held_out = self.design[split.seen], self.design[split.held_out]
+        labels, actions = self.table.labels[split.seen], self.table.actions
+        if not boosted:
+            return Part(seen, labels, held_out)
+        grown = self.grown(split.seen)
+        return Part(
+            self.layout.with_scores(seen, actions[split.seen], grown.unseen),
+            labels,
+            self.layout.with_scores(held_out, actions[split.held_out], grown.scores(self.inputs(split.held_out))),
+        )
+
+
+class _Choice(NamedTuple):
+    """What validation settled on."""
+
+    boosted: bool
+    prior: Prior
+
+
+class _Fitted(NamedTuple):
+    """The regression on the whole table, and what its last column needs."""
+
+    choice: _Choice
+    scales: Floats
+    regression: LogisticRegression
+    calibration: Sigmoid
+    design: sparse.csr_matrix  # scaled
+    grown: Grown | None
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -86,6 +134,8 @@ def train(
     order: ArrayLike | None = None,
     clusters: ArrayLike | None = None,
     known_before: Collection[str] = (),
+    validation: str = "random",
+    barred: Mapping[str, frozenset[str]] = NOTHING_BARRED,
     progress: Progress = _silent,
 ) -> TrainedModel:
     """Fit, calibrate and check a model on n rows.
@@ -95,55 +145,53 @@ def train(
     labels        1 for a positive response, 0 for none
     features      which columns may be used, and how each is read
     order         time of each row; with it the report says how well the last tenth is foreseen
-    clusters      customer of each row: a customer's rows never stand on both sides of a validation
+    clusters      customer of each row: a customer's rows never stand on both sides of a random validation
     known_before  features that may rank the label on their own, because they really are known before the decision
+    validation    on whom the model will be used: "random", people like these, or "time", those who come after them
+    barred        by action the attributes that may not be used for it
     Raises InvalidTable, InvalidFeature or LeakSuspected.
     """
-    table = _checked(columns, actions, labels, order, clusters)
+    table = _checked(columns, actions, labels, order, clusters, barred)
     encoder = learn(features, columns)
-    folds, sample = _folds(table), _sample(table)
-    alone = auc_alone(encoder.features, _rows_of(columns, sample), table.labels[sample], folds[sample] % 2)
+    folds, sample = folds_of(table.labels, table.clusters), sample_of(table.labels, table.clusters)
+    thinned = {path: taken(column, sample) for path, column in columns.items()}
+    alone = auc_alone(encoder.features, thinned, table.labels[sample], folds[sample] % 2)
     refuse_leaks(alone, table.labels[sample], known_before=known_before)
 
     progress("encoding", 0, 1)
-    layout = Layout(encoder, actions)
-    design = layout.design(columns, actions)
-    prior = _choose_prior(layout, design[sample], table.labels[sample], folds[sample], progress)
-    scales = layout.scales(prior)
-    scaled = _scale(design, scales)
-    progress("calibrating", 0, 1)
-    unseen = _cross_fitted(scaled, table.labels, folds if len(folds) <= QUARTERS_ROWS_MAX else folds % 2)
-    calibration = calibrate(unseen.logits, table.labels)
-    progress("fitting", 0, 1)
-    regression = _fit(scaled, table.labels, unseen.coefficients, tolerance=TOLERANCE)
+    material = _material(table, Layout(encoder, actions), folds)
+    choice = _choose(material, _trials(material, sample, validation), validation, progress)
+    fitted, unseen = _fit_all(material, choice, progress)
     progress("checking in time", 0, 1)
-    in_time = None if table.order is None else _in_time(table, table.order, scaled)
-    chances = _sigmoid(calibration.apply(unseen.logits))
-    evidence = Counter(table.actions.tolist())
-    model = _served(layout, regression, scaled, scales, prior, calibration, evidence)
+    in_time = None if table.order is None else _in_time(material, table.order, fitted)
+    progress("describing", 0, 1)
+    model = _served(material, fitted)
     found = report_of(
         model,
         columns,
         actions=table.actions,
         labels=table.labels,
-        chances=chances,
+        chances=sigmoid(fitted.calibration.apply(unseen)),
         clusters=table.clusters,
-        choices=_choices(prior, calibration, converged=_converged(regression)),
+        choices=_choices(validation, model, fitted),
         auc_alone=alone,
         in_time=in_time,
     )
     return TrainedModel(model, found)
 
 
-def _choices(prior: Prior, calibration: Sigmoid, *, converged: bool) -> dict[str, str | float]:
+def _choices(validation: str, model: PropensityModel, fitted: _Fitted) -> dict[str, str | float]:
     """What was settled on, in words for the report."""
     return {
-        "form": "linear",
-        "prior sd, shared": prior.shared,
-        "prior sd, deviations": prior.deviation,
-        "calibration slope": calibration.slope,
-        "calibration intercept": calibration.intercept,
-        "converged": "yes" if converged else "no",
+        "chosen by validation": validation,
+        "form": "linear" if model.forest is None else "linear with trees",
+        "trees": 0 if model.forest is None else len(model.forest.feature),
+        "prior sd, shared": fitted.choice.prior.shared,
+        "prior sd, bands": fitted.choice.prior.bands,
+        "prior sd, deviations": fitted.choice.prior.deviation,
+        "calibration slope": fitted.calibration.slope,
+        "calibration intercept": fitted.calibration.intercept,
+        "converged": "yes" if has_converged(fitted.regression) else "no",
     }
 
 
@@ -153,6 +201,7 @@ def _checked(
     labels: ArrayLike,
     order: ArrayLike | None,
     clusters: ArrayLike | None,
+    barred: Mapping[str, frozenset[str]],
 ) -> _Table:
     truth = np.asarray(labels, dtype=np.float64)
     lengths = {path: len(column) for path, column in columns.items()} | {"actions": len(actions)}
@@ -170,6 +219,7 @@ def _checked(
         labels=truth,
         clusters=np.unique(names, return_inverse=True)[1].astype(np.int64),
         order=None if order is None else np.asarray(order),
+        barred={action: barred[action] for action in sorted(set(actions) & barred.keys()) if barred[action]},
     )
     _refuse_too_few(table)
     return table
@@ -185,150 +235,154 @@ def _refuse_too_few(table: _Table) -> None:
             )
 
 
-def _folds(table: _Table) -> Indexes:
-    """int64[n], 0..FOLD_COUNT-1: whole clusters, those with the rarer label dealt out first: no fold lacks it."""
-    has_rare = _has_rare(table)
-    shuffled = np.random.default_rng(0).permutation(len(has_rare))
-    fold_of = np.empty(len(has_rare), dtype=np.int64)
-    fold_of[shuffled[np.argsort(~has_rare[shuffled], kind="stable")]] = np.arange(len(has_rare)) % FOLD_COUNT
-    return fold_of[table.clusters]
-
-
-def _sample(table: _Table) -> Indexes:
-    """Positions of the sample's rows, ascending: whole clusters, drawn without regard to their labels."""
-    row_counts = np.bincount(table.clusters)
-    shuffled = np.random.default_rng(1).permutation(len(row_counts))
-    rows_before = np.cumsum(row_counts[shuffled]) - row_counts[shuffled]
-    rare_before = np.cumsum(_has_rare(table)[shuffled])
-    is_in = np.zeros(len(row_counts), dtype=np.bool_)
-    is_in[shuffled[(rows_before < SAMPLE_ROWS) | (rare_before < SAMPLE_RARE_MIN)]] = True
-    return np.flatnonzero(is_in[table.clusters])
-
-
-def _has_rare(table: _Table) -> NDArray[np.bool_]:
-    """Per cluster: whether one of its rows has the rarer label."""
-    rare = table.labels if table.labels.mean() <= 0.5 else 1.0 - table.labels
-    return np.bincount(table.clusters, weights=rare) > 0
-
-
-def _choose_prior(
-    layout: Layout, design: sparse.csr_matrix, labels: Floats, folds: Indexes, progress: Progress
-) -> Prior:
-    """The prior with the least cross-fitted log loss: first how far actions may deviate, then the shared part."""
-    deviations = DEVIATION_SDS if layout.levels else DEVIATION_SDS[:1]
-    total = len(deviations) + len(SHARED_SDS) - 1
-    losses: dict[Prior, float] = {}
-
-    def try_out(prior: Prior) -> None:
-        progress("choosing priors", len(losses), total)
-        scaled = _scale(design.copy(), layout.scales(prior))
-        losses[prior] = log_loss(labels, _sigmoid(_cross_fitted(scaled, labels, folds).logits))
-
-    for deviation in deviations:
-        try_out(Prior(SHARED_SD_START, deviation))
-    best = min(losses, key=losses.__getitem__)
-    for shared in SHARED_SDS:
-        if shared != SHARED_SD_START:
-            try_out(Prior(shared, best.deviation))
-    return min(losses, key=losses.__getitem__)
-
-
-def _scale(design: sparse.csr_matrix, scales: Floats) -> sparse.csr_matrix:
-    """Multiply the columns, in place: large tables are not copied for it."""
-    design.data *= scales[design.indices]
-    return design
-
-
-def _cross_fitted(scaled: sparse.csr_matrix, labels: Floats, folds: Indexes) -> _CrossFitted:
-    logits = np.empty(len(labels))
-    coefficients = []
-    for fold in np.unique(folds):
-        held_out = folds == fold
-        regression = _fit(scaled[~held_out], labels[~held_out], tolerance=TOLERANCE_COARSE)
-        coefficients.append(regression.coef_[0])
-        logits[held_out] = scaled[held_out] @ regression.coef_[0]
-    return _CrossFitted(logits, np.mean(coefficients, axis=0))
-
-
-def _fit(
-    scaled: sparse.csr_matrix, labels: Floats, start: Floats | None = None, *, tolerance: float
-) -> LogisticRegression:
-    """The regression over columns scaled by their prior sd: with C = 1 its penalty is exactly the normal prior.
-
-    start  float64[columns]  coefficients near the solution; None starts at the base rate. It saves iterations only.
-    Newton steps take a half to a quarter of the time of lbfgs here, and end nearer to the solution.
-    """
-    if start is None:
-        rate = labels.mean()
-        start = np.zeros(scaled.shape[1])
-        start[0] = np.log(rate / (1.0 - rate)) / INTERCEPT_SD
-    regression = LogisticRegression(
-        C=1.0, fit_intercept=False, solver="newton-cg", max_iter=ITERATIONS_MAX, tol=tolerance, warm_start=True
+def _material(table: _Table, layout: Layout, folds: Indexes) -> _Material:
+    return _Material(
+        table=table,
+        layout=layout,
+        design=layout.design(table.columns, table.actions.tolist(), table.barred),
+        folds=folds,
+        priority=np.random.default_rng(2).permutation(int(table.clusters.max()) + 1)[table.clusters],
+        tree_columns=layout.tree_columns(table.barred),
     )
-    regression.coef_ = start[None, :]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the report says whether it converged
-        return regression.fit(scaled, labels)
 
 
-def _converged(regression: LogisticRegression) -> bool:
-    return bool(regression.n_iter_.max() < ITERATIONS_MAX)
+def _trials(material: _Material, sample: Indexes, validation: str) -> list[Split]:
+    """The splits of the sample on which choices are made."""
+    table = material.table
+    if validation not in KINDS:
+        raise InvalidTable(f"validation {validation!r} is unknown. Known: {', '.join(KINDS)}.")
+    if validation == "random":
+        return by_folds(sample, material.folds[sample])
+    if table.order is None:
+        raise InvalidTable("validation in time needs the time of each row")
+    return by_time(sample, table.order, table.labels, material.folds)
 
 
-def _in_time(table: _Table, order: NDArray[np.generic], scaled: sparse.csr_matrix) -> Figures | None:
-    """Figures on the last tenth of time of a fit on what came before, both thinned to the size of a sample."""
-    by_time = np.argsort(order, kind="stable")
-    border = int(len(by_time) * (1 - LATE_SHARE))
-    early, late = _thinned(by_time[:border]), _thinned(by_time[border:])
-    if len(np.unique(table.labels[early])) < 2:
+def _choose(material: _Material, splits: Sequence[Split], validation: str, progress: Progress) -> _Choice:
+    """The form and the prior with the least log loss on held-out rows.
+
+    One width after the other: all combinations would take ten times as long and find the same, or noise. Trees start
+    from what the linear form settled on, with narrower priors: what trees explain, the rest need not.
+    """
+    trial = _Trial(material, splits, progress)
+    deviations = DEVIATION_SDS if material.layout.levels else DEVIATION_SDS[:1]
+    priors = [Prior(SHARED_SDS[0], BAND_SDS[0], deviation) for deviation in deviations]
+    linear = trial.best(False, priors)
+    linear = trial.best(False, [linear, *(linear._replace(shared=sd) for sd in SHARED_SDS)])
+    linear = trial.best(False, [linear, *(linear._replace(bands=sd) for sd in BAND_SDS)])
+    if not material.tree_columns.size:
+        return _Choice(False, linear)
+    start = linear._replace(bands=min(linear.bands, BANDS_BESIDE_TREES))
+    beside = trial.best(True, [start._replace(shared=sd) for sd in SHARED_SDS])
+    narrower = [sd for sd in deviations if sd < beside.deviation][-1:]
+    beside = trial.best(True, [beside, *(beside._replace(deviation=sd) for sd in narrower)])
+    in_doubt = validation == "random" and len(material.folds) <= DOUBT_ROWS_MAX
+    return _pick(_Choice(False, linear), _Choice(True, beside), trial, in_doubt=in_doubt)
+
+
+def _pick(linear: _Choice, boosted: _Choice, trial: _Trial, *, in_doubt: bool) -> _Choice:
+    """The better one; in_doubt: trees, unless the linear form is better by more than a standard error.
+
+    On few rows validation is hard on trees, which gain most from the quarter that it holds out, and hardly tells.
+    """
+    worse_by = trial.losses[boosted] - trial.losses[linear]
+    totals = np.bincount(trial.clusters, weights=worse_by - worse_by.mean())
+    error = np.sqrt((totals**2).sum()) / len(worse_by)
+    return boosted if worse_by.mean() < (error if in_doubt else 0.0) else linear
+
+
+class _Trial:
+    """Fits of choices on the seen rows of splits, and the losses on their held-out rows."""
+
+    def __init__(self, material: _Material, splits: Sequence[Split], progress: Progress) -> None:
+        held_out = np.concatenate([split.held_out for split in splits])
+        self.clusters = material.table.clusters[held_out]
+        self.losses: dict[_Choice, Floats] = {}  # of each held-out row
+        self._labels = material.table.labels[held_out]
+        self._material, self._splits, self._progress = material, splits, progress
+        self._parts: dict[bool, list[Part]] = {}
+
+    def best(self, boosted: bool, priors: Sequence[Prior]) -> Prior:
+        """The first of those with the least loss."""
+        choices = [_Choice(boosted, prior) for prior in priors]
+        for choice in choices:
+            if choice not in self.losses:
+                self._try(choice)
+        return min(choices, key=lambda choice: self.losses[choice].mean()).prior
+
+    def _try(self, choice: _Choice) -> None:
+        self._progress(
+            "choosing trees and priors" if choice.boosted else "choosing priors", len(self.losses), TRIES_MAX
+        )
+        if choice.boosted not in self._parts:
+            self._parts[choice.boosted] = [self._material.part(each, boosted=choice.boosted) for each in self._splits]
+        scales = self._material.layout.scales(choice.prior, scored=choice.boosted)
+        chances = sigmoid(crossed(self._parts[choice.boosted], scales).logits)
+        self.losses[choice] = log_losses(self._labels, chances)
+
+
+def _fit_all(material: _Material, choice: _Choice, progress: Progress) -> tuple[_Fitted, Floats]:
+    """The regression on the whole table, and float64[n]: the logit of each row by a fit that did not see it."""
+    labels, rows = material.table.labels, np.arange(len(material.table.labels))
+    splits = by_folds(rows, material.folds if len(rows) <= QUARTERS_ROWS_MAX else material.folds % 2)
+    scales = material.layout.scales(choice.prior, scored=choice.boosted)
+    found = crossed(_told(material, splits, choice, progress), scales)
+    unseen = np.empty(len(rows))
+    unseen[np.concatenate([split.held_out for split in splits])] = found.logits
+    progress("fitting", 0, 1)
+    grown = material.grown(rows) if choice.boosted else None
+    design = material.design
+    if grown is not None:
+        design = material.layout.with_scores(design, material.table.actions, grown.unseen)
+    design = scaled(design, scales)
+    regression = fit(design, labels, found.coefficients)
+    return _Fitted(choice, scales, regression, calibrate(unseen, labels), design, grown), unseen
+
+
+def _told(material: _Material, splits: Sequence[Split], choice: _Choice, progress: Progress) -> Iterator[Part]:
+    """One part after the other: all at once they would take as much memory as the table several times over."""
+    for index, split in enumerate(splits):
+        progress("calibrating", index, len(splits))
+        yield material.part(split, boosted=choice.boosted)
+
+
+def _in_time(material: _Material, order: NDArray[np.generic], fitted: _Fitted) -> Figures | None:
+    """Figures on the last tenth of time of a fit on what came before; None when that holds too few of a label."""
+    table, split = material.table, last_of_time(order)
+    if not is_usable(split, table.labels, material.folds):
         return None
-    regression = _fit(scaled[early], table.labels[early], tolerance=TOLERANCE_COARSE)
-    chances = _sigmoid(scaled[late] @ regression.coef_[0])
+    part = material.part(split, boosted=fitted.choice.boosted)
+    chances = sigmoid(crossed([part], fitted.scales).logits)
+    late = split.held_out
     return figures_of(table.labels[late], chances, table.actions[late], clusters=table.clusters[late])
 
 
-def _thinned(rows: Indexes) -> Indexes:
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE_ROWS)).astype(np.int64)]
-
-
-def _served(
-    layout: Layout,
-    regression: LogisticRegression,
-    scaled: sparse.csr_matrix,
-    scales: Floats,
-    prior: Prior,
-    calibration: Sigmoid,
-    evidence: Mapping[str, int],
-) -> PropensityModel:
+def _served(material: _Material, fitted: _Fitted) -> PropensityModel:
     """Fold the calibration into the regression, then its coefficients, with their variances, into a posterior.
 
     The golden propensities are scikit-learn's own, over the sparse design: nothing of the serving form takes part.
     """
+    layout, regression, calibration = material.layout, fitted.regression, fitted.calibration
     regression.coef_ *= calibration.slope
     regression.coef_[0, 0] += calibration.intercept / INTERCEPT_SD
-    columns, actions = golden_columns(layout.encoder, layout.actions)
-    golden_design = _scale(layout.design(columns, actions), scales)
-    golden = golden_rows(columns, actions, regression.predict_proba(golden_design)[:, 1])
     coefficients = regression.coef_[0]
-    means, variances = coefficients * scales, _variances(scaled, coefficients) * scales**2
-    posterior = Posterior(row_keys_of(layout.actions), layout.by_node(means), layout.by_node(variances))
-    prior_variances = PriorVariances(intercept=(DEVIATION_INTERCEPT_SD**2,) * 3, slope=(prior.deviation**2,) * 3)
-    return PropensityModel(layout.encoder, None, posterior, prior_variances, golden, evidence)
+    means = coefficients * fitted.scales
+    spreads = variances(fitted.design, coefficients) * fitted.scales**2
+    posterior = Posterior(row_keys_of(layout.actions), layout.by_node(means), layout.by_node(spreads))
+    deviation = fitted.choice.prior.deviation
+    prior_variances = PriorVariances(intercept=(DEVIATION_INTERCEPT_SD**2,) * 3, slope=(deviation**2,) * 3)
+    forest = None if fitted.grown is None else _forest(material, fitted.grown)
+
+    columns, actions = golden_columns(layout.encoder, layout.actions, forest)
+    design = layout.design(columns, actions, NOTHING_BARRED)
+    if fitted.grown is not None:
+        scores = fitted.grown.scores(design[:, material.tree_columns].toarray())
+        design = layout.with_scores(design, np.asarray(actions, dtype=np.str_), scores)
+    golden = golden_rows(columns, actions, regression.predict_proba(scaled(design, fitted.scales))[:, 1])
+    evidence = Counter(material.table.actions.tolist())
+    return PropensityModel(layout.encoder, forest, posterior, prior_variances, golden, evidence)
 
 
-def _variances(scaled: sparse.csr_matrix, coefficients: Floats) -> Floats:
-    """float64[columns]: of each coefficient at the optimum, the others held still; its prior variance is 1 here."""
-    chances = _sigmoid(scaled @ coefficients)
-    precisions: Floats = scaled.multiply(scaled).T @ (chances * (1.0 - chances)) + 1.0
-    return 1.0 / precisions
-
-
-def _rows_of(columns: Mapping[str, Column], rows: Indexes) -> dict[str, Column]:
-    return {
-        path: column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows.tolist()]
-        for path, column in columns.items()
-    }
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    return 1.0 / (1.0 + np.exp(-np.clip(logits, -500.0, 500.0)))
+def _forest(material: _Material, grown: Grown) -> Forest:
+    encoded = material.design[:PARITY_ROWS, : material.layout.encoder.width].toarray()
+    return exported(grown, material.tree_columns, encoded)

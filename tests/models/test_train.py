@@ -138,7 +138,15 @@ def test_progress_is_told_from_encoding_to_fitting(contacts: Table) -> None:
     contacts.trained(progress=lambda *step: told.append(step))
 
     whats = list(dict.fromkeys(what for what, _, _ in told))
-    assert whats == ["encoding", "choosing priors", "calibrating", "fitting", "checking in time"]
+    assert whats == [
+        "encoding",
+        "choosing priors",
+        "choosing trees and priors",
+        "calibrating",
+        "fitting",
+        "checking in time",
+        "describing",
+    ]
     assert all(0 <= done < total for _, done, total in told)
 
 
