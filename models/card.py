@@ -91,7 +91,7 @@ def as_markdown(card: Card) -> str:
 _FIGURES_NOTE = (
     "Every row was scored by a fit that had not seen it, nor another row of the same customer. In brackets: 95 % "
     "intervals over customers, 99 % for the slope. AUC is within actions. A perfect model has a calibration error too, "
-    "by chance: the floor. The interval of the error leaves chance out, so the error itself may lie above it."
+    "by chance: the floor."
 )
 _ACTIONS_NOTE = "The same figures on the rows of each action alone."
 _MOVED_NOTE = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,14 +25,16 @@ STABLE, SHIFTED = 0.1, 0.25  # bounds of the index that are in common use
 SCORE_BANDS = 10
 
 
-class Profile(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Profile:
     """How a training table was distributed."""
 
     features: Mapping[str, tuple[float, ...]]  # share of rows in each encoded state of a feature
     score_edges: tuple[float, ...]  # propensities that divide the rows into tenths
 
 
-class Change(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Change:
     """A figure of the new model and of the previous one on the same rows."""
 
     now: float

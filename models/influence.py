@@ -8,7 +8,7 @@ are asked, so that actions can be compared.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,7 +20,8 @@ NAMED = 6  # attributes per action
 TREES = "trees"  # stands for the forest's score, which reads several attributes at once
 
 
-class Influence(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Influence:
     """One attribute's part in the scores of an action."""
 
     attribute: str  # its path, or "trees"

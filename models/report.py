@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,7 +49,8 @@ class Figures:
     calibration_slope_interval: Interval | None  # at 99 %; all others at 95 %
 
 
-class Bin(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Bin:
     """One of the bins of the calibration error: a point of the reliability curve."""
 
     rows: int
@@ -58,7 +59,8 @@ class Bin(NamedTuple):
     interval: Interval  # of the rate, rows taken one by one
 
 
-class Gain(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Gain:
     """A point of the gains curve."""
 
     share: float  # of the rows, the best-scored first

@@ -150,3 +150,23 @@ def test_rows_that_cannot_be_scored_are_refused(labels: list[int], chances: list
 def test_an_interval_over_too_few_positives_is_refused() -> None:
     with pytest.raises(MetricUndefined, match="too few"):
         evaluate.interval(evaluate.auc, [1.0] + [0.0] * 3, [0.9, 0.1, 0.2, 0.3], clusters=[0, 1, 1, 1])
+
+
+@pytest.mark.parametrize(("row_count", "rate"), [(500, 0.3), (8_000, 0.1)])
+def test_the_floor_is_the_calibration_error_of_true_chances(row_count: int, rate: float) -> None:
+    random = np.random.default_rng(3)
+    chances = random.beta(2, 2 / rate - 2, row_count)
+
+    errors = [evaluate.calibration_error(random.random(row_count) < chances, chances) for _ in range(200)]
+
+    assert evaluate.calibration_floor(chances) == pytest.approx(np.mean(errors), rel=0.06)
+
+
+def test_the_floor_of_certain_chances_is_zero() -> None:
+    assert evaluate.calibration_floor([0.0, 1.0, 1.0, 0.0]) == 0.0
+
+
+def test_the_floor_repeats_itself() -> None:
+    chances = np.random.default_rng(4).random(300)
+
+    assert evaluate.calibration_floor(chances) == evaluate.calibration_floor(chances)
