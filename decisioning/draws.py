@@ -64,7 +64,8 @@ def explored(
     state = filling.snapshot.state
     contenders = _showable(filling, placement, contenders)
     best = arbitrated(filling, placement, contenders, placement.nothing_value, reasons)
-    if best.action is not None and filling.strategy.bypass_mask >> filling.index_of(best.action) & 1:
+    is_fixed = best.action is not None and filling.strategy.bypass_mask >> filling.index_of(best.action) & 1
+    if is_fixed or not contenders:
         return best
     at, probabilities = chances(filling, placement, exploration, contenders)
     index = placement.candidates.action_index[at]
