@@ -175,6 +175,7 @@ def _draws(log: _Log, expected: _Expected, choices: Indexes, contact_cost: float
         predicted_choice=expected.outcomes[rows, choices] - contact_cost * (choices != 0),
         predicted_logged=np.where(logged < 0, 0.0, expected.outcomes[rows, logged]) - contact_cost * (logged != 0),
         persons=log.persons,
+        is_rewarded=log.outcomes != 0.0,
         unsupported_share=float((~taken[choices]).mean()),
     )
 

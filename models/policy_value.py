@@ -18,12 +18,15 @@ from models.errors import MetricUndefined
 from models.features import Floats, Indexes
 
 SAMPLE_MIN = 100.0  # effective sample size below which no value is given: under it intervals fail to cover
-REWARDED_MIN = 20.0  # the same over rewards: where they are rare, a hundred draws may hold none
+REWARDED_MIN = 20.0  # the same over draws that earned anything: where these are rare, a hundred draws may hold none
 WEIGHT_MEAN_ERRORS_MAX = 4.0  # standard errors that the mean weight may lie from 1 before it is a warning
 WEIGHT_SHARE_MAX = 0.05  # part of all weight that one row may carry before it is a warning
+CARRYING_MIN = 10.0  # persons that carry the variance; fewer, and the next large outcome moves everything: a warning
 UNSUPPORTED_MAX = 0.01  # part of the target's probability on actions the log never took, likewise
 NORMAL_QUANTILE = 1.959963984540054  # of an interval of 95 %
 FREEDOM_MIN = 2.0  # degrees of freedom; the series for Student's quantile is of no use below
+
+Flags = NDArray[np.bool_]
 
 
 class Estimate(NamedTuple):
@@ -42,7 +45,7 @@ class Weights(NamedTuple):
     max: float
     zero_count: int  # draws whose action the target policy never takes there
     effective_sample_size: float | None  # (sum w)^2 / sum w^2; None when no draw has weight
-    rewarded_sample_size: float | None  # the same over w * |reward|; None when no reward has weight
+    rewarded_sample_size: float | None  # the same over draws whose reward is not 0; None when none of them has weight
     unsupported_share: float  # of the target's probability, on actions that the log never took
 
 
@@ -74,6 +77,7 @@ class Draws:
     modelled: Floats  # sum over actions of target probability x predicted reward
     predicted: Floats  # reward predicted of the logged action
     persons: Indexes  # 0..k-1
+    is_rewarded: Flags  # something was earned, before costs
     unsupported_share: float
 
 
@@ -118,6 +122,7 @@ def draws_of(
         modelled=(chances * expected).sum(axis=1),
         predicted=expected[rows, chosen],
         persons=names.astype(np.int64),
+        is_rewarded=earned != 0.0,
         unsupported_share=float(chances[:, never_taken].sum() / len(chances)),
     )
 
@@ -126,15 +131,17 @@ def draws_of_choices(
     rewards: Floats,
     probabilities: Floats,
     *,
-    is_choice: NDArray[np.bool_],
+    is_choice: Flags,
     predicted_choice: Floats,
     predicted_logged: Floats,
     persons: Indexes,
+    is_rewarded: Flags,
     unsupported_share: float,
 ) -> Draws:
     """Draws for a policy that makes one choice in each row, without a table of all actions.
 
-    is_choice  bool[n]  whether the logged action is that choice
+    is_choice    bool[n]  whether the logged action is that choice
+    is_rewarded  bool[n]  whether something was earned, before costs
     """
     return Draws(
         rewards=rewards,
@@ -142,6 +149,7 @@ def draws_of_choices(
         modelled=predicted_choice,
         predicted=predicted_logged,
         persons=persons,
+        is_rewarded=is_rewarded,
         unsupported_share=unsupported_share,
     )
 
@@ -188,7 +196,7 @@ def weights_of(draws: Draws) -> Weights:
         max=float(draws.weights.max()),
         zero_count=int((draws.weights == 0.0).sum()),
         effective_sample_size=_sample_size(draws.weights),
-        rewarded_sample_size=_sample_size(np.abs(draws.weights * draws.rewards)),
+        rewarded_sample_size=_sample_size(draws.weights * draws.is_rewarded),
         unsupported_share=draws.unsupported_share,
     )
 
@@ -257,15 +265,20 @@ def _interval(value: float, pulls: Floats, persons: Indexes) -> Estimate:
     of simulated logs, this one covers 95 %. Satterthwaite's four times as many degrees cover 92 %, a correction for
     skewness no more.
     """
-    by_person = np.bincount(persons, weights=pulls)
+    by_person: Floats = np.bincount(persons, weights=pulls).astype(np.float64)
     count = len(by_person)
-    squares = by_person**2
-    if count < 2 or not squares.any():
+    total = float((by_person**2).sum())
+    if count < 2 or total == 0.0:
         return Estimate(value, 0.0, value, value)
-    standard_error = float(np.sqrt(squares.sum() * count / (count - 1))) / len(pulls)
-    carrying = float(squares.sum() ** 2 / (squares**2).sum())
-    reach = _student_quantile(max(carrying / 2, FREEDOM_MIN)) * standard_error
+    standard_error = float(np.sqrt(total * count / (count - 1))) / len(pulls)
+    reach = _student_quantile(max(_carrying(by_person) / 2, FREEDOM_MIN)) * standard_error
     return Estimate(value, standard_error, value - reach, value + reach)
+
+
+def _carrying(by_person: Floats) -> float:
+    """How many persons carry the variance: all of them when they pull alike."""
+    squares = by_person**2
+    return float(squares.sum() ** 2 / (squares**2).sum())
 
 
 def _student_quantile(freedom: float) -> float:
@@ -288,7 +301,7 @@ def _refusal(weights: Weights) -> str | None:
     if sample < SAMPLE_MIN:
         return f"the log holds the worth of {sample:.1f} draws of this policy; {SAMPLE_MIN:g} are needed"
     if rewarded < REWARDED_MIN:
-        return f"the log holds the worth of {rewarded:.1f} rewards of this policy; {REWARDED_MIN:g} are needed"
+        return f"the log holds the worth of {rewarded:.1f} rewarded draws of this policy; {REWARDED_MIN:g} are needed"
     return None
 
 
@@ -299,6 +312,9 @@ def _warnings(draws: Draws, weights: Weights) -> list[str]:
         found.append(f"the mean weight is {weights.mean:.3f} instead of 1: logged probabilities or support are amiss")
     if weights.mean > 0.0 and weights.max / draws.weights.sum() > WEIGHT_SHARE_MAX:
         found.append(f"one draw carries {weights.max / draws.weights.sum():.0%} of all weight")
+    by_person: Floats = np.bincount(draws.persons, weights=_doubly_robust(draws).pulls).astype(np.float64)
+    if by_person.any() and _carrying(by_person) < CARRYING_MIN:
+        found.append(f"{_carrying(by_person):.1f} persons carry the interval: the next large outcome may move it")
     if weights.unsupported_share > UNSUPPORTED_MAX:
         found.append(f"{weights.unsupported_share:.1%} of the policy's choices are actions the log never took")
     return found

@@ -277,7 +277,19 @@ def test_rare_rewards_refuse_a_value_that_many_draws_seem_to_carry() -> None:
 
     found = policy_value.policy_value(draws_of(rewards, random.integers(2, size=5_000), np.full(5_000, 0.5), target))
 
-    assert found.refused is not None and "8.0 rewards" in found.refused
+    assert found.refused is not None and "8.0 rewarded draws" in found.refused
+
+
+def test_a_few_huge_rewards_that_carry_the_interval_are_warned_of() -> None:
+    random = np.random.default_rng(10)
+    rewards = random.random(2_000)
+    rewards[:3] = 1_000.0
+    target = np.full((2_000, 2), 0.5)
+
+    found = policy_value.policy_value(draws_of(rewards, random.integers(2, size=2_000), np.full(2_000, 0.5), target))
+
+    assert found.refused is None
+    assert any("3.0 persons carry the interval" in warning for warning in found.warnings)
 
 
 def test_a_good_log_gives_all_values_and_no_warning(draws: Draws) -> None:
