@@ -3,7 +3,8 @@
 numpy only, deterministic: the same trials in the same order give the same bits. A learner starts at a batch model's
 posterior and folds trials one by one; one trial moves the coefficients of all nodes above its action at once, each as
 far as it is uncertain. What was learnt fades with a half-life, back to the batch model. decisioning/learning/ decides
-what a trial is and in which order they come; propensity.py serves the posterior that comes out.
+what a trial is and in which order they come; propensity.py serves the posterior that comes out. docs/learning.md has
+the formulas.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import io
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +23,35 @@ from models.features import Floats, Indexes
 from models.hierarchy import EVERYTHING, ancestry
 from models.propensity import LOGIT_MAX, Posterior, PropensityModel
 
-BATCH_ROWS_MAX = 2_000  # what the batch model may weigh, in rows a node: with all 200,000 of them nothing would move
+BATCH_ROWS_MAX = 10_000  # what the batch model weighs at most, in rows a node: with all 200,000 nothing would move
+# A small training table is fitted with narrow priors, because that foresees best on its own; with these narrow ones
+# a learner could not follow for months. Standard deviations, of the logit.
+INTERCEPT_SD_MIN = 1.0
+SLOPE_SD_MIN = 0.1
+CENTRE_TRIALS = 2_000  # how many trials the running mean of an action's regressors remembers
 DUMP_FORMAT = 1
+
+
+@dataclass(slots=True)
+class _Step:
+    """One trial's effect before its label is known; per node above its action, as of its time."""
+
+    rows: Indexes
+    shift: Floats  # [nodes, width]
+    variance: Floats
+    spread: Floats  # how far the coefficients of deviations move for a unit of surprise
+    move: Floats  # the same, for coefficients of the regressors themselves
+    chance: float  # of a positive, as expected
+    weight: float  # what the trial says about variances
+    damping: float
 
 
 class Learner:
     """The state between two trials; not safe to share between threads."""
 
     __slots__ = (
-        "_at", "_batch", "_half_life", "_model", "_nodes", "_prior", "_row_of", "_rows_above", "_shift", "_variance",
-        "impressions",
+        "_at", "_batch", "_centre", "_half_life", "_model", "_nodes", "_prior", "_row_of", "_rows_above", "_shift",
+        "_variance", "impressions",
     )  # fmt: skip
 
     def __init__(self, model: PropensityModel, *, half_life: float) -> None:
@@ -45,10 +66,11 @@ class Learner:
         self._nodes = list(model.posterior.nodes)
         self._row_of = {node: row for row, node in enumerate(self._nodes)}
         self._batch = model.posterior.means.copy()
-        self._prior = _bounded_evidence(model)  # variances at which the learner starts, and to which it forgets
+        self._prior = _opened(model)  # variances at which the learner starts, and to which it forgets
         self._shift = np.zeros_like(self._batch)  # of the means, away from the batch model
         self._variance = self._prior.copy()
         self._at = np.full(len(self._nodes), -math.inf)  # up to when each node has forgotten
+        self._centre = np.zeros_like(self._batch)  # per action the running mean of its regressors; elsewhere unused
         self._rows_above: dict[str, Indexes] = {}
         self.impressions: dict[str, int] = {}
 
@@ -59,16 +81,11 @@ class Learner:
         each coefficient's variance, damped by how uncertain the logit is as a whole.
         Raises InvalidTable for a key that is not issue/group/action.
         """
-        rows = self._rows(action)
-        shift, variance = self._forget(rows, at)
-        spread = variance * regressors
-        chance = self._chance(rows, shift, regressors)
-        weight = chance * (1.0 - chance)
-        damping = 1.0 / (1.0 + weight * float(np.add.reduce(spread * regressors, axis=None)))
-        shift += damping * (float(label) - chance) * spread
-        variance -= weight * damping * spread * spread
-        self._keep(rows, shift, variance, at)
-        self.impressions[action] = self.impressions.get(action, 0) + 1
+        self._see(regressors, action)
+        step = self._step(regressors, action, at)
+        step.shift += step.damping * (float(label) - step.chance) * step.move
+        step.variance -= step.weight * step.damping * step.spread * step.spread
+        self._keep(step, at)
 
     def revise(self, regressors: Floats, action: str, at: float) -> None:
         """Take back a negative folded before: a positive followed it after all.
@@ -76,14 +93,20 @@ class Learner:
         Of the two updates only the label differs, so the means move by one full label; what the trial said about
         variances stays. What the negative has faded since is not made good: delays are short beside half-lives.
         """
-        rows = self._rows(action)
-        shift, variance = self._forget(rows, at)
-        spread = variance * regressors
-        chance = self._chance(rows, shift, regressors)
-        weight = chance * (1.0 - chance)
-        damping = 1.0 / (1.0 + weight * float(np.add.reduce(spread * regressors, axis=None)))
-        shift += damping * spread
-        self._keep(rows, shift, variance, at)
+        step = self._step(regressors, action, at)
+        step.shift += step.damping * step.move
+        self._keep(step, at)
+
+    def retract(self, regressors: Floats, action: str, at: float) -> None:
+        """Take back a negative folded before: nobody can have seen it, for example because it was not delivered.
+
+        The means move by what a negative moves them, as they stand now; what the trial said about variances stays.
+        Called by decisioning/learning/chain.py, as the two above.
+        """
+        step = self._step(regressors, action, at)
+        step.shift += step.damping * step.chance * step.move
+        self._keep(step, at)
+        self.impressions[action] -= 1
 
     def posterior(self, at: float) -> Posterior:
         """What is known at this time, new actions included; the learner itself stays as it is."""
@@ -106,6 +129,7 @@ class Learner:
             shift=self._shift,
             variance=self._variance,
             at=self._at,
+            centre=self._centre,
         )
         return file.getvalue()
 
@@ -115,7 +139,7 @@ class Learner:
         try:
             with np.load(io.BytesIO(dumped), allow_pickle=False) as arrays:
                 about = json.loads(arrays["about"].tobytes())
-                state = {name: arrays[name] for name in ("shift", "variance", "at")}
+                state = {name: arrays[name] for name in ("shift", "variance", "at", "centre")}
         except Exception as error:  # zip, numpy and json each have their own
             raise ArtifactFaulty(f"a learner's dump cannot be read: {error}") from error
         if about.get("format") != DUMP_FORMAT or about.get("model") != model.version:
@@ -128,15 +152,38 @@ class Learner:
         return learner
 
     def _restore(self, nodes: list[str], state: Mapping[str, NDArray[np.float64]]) -> None:
-        shapes = {"shift": self._shift.shape, "variance": self._variance.shape, "at": self._at.shape}
-        if nodes != self._nodes or any(state[name].shape != shape for name, shape in shapes.items()):
+        own = {"shift": self._shift, "variance": self._variance, "at": self._at, "centre": self._centre}
+        if nodes != self._nodes or any(state[name].shape != array.shape for name, array in own.items()):
             raise ArtifactFaulty("a learner's dump has other nodes than its model, or arrays of another shape")
-        self._shift, self._variance, self._at = state["shift"], state["variance"], state["at"]
+        self._shift, self._variance, self._at, self._centre = (state[name] for name in own)
 
-    def _chance(self, rows: Indexes, shift: Floats, regressors: Floats) -> float:
+    def _see(self, regressors: Floats, action: str) -> None:
+        seen = self.impressions[action] = self.impressions.get(action, 0) + 1
+        centre = self._centre[self._rows(action)[-1]]
+        centre += (regressors - centre) / min(seen, CENTRE_TRIALS)
+        centre[0] = 0.0  # the constant itself does not deviate from anything
+
+    def _step(self, regressors: Floats, action: str, at: float) -> _Step:
+        """What a trial does to the nodes above its action, whatever the response.
+
+        Regressors are taken as deviations from their mean over the action's trials. Of a hundred columns, dozens are 1
+        for every customer in one form or another: a level, a band, a mark. Together they are a second, third, …
+        constant, and each uncertain on its own, all would answer for news that is only about the constant. The estimate
+        of everything then moves thirty times too far, most of all when many delayed positives come in at once.
+        """
+        rows = self._rows(action)
+        shift, variance = self._forget(rows, at)
+        centre = self._centre[rows[-1]]
+        deviations = regressors - centre
+        spread = variance * deviations
+        move = spread.copy()
+        move[:, 0] -= np.add.reduce(spread * centre, axis=1)
         means = np.add.reduce(self._batch[rows] + shift, axis=0)
-        logit = float(np.add.reduce(means * regressors))
-        return 1.0 / (1.0 + math.exp(-min(max(logit, -LOGIT_MAX), LOGIT_MAX)))
+        logit = min(max(float(np.add.reduce(means * regressors)), -LOGIT_MAX), LOGIT_MAX)
+        chance = 1.0 / (1.0 + math.exp(-logit))
+        weight = chance * (1.0 - chance)
+        damping = 1.0 / (1.0 + weight * float(np.add.reduce(spread * deviations, axis=None)))
+        return _Step(rows, shift, variance, spread, move, chance, weight, damping)
 
     def _forget(self, rows: Indexes, at: float) -> tuple[Floats, Floats]:
         """Shifts and variances of these nodes as of `at`: precisions decay towards the prior's, and means with them."""
@@ -146,10 +193,10 @@ class Learner:
         total[prior == 0.0] = 1.0  # what is fixed stays fixed
         return kept * shift * prior / total, variance * prior / total
 
-    def _keep(self, rows: Indexes, shift: Floats, variance: Floats, at: float) -> None:
-        self._shift[rows] = shift
-        self._variance[rows] = variance
-        self._at[rows] = np.maximum(self._at[rows], at)
+    def _keep(self, step: _Step, at: float) -> None:
+        self._shift[step.rows] = step.shift
+        self._variance[step.rows] = step.variance
+        self._at[step.rows] = np.maximum(self._at[step.rows], at)
 
     def _rows(self, action: str) -> Indexes:
         if action not in self._rows_above:
@@ -164,24 +211,47 @@ class Learner:
         """A node no training row belonged to: starts where the node above it stands, with wide uncertainty."""
         self._row_of[node] = len(self._nodes)
         self._nodes.append(node)
-        variances = self._model.deviation_variances(node)
+        variances = _wide(self._model, node)
         self._batch = np.vstack([self._batch, np.zeros_like(variances)])
         self._prior = np.vstack([self._prior, variances])
         self._shift = np.vstack([self._shift, np.zeros_like(variances)])
         self._variance = np.vstack([self._variance, variances])
+        self._centre = np.vstack([self._centre, np.zeros_like(variances)])
         self._at = np.append(self._at, -math.inf)
 
 
-def _bounded_evidence(model: PropensityModel) -> Floats:
-    """The batch model's variances as if each node had had at most BATCH_ROWS_MAX training rows."""
+def _opened(model: PropensityModel) -> Floats:
+    """The batch model's variances, open to news: as if each node had had at most BATCH_ROWS_MAX rows, and a wide prior.
+
+    What the batch model holds fixed stays fixed: bands below everything. A node that divides no further than the one
+    above it has no coefficients there, but may deviate here like a new one: the next new action may tell the two apart.
+    """
     nodes = model.posterior.nodes
     rows = dict.fromkeys(nodes, 0)
     for action, count in model.evidence.items():
         for node in ancestry(action):
             rows[node] += count
-    inflation = np.array([max(1.0, rows[node] / BATCH_ROWS_MAX) for node in nodes])
-    variances: Floats = model.posterior.variances * inflation[:, None]
+    opened = np.empty_like(model.posterior.variances)
     for row, node in enumerate(nodes):
+        variances, wide = model.posterior.variances[row], _wide(model, node)
+        told = _precision(variances)  # by the batch model's prior and its rows
         if node != EVERYTHING:
-            np.minimum(variances[row], model.deviation_variances(node), out=variances[row])
+            told = np.maximum(told - _precision(model.deviation_variances(node)), 0.0)
+        opened[row] = wide / (1.0 + wide * told * min(1.0, BATCH_ROWS_MAX / max(rows[node], 1)))
+    return opened
+
+
+def _precision(variances: Floats) -> Floats:
+    precision: Floats = np.divide(1.0, variances, out=np.zeros_like(variances), where=variances > 0.0)
+    return precision
+
+
+def _wide(model: PropensityModel, node: str) -> Floats:
+    """float64[width]: variances before any row was seen."""
+    variances = np.full(model.width, SLOPE_SD_MIN**2)
+    variances[0] = INTERCEPT_SD_MIN**2
+    if node == EVERYTHING:
+        return variances
+    variances[model.is_band] = 0.0
+    np.maximum(variances, model.deviation_variances(node), out=variances)
     return variances
