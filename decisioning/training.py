@@ -7,7 +7,7 @@ action: its values are masked, in training as in serving.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,18 +16,21 @@ import numpy as np
 
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import ModelRefused
+from decisioning.history.explored import read_explored
 from decisioning.history.kinds import ByStrategy
 from decisioning.history.mapping import read_mapping
 from decisioning.history.recorded import read_recorded
 from decisioning.history.training import TrainingTable, read_training
+from decisioning.scoring import load_model
 from decisioning.store.protocol import Store
-from models import Feature, ModelError, PropensityModel, save_artifact
+from decisioning.uplifts import learn_uplifts, with_uplifts
+from models import Feature, ModelError, load_report, save_artifact
 from models.card import Card, as_markdown
 from models.card_page import as_html
-from models.incremental import IncrementalModel
+from models.drift import drift_of, profile_from
 from models.report import TrainingReport
-from models.train import train
-from models.train_incremental import TrainedIncremental, train_incremental
+from models.train import TrainedModel, train
+from models.train_incremental import ROWS_MIN, TrainedIncremental
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many steps of it are done, and of how many
 NAMED = 4  # things that one line about the rows repeats
@@ -50,41 +53,64 @@ class Terms:
     validation: str = "random"  # or "time": on whom the model will be used
     known_before: frozenset[str] = frozenset()  # features that rank the label alone and are known before the decision
     source: str = "the history"  # where the rows come from, in messages
+    previous: Path | None = None  # the artifact of a model that this one may replace, to compare with
 
 
 def train_model(
-    history: Sequence[Path], mapping: Path, out: Path, progress: Progress, *, strategy: Strategy | None = None
+    history: Sequence[Path],
+    mapping: Path,
+    out: Path,
+    progress: Progress,
+    *,
+    strategy: Strategy | None = None,
+    previous: Path | None = None,
 ) -> Training:
     """Fit a model on the tables of a history and write its artifact below `out`.
 
     With a strategy, values are typed and checked as its decisions do, and its actions must occur; without one, kinds
-    are as the mapping states or the values look. Raises MappingFaulty, TableFaulty, or ModelRefused when the table
-    cannot carry a model or leaks its label.
+    are as the mapping states or the values look. previous is the artifact of a model to compare with. Raises
+    MappingFaulty, TableFaulty, or ModelRefused when the table cannot carry a model or leaks its label.
     """
     progress("reading", 0, 1)
     columns = read_mapping(mapping)
     table = read_training(history, columns, ByStrategy.of(strategy) if strategy else None)
-    terms = Terms(columns.validation, columns.known_before, str(mapping))
+    terms = Terms(columns.validation, columns.known_before, str(mapping), previous)
     return fit(table, terms, out, progress, strategy=strategy)
 
 
 async def train_recorded(
-    history_dir: Path, strategy: Strategy, store: Store, out: Path, progress: Progress
+    history_dir: Path,
+    strategy: Strategy,
+    store: Store,
+    out: Path,
+    progress: Progress,
+    *,
+    previous: Path | None = None,
 ) -> Training:
     """Fit a model on the installation's own history and write its artifact below `out`.
 
     Only what was known at a decision is in its record, so nothing there can leak; and the model will be used on what
     comes next, so it is chosen by how well it foresees. Raises TableFaulty or ModelRefused.
     """
-    table = await read_recorded(history_dir, strategy, store, partial(progress, "reading"))
-    terms = Terms("time", known_before=frozenset(table.kinds), source=str(history_dir))
-    return fit(table, terms, out, progress, strategy=strategy)
+    table = await read_recorded(history_dir, strategy, store, partial(progress, "reading answers"))
+    explored = await read_explored(history_dir, strategy, store, partial(progress, "reading draws that explored"))
+    terms = Terms("time", frozenset(table.kinds), str(history_dir), previous)
+    return fit(table, terms, out, progress, strategy=strategy, randomised=explored)
 
 
 def fit(
-    table: TrainingTable, terms: Terms, out: Path, progress: Progress, *, strategy: Strategy | None = None
+    table: TrainingTable,
+    terms: Terms,
+    out: Path,
+    progress: Progress,
+    *,
+    strategy: Strategy | None = None,
+    randomised: TrainingTable | None = None,
 ) -> Training:
-    """Fit a model on labelled contacts and write its artifact, report and card below `out`. Raises ModelRefused."""
+    """Fit a model on labelled contacts and write its artifact, report and card below `out`.
+
+    randomised  rows that say what acting adds, when they are not among those of the table. Raises ModelRefused.
+    """
     shown = table.where(~table.is_nothing) if table.is_nothing.any() else table
     if strategy:
         _refuse_foreign(shown, strategy, terms)
@@ -98,61 +124,40 @@ def fit(
             order=shown.order,
             clusters=shown.persons,
             known_before=terms.known_before,
+            validation=terms.validation,
+            barred=strategy.barred if strategy else {},
             progress=progress,
         )
-        uplifts = learn_uplifts(trained.model, table, progress, in_money=strategy is None)
+        uplifts = learn_uplifts(trained.model, randomised or table, progress, in_money=strategy is None)
         model = with_uplifts(trained.model, uplifts.model) if uplifts else trained.model
         told = tuple(_told(table, strategy, uplifts))
-        card = Card(model.version, f"{datetime.now(UTC):%Y-%m-%d}", features, told, trained.report)
-        report = {**asdict(trained.report), "incremental": uplifts and asdict(uplifts.report)}
-        save_artifact(model, out, report=report, pages={"card.md": as_markdown(card), "card.html": as_html(card)})
+        report = _compared(trained, shown, terms.previous) if terms.previous else trained.report
+        card = Card(model.version, f"{datetime.now(UTC):%Y-%m-%d}", features, told, report)
+        saved = {**asdict(report), "incremental": uplifts and asdict(uplifts.report)}
+        save_artifact(model, out, report=saved, pages={"card.md": as_markdown(card), "card.html": as_html(card)})
     except ModelError as error:
         raise ModelRefused(f"{terms.source}: {error}") from error
-    return Training(model.version, out / model.version, trained.report, told)
+    return Training(model.version, out / model.version, report, told)
+
+
+def _compared(trained: TrainedModel, table: TrainingTable, previous: Path) -> TrainingReport:
+    """The report with what has changed since a previous model."""
+    drift = drift_of(
+        load_model(previous),
+        profile_from(load_report(previous)),
+        table.columns,
+        actions=table.actions,
+        labels=table.labels.astype(np.float64),
+        chances=trained.chances,
+        clusters=table.persons,
+    )
+    return replace(trained.report, drift=drift)
 
 
 def _features(table: TrainingTable, strategy: Strategy | None) -> list[Feature]:
     """The table's columns, without those that are barred for every action in it."""
     actions, barred = set(table.actions), barred_actions(table, strategy)
     return [Feature(path, kind) for path, kind in table.kinds.items() if set(barred.get(path, ())) != actions]
-
-
-def learn_uplifts(
-    model: PropensityModel, table: TrainingTable, progress: Progress, *, in_money: bool
-) -> TrainedIncremental | None:
-    """What acting adds, where rows of nothing and the probabilities of then say it; None where they do not.
-
-    in_money  learn the realised value where the table has one; a strategy multiplies by values of its own, and asks
-              for chances. Raises models.ModelError.
-    """
-    probabilities, value = table.logging_probability, table.value if in_money else None
-    if probabilities is None or not table.is_nothing.any():
-        return None
-    is_known = np.isfinite(probabilities)
-    drawn = table.where(is_known)
-    return train_incremental(
-        drawn.columns,
-        encoder=model.encoder,
-        actions=drawn.actions,
-        outcomes=drawn.labels if value is None else np.nan_to_num(value[is_known]),  # no value: it earned nothing
-        probabilities=probabilities[is_known],
-        persons=drawn.persons,
-        unit="label" if value is None else "value",
-        progress=progress,
-    )
-
-
-def with_uplifts(model: PropensityModel, uplifts: IncrementalModel) -> PropensityModel:
-    """The model with what acting adds beside the propensities."""
-    return PropensityModel(
-        model.encoder,
-        model.forest,
-        model.posterior,
-        model.prior_variances,
-        model.golden,
-        model.evidence,
-        incremental=uplifts,
-    )
 
 
 def _refuse_foreign(table: TrainingTable, strategy: Strategy, terms: Terms) -> None:
@@ -178,9 +183,10 @@ def _told(table: TrainingTable, strategy: Strategy | None, uplifts: TrainedIncre
         more = f" and {len(actions) - NAMED} more" if len(actions) > NAMED else ""
         yield f"{path} is no feature of {', '.join(actions[:NAMED])}{more}: their purpose does not allow it"
     if uplifts:
-        yield f"uplift over nothing, in {uplifts.report.unit}s: {uplifts.report.form}. {uplifts.report.reason}"
+        found = uplifts.report
+        yield f"uplift over nothing, in {found.unit}s, from {found.rows:,} rows: {found.form}. {found.reason}"
     elif nothing_count:
-        yield "no uplift was learnt: rows of nothing need a logging_probability"
+        yield f"no uplift was learnt: it takes logging probabilities, and {ROWS_MIN} rows of nothing and of an action"
 
 
 def barred_actions(table: TrainingTable, strategy: Strategy | None) -> dict[str, list[str]]:

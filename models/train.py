@@ -55,6 +55,7 @@ class TrainedModel:
 
     model: PropensityModel
     report: TrainingReport
+    chances: Floats  # [rows] propensity of each row by a fit that had not seen it: what a comparison may use
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,18 +167,19 @@ def train(
     in_time = None if table.order is None else _in_time(material, table.order, fitted)
     progress("describing", 0, 1)
     model = _served(material, fitted)
+    chances = sigmoid(fitted.calibration.apply(unseen))
     found = report_of(
         model,
         columns,
         actions=table.actions,
         labels=table.labels,
-        chances=sigmoid(fitted.calibration.apply(unseen)),
+        chances=chances,
         clusters=table.clusters,
         choices=_choices(validation, model, fitted),
         auc_alone=alone,
         in_time=in_time,
     )
-    return TrainedModel(model, found)
+    return TrainedModel(model, found, chances)
 
 
 def _choices(validation: str, model: PropensityModel, fitted: _Fitted) -> dict[str, str | float]:

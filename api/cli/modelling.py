@@ -47,6 +47,9 @@ strategy_option = click.option(
 @click.option("--mapping", type=FILE, help="Names features, action, outcome and time among the columns.")
 @click.option("--recorded", is_flag=True, help="Learn from this installation's own decisions and answers instead.")
 @strategy_option
+@click.option(
+    "--previous", type=DIRECTORY, help="A model to compare with; default, when it is promoted: the one that decides."
+)
 @click.option("--out", type=OUT, help="Directory of artifacts; default: where the servers look.")
 @click.option("--promote", is_flag=True, help="Let the new model decide, once the release gate lets it pass.")
 def train(
@@ -54,6 +57,7 @@ def train(
     mapping: Path | None,
     recorded: bool,
     strategy_dir: Path | None,
+    previous: Path | None,
     out: Path | None,
     promote: bool,
 ) -> None:
@@ -66,33 +70,52 @@ def train(
         raise click.UsageError("name tables and their mapping, --history FILE --mapping FILE, or --recorded")
     if out is not None and promote:
         raise NextbestError("--promote switches servers to what lies in their models directory; leave --out away.")
-    asyncio.run(_train(files, mapping, strategy_dir, out, promote=promote))
+    asyncio.run(_train(files, mapping, strategy_dir, previous, out, promote=promote))
 
 
 async def _train(
-    files: tuple[Path, ...], mapping: Path | None, strategy_dir: Path | None, out: Path | None, *, promote: bool
+    files: tuple[Path, ...],
+    mapping: Path | None,
+    strategy_dir: Path | None,
+    previous: Path | None,
+    out: Path | None,
+    *,
+    promote: bool,
 ) -> None:
     # Threads of boosted trees wait for each other without burning a core: with other work beside them that is thirty
     # times as quick, and alone it costs nothing. Read when the training library is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from decisioning.evaluation import artifact_in
     from decisioning.training import train_model, train_recorded
 
     settings, strategy = Settings.from_environment(), _strategy(strategy_dir)
     models_dir = out or settings.models_dir
+    previous = artifact_in(previous) if previous else await _deciding(settings) if promote else None
     with Bars() as bars:
         tell = bars.steps("training")
         if mapping is not None:
-            trained = train_model(files, mapping, models_dir, tell, strategy=strategy)
+            trained = train_model(files, mapping, models_dir, tell, strategy=strategy, previous=previous)
         else:
             async with opened(settings) as store:
                 strategy = strategy or await _published(store)
-                trained = await train_recorded(settings.history_dir, strategy, store, models_dir, tell)
+                trained = await train_recorded(
+                    settings.history_dir, strategy, store, models_dir, tell, previous=previous
+                )
     for line in (str(trained.report), *trained.told, f"a card for people: {trained.folder / 'card.html'}"):
         click.echo(line)
     if promote:
         async with opened(settings) as store:
-            tell_release(await model_registry.promote(store, models_dir, trained.version), "promoted")
+            release = await model_registry.promote(store, settings.models_dir, trained.version)
+        tell_release(release, "promoted")
     click.echo(trained.folder)
+
+
+async def _deciding(settings: Settings) -> Path | None:
+    """The artifact of the model that decides, where it is still here."""
+    async with opened(settings) as store:
+        version = (await model_registry.pointers_of(store)).model
+    folder = settings.models_dir / version
+    return folder if version and (folder / "model.json").exists() else None
 
 
 @click.command()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from decisioning.catalog.strategy import Strategy
@@ -14,13 +15,17 @@ from decisioning.decide import decide
 from decisioning.errors import TableFaulty
 from decisioning.history.archive import Archive
 from decisioning.history.datasets import row_of
-from decisioning.history.recorded import CLOSED, FOREIGN, UNSEEN, read_recorded
+from decisioning.history.explored import read_explored
+from decisioning.history.recorded import UNSEEN, read_recorded
+from decisioning.history.reopened import CLOSED, FOREIGN
 from decisioning.history.training import TrainingTable
+from decisioning.interactions import DAY_MS
 from decisioning.records import Versions, record_of
 from decisioning.request import Decision, Request
 from decisioning.scoring import StatedScorer
 from decisioning.store.memory import MemoryStore
 from decisioning.store.protocol import Change, Committed, Record
+from models.incremental import NOTHING
 from tests.decisioning.bank import FILES, GOLD, NOW_MS, PROPENSITIES, SILVER, strategy
 from tests.history.record_examples import logged, response
 
@@ -67,11 +72,27 @@ class Bank:
         told = response(number, decision_id=decision.decision_id, outcome=outcome, **fields)
         self._logged.append(logged(told))
 
+    async def convert(self, customer: str, action: str, **changes: Any) -> None:
+        """Log a conversion that answers no decision."""
+        [snapshot] = await self.store.read([customer])
+        fields: Mapping[str, Any] = {"at_ms": self.now_ms, "person_key": snapshot.state.person_key, **changes}
+        told = response(len(self._logged), decision_id=None, placement=None, action=action, outcome="converted")
+        self._logged.append(logged(told | fields))
+
     async def recorded(self) -> TrainingTable:
         """The training table of all that was logged."""
+        self._move()
+        return await read_recorded(self.directory, self.strategy, self.store, lambda done, total: None)
+
+    async def explored(self) -> TrainingTable | None:
+        """The randomised test that all that was logged amounts to."""
+        self._move()
+        return await read_explored(self.directory, self.strategy, self.store, lambda done, total: None)
+
+    def _move(self) -> None:
+        """Do the worker's work."""
         archive = Archive(self.directory)
         archive.commit(archive.prepare([row_of(each.record_id, each.body) for each in self._logged], [], {}))
-        return await read_recorded(self.directory, self.strategy, self.store, lambda done, total: None)
 
     async def _commit(self, change: Change) -> None:
         [outcome] = await self.store.commit([change])
@@ -171,6 +192,43 @@ async def test_a_history_without_answers_says_so(bank: Bank) -> None:
 
     with pytest.raises(TableFaulty, match="nothing was drawn there that somebody saw"):
         await bank.recorded()
+
+
+async def test_draws_that_explored_test_every_action_against_nothing_by_what_people_did_next(tmp_path: Path) -> None:
+    exploring = FILES["strategy.yaml"] + "exploration: {sacrifice: 0.5}\n"
+    bank = Bank(tmp_path, strategy({"strategy.yaml": exploring}))
+    decisions = []
+    for number in range(40):
+        await bank.know(f"C-{number}", age=44, income=3000.0)
+        decisions.append(await bank.decide(f"C-{number}"))
+    bank.now_ms += DAY_MS
+    for number in range(0, 40, 2):
+        await bank.convert(f"C-{number}", GOLD, value=10.0)
+    await bank.convert("C-1", GOLD, at_ms=bank.now_ms + 7 * DAY_MS)
+    bank.now_ms += 7 * DAY_MS
+    await bank.know("C-late", age=44, income=3000.0)
+    await bank.decide("C-late")
+
+    table = await bank.explored()
+
+    placed = [each.placements[0] for each in decisions]
+    tested = [number for number, each in enumerate(placed) if each.outcome != "message"]
+    assert table is not None
+    assert table.actions == [placed[number].action or NOTHING for number in tested]
+    assert {GOLD, NOTHING} <= set(table.actions)
+    assert table.labels.tolist() == [1 - number % 2 for number in tested]
+    assert table.logging_probability is not None
+    assert table.logging_probability.tolist() == [placed[number].selection_probability for number in tested]
+    assert table.value is not None and np.nansum(table.value) == 10.0 * sum(table.labels)
+
+
+async def test_draws_that_do_not_explore_test_nothing(bank: Bank) -> None:
+    await bank.know("C-1", age=44, income=3000.0)
+    await bank.decide("C-1")
+    bank.now_ms += 30 * DAY_MS
+    await bank.decide("C-1")
+
+    assert await bank.explored() is None
 
 
 CARDS_WITHOUT_GOLD = """
