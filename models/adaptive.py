@@ -158,8 +158,9 @@ class Learner:
         self._shift, self._variance, self._at, self._centre = (state[name] for name in own)
 
     def _see(self, regressors: Floats, action: str) -> None:
+        rows = self._rows(action)
         seen = self.impressions[action] = self.impressions.get(action, 0) + 1
-        centre = self._centre[self._rows(action)[-1]]
+        centre = self._centre[rows[-1]]
         centre += (regressors - centre) / min(seen, CENTRE_TRIALS)
         centre[0] = 0.0  # the constant itself does not deviate from anything
 
