@@ -83,7 +83,7 @@ def exported(grown: Grown, columns: Indexes, encoded: Floats) -> Forest:
     encoded  float64[n, width] rows of the training table, on which both must agree
     Raises ArtifactFaulty when they differ by more than GAP_MAX.
     """
-    trees = [_nodes(predictors[0].nodes, columns) for predictors in grown.booster._predictors]
+    trees = [plain_nodes(predictors[0].nodes, columns) for predictors in grown.booster._predictors]
     baseline = float(np.ravel(grown.booster._baseline_prediction)[0])
     forest = Forest.of_trees(trees, centre=grown.centre - baseline, scale=grown.scale)
     gap = float(np.abs(forest.score_table(encoded) - grown.scores(encoded[:, columns])).max())
@@ -104,7 +104,7 @@ def _boosted(inputs: Floats, labels: Floats, rounds: int) -> HistGradientBoostin
     ).fit(inputs, labels)
 
 
-def _nodes(table: NDArray[np.void], columns: Indexes) -> list[Node]:
+def plain_nodes(table: NDArray[np.void], columns: Indexes) -> list[Node]:
     """One tree of scikit-learn in plain form; no value is missing among encoded columns, none is categorical."""
     return [
         Node(
