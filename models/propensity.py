@@ -317,13 +317,15 @@ def _summed(model: PropensityModel, action_keys: Sequence[str], posterior: Poste
     means = np.zeros((len(action_keys), model.width))
     variances = np.zeros_like(means)
     for level in zip(*map(ancestry, action_keys), strict=True):
-        known = np.array([node in row_of for node in level], dtype=np.bool_)
-        rows = [row_of[node] for node in level if node in row_of]
-        means[known] += posterior.means[rows]
-        variances[known] += posterior.variances[rows]
+        rows = np.array([row_of.get(node, -1) for node in level], dtype=np.int64)
+        known = rows >= 0
+        means[known] += posterior.means.take(rows[known], axis=0)
+        variances[known] += posterior.variances.take(rows[known], axis=0)
         if not known.all():
             variances[~known] += model.deviation_variances(level[int(np.argmin(known))])
-    return np.ascontiguousarray(np.stack([means.T, variances.T], axis=1))
+    summed = np.empty((model.width, 2, len(action_keys)))
+    summed[:, 0], summed[:, 1] = means.T, variances.T
+    return summed
 
 
 def _described(feature: Learnt) -> dict[str, Any]:
