@@ -1,0 +1,222 @@
+"""Do the propensity models hold their own on public data? Prints a table in Markdown, exits with 1 when they do not.
+
+    python examples/benchmarks/measure.py ../shared/data
+
+The directory holds a folder for each data set with its table as CSV, plain or gzipped; a folder that is not there is
+left out and named. Every table is read through the mapping beside this file and trained as `nextbest train` does it.
+Random splits are five folds, of whole people where people have several rows: every row is scored once, by a model that
+never met its person. In time, the first part of the rows is learnt from and the rest is scored. The peers of peers.py
+are fitted on the same rows, and the one that turned out best is the one compared with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decisioning.history.mapping import read_mapping
+from decisioning.history.training import TrainingTable, read_training
+from examples.benchmarks.peers import chances_of, peers_of
+from models import Feature, evaluate
+from models.boost import one_thread
+from models.features import taken
+from models.intervals import auc_difference_interval
+from models.report import Figures, figures_of
+from models.train import train
+
+HERE = Path(__file__).parent
+MAPPINGS = {
+    "bank_marketing": HERE.parent / "bank_calls/mapping.yaml",
+    "online_shoppers": HERE / "online_shoppers.yaml",
+    "invehicle_coupon": HERE / "invehicle_coupon.yaml",
+    "telco_churn": HERE / "telco_churn.yaml",
+    "ifood_campaign": HERE / "ifood_campaign.yaml",
+}
+BORDERS = {"bank_marketing": (0.7, 0.9)}  # what is ordered by time is also split there
+FOLD_COUNT = 5
+AUC_BEHIND_MAX = 0.005
+EXCESS_MAX = 0.006  # of the calibration error over that of a perfect model
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A table and how it is split."""
+
+    name: str
+    validation: str  # as in a mapping
+    table: TrainingTable
+    splits: list[tuple[Rows, Rows]]  # rows to learn from, rows to score
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one case showed."""
+
+    case: Case
+    figures: Figures
+    peer: str
+    peer_auc: float
+    behind: evaluate.Interval  # of our AUC less the peer's
+    form: str
+
+    @property
+    def failures(self) -> list[str]:
+        """Which promises were broken; calibration in time is reported, no promise covers a world that changes."""
+        assert self.figures.auc is not None
+        assert self.figures.calibration_slope_interval is not None
+        low, high = self.figures.calibration_slope_interval
+        found = []
+        if self.figures.auc < self.peer_auc - AUC_BEHIND_MAX:
+            found.append(f"AUC {self.figures.auc:.4f}, {self.peer} has {self.peer_auc:.4f}")
+        if self.case.validation == "random" and excess(self.figures) > EXCESS_MAX:
+            found.append(f"calibration error {excess(self.figures):.4f} above a perfect model's")
+        if self.case.validation == "random" and not low <= 1.0 <= high:
+            found.append(f"calibration slope {low:.2f} to {high:.2f}")
+        return found
+
+
+def main() -> None:
+    """Measure every case and print its row."""
+    parser = argparse.ArgumentParser(description="Compare propensity models with scikit-learn on public data.")
+    parser.add_argument("data", type=Path, help="directory with a folder for each data set")
+    parser.add_argument("--only", choices=MAPPINGS, nargs="+", default=list(MAPPINGS))
+    options = parser.parse_args()
+    print(f"| {' | '.join(_COLUMNS)} |\n{'|---' * len(_COLUMNS)}|", flush=True)
+    failed = False
+    for name in options.only:
+        for case in cases(name, options.data):
+            started = time.monotonic()
+            result = measured(case)
+            print(row(result), flush=True)
+            print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+            for failure in result.failures:
+                print(f"{case.name}: {failure}", file=sys.stderr)
+                failed = True
+    sys.exit(failed)
+
+
+def cases(name: str, data: Path) -> Iterator[Case]:
+    """The cases of a data set; none where its folder is not there."""
+    files = sorted((data / name).glob("*.csv*"))
+    if not files:
+        print(f"{name}: no table in {data / name}, left out", file=sys.stderr)
+        return
+    table = read_training(files, read_mapping(MAPPINGS[name]))
+    rows, fold_of_row = np.arange(len(table.labels)), folds(table)
+    splits = [(rows[fold_of_row != fold], rows[fold_of_row == fold]) for fold in range(FOLD_COUNT)]
+    yield Case(f"{name}, random", "random", table, splits)
+    for border in BORDERS.get(name, ()):
+        assert table.order is not None  # the mapping of a table in BORDERS names a time
+        by_time = np.argsort(table.order, kind="stable")
+        at = int(len(by_time) * border)
+        yield Case(f"{name}, last {1 - border:.0%} of time", "time", table, [(by_time[:at], by_time[at:])])
+
+
+def folds(table: TrainingTable) -> Rows:
+    """The fold of each row: whole people, and of people with a single row equal shares of positives."""
+    people = np.unique(table.persons, return_inverse=True)[1]
+    order = np.random.default_rng(0).permutation(people.max() + 1)
+    if len(order) == len(people):
+        order = order[np.argsort(table.labels[np.argsort(people)][order], kind="stable")]
+    fold_of_person = np.empty(len(order), dtype=np.int64)
+    fold_of_person[order] = np.arange(len(order)) % FOLD_COUNT
+    return fold_of_person[people]
+
+
+def measured(case: Case) -> Result:
+    """Train and score ours and the peers on every split of the case."""
+    table, scored = case.table, np.concatenate([held_out for _, held_out in case.splits])
+    labels, actions = table.labels[scored].astype(np.float64), np.asarray(table.actions)[scored]
+    people = np.asarray(table.persons)[scored]
+    trained = [ours(case, seen, held_out) for seen, held_out in case.splits]
+    chances = np.concatenate([each for each, _ in trained])
+    others: dict[str, Floats] = {}
+    for name, peer, values in peers_of(table):
+        with one_thread():
+            parts = [chances_of(peer, values, table.labels, seen, held_out) for seen, held_out in case.splits]
+        others[name] = np.concatenate(parts)
+    aucs = {name: evaluate.auc_within(labels, each, actions) for name, each in others.items()}
+    best = max(aucs, key=aucs.__getitem__)
+    return Result(
+        case=case,
+        figures=figures_of(labels, chances, actions, clusters=people),
+        peer=best,
+        peer_auc=aucs[best],
+        behind=auc_difference_interval(labels, chances, others[best], actions, people),
+        form=", ".join(sorted({form for _, form in trained})),
+    )
+
+
+def ours(case: Case, seen: Rows, held_out: Rows) -> tuple[Floats, str]:
+    """Propensities of the held-out rows, and the form that training settled on."""
+    table = case.table
+    in_time = case.validation == "time" and table.order is not None
+    found = train(
+        columns_of(table, seen),
+        actions=[table.actions[row] for row in seen],
+        labels=table.labels[seen],
+        features=[Feature(path, kind) for path, kind in table.kinds.items()],
+        order=table.order[seen] if in_time and table.order is not None else None,
+        clusters=np.asarray(table.persons)[seen],
+        known_before=read_mapping(MAPPINGS[case.name.split(",")[0]]).known_before,
+        validation=case.validation,
+    )
+    keys = [table.actions[row] for row in held_out]
+    return found.model.propensities_of_table(columns_of(table, held_out), keys), str(found.report.choices["form"])
+
+
+def columns_of(table: TrainingTable, rows: Rows) -> dict[str, Any]:
+    """These rows of every column."""
+    return {path: taken(column, rows) for path, column in table.columns.items()}
+
+
+def excess(figures: Figures) -> float:
+    """How far the calibration error lies above that of a perfect model on these rows."""
+    return figures.calibration_error - figures.calibration_floor
+
+
+_COLUMNS = (
+    "data, split",
+    "rows, positive",
+    "AUC (95 %)",
+    "best peer",
+    "AUC less the peer's (95 %)",
+    "calibration error − perfect model's",
+    "slope (99 %)",
+    "form",
+)
+
+
+def row(result: Result) -> str:
+    """One row of the table."""
+    figures = result.figures
+    assert figures.auc is not None
+    assert figures.auc_interval is not None
+    assert figures.calibration_slope_interval is not None
+    auc, slope = figures.auc_interval, figures.calibration_slope_interval
+    cells = [
+        result.case.name,
+        f"{figures.rows:,}, {figures.positives / figures.rows:.1%}",
+        f"{figures.auc:.4f} ({auc.low:.3f}–{auc.high:.3f})",
+        f"{result.peer}: {result.peer_auc:.4f}",
+        f"{figures.auc - result.peer_auc:+.4f} ({result.behind.low:+.4f} to {result.behind.high:+.4f})",
+        f"{figures.calibration_error:.4f} − {figures.calibration_floor:.4f} = {excess(figures):+.4f}",
+        f"{figures.calibration_slope:.3f} ({slope.low:.3f}–{slope.high:.3f})",
+        result.form,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
