@@ -100,7 +100,7 @@ class TrainingReport:
         return "\n".join([_HEADING.format("", width=width), *(_line(name, width, figures) for name, figures in lines)])
 
 
-_HEADING = "{:<{width}}      rows  positives    AUC  log loss  calibration error  slope"
+_HEADING = "{:<{width}}      rows  positives    AUC  log loss  calibration error   floor  slope"
 
 
 def report_of(
@@ -207,7 +207,8 @@ def _line(name: str, width: int, figures: Figures) -> str:
         "     -" if figure is None else f"{figure:6.3f}" for figure in (figures.auc, figures.calibration_slope)
     )
     counts = f"{figures.rows:>9} {figures.positives:>10}"
-    return f"{name:<{width}} {counts} {auc} {figures.log_loss:9.4f} {figures.calibration_error:18.4f} {slope}"
+    calibration = f"{figures.calibration_error:18.4f} {figures.calibration_floor:7.4f} {slope}"
+    return f"{name:<{width}} {counts} {auc} {figures.log_loss:9.4f} {calibration}"
 
 
 def _or_none(figure: Callable[[], Figure]) -> Figure | None:
