@@ -17,7 +17,7 @@ from typing import Any
 
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import ModelRefused
-from decisioning.scoring import Model, load_model
+from decisioning.scoring import Model, ModelScorer, load_model
 from models import ModelError, load_report
 
 CALIBRATION_EXCESS_MAX = 0.01  # of the calibration error over what a perfect model of that size would show
@@ -184,7 +184,7 @@ def serving_cost_us(model: Model) -> float:
 
 
 def _fitness(model: Model, strategy: Strategy) -> Check:
-    """Whether model and strategy speak of the same actions and attributes, and can rank as the strategy asks."""
+    """Whether both speak of the same actions and attributes, and the model can be paired with the strategy at all."""
     known = [key for key in model.actions if key in strategy.action_index]
     foreign = sorted(set(model.features) - strategy.features.keys() - {"channel"})
     faults = []
@@ -192,8 +192,10 @@ def _fitness(model: Model, strategy: Strategy) -> Check:
         faults.append(f"none of its actions is one of {strategy.name}'s")
     if foreign:
         faults.append(f"it learnt from what {strategy.name} does not know as a feature: {', '.join(foreign)}")
-    if strategy.ranking == "incremental" and model.incremental is None:
-        faults.append(f"{strategy.name} ranks by what acting adds, and the model does not know that")
+    try:
+        ModelScorer(strategy, model)
+    except ModelRefused as error:
+        faults.append(str(error))
     if faults:
         return Check("strategy", False, "; ".join(faults))
     return Check("strategy", True, f"knows {len(known)} of {_offer_count(strategy)} offers of {strategy.name}")
