@@ -66,6 +66,10 @@ class StoreUnavailable(NextbestError):
     """The store did not answer in time; nothing is known about what it did with the last command."""
 
 
+class Overtaken(NextbestError):
+    """Another learner has written this number: what is in memory is stale, the store has the truth."""
+
+
 class StoreDamaged(NextbestError):
     """Something in the store cannot be read; whoever asked is not to blame."""
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decisioning.customer import PARTITION_COUNT
-from decisioning.errors import NextbestError, SealBroken, VersionMissing
+from decisioning.errors import Overtaken, SealBroken, VersionMissing
 from decisioning.learning.checkpoints import CHECKPOINT, Checkpoint, checkpoints, folds_of
 from decisioning.learning.labels import Step, Trial
 from decisioning.learning.model_state import ModelState, Standing, days, opened, pack, state_at, states_of
@@ -39,10 +39,6 @@ CHECKPOINT_MS = 3_600_000
 ENTRIES_PAGE = 200
 
 Floats = NDArray[np.float64]
-
-
-class Overtaken(NextbestError):
-    """Another learner has written this number: what is in memory is stale, the store has the truth."""
 
 
 @dataclass(frozen=True, slots=True)

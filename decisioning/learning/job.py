@@ -189,7 +189,7 @@ class Learning:
         rows, regressors = await self._rows(chain.model, steps, strategies)
         outcomes = [Heard(each.trial, each.outcome) for each in heard]
         if not rows:
-            await self._store.note(notes_of(chain.model, outcomes))  # no label changed, and none would on repetition
+            await self._store.note(notes_of(chain.model, outcomes))  # nothing to fold, now or read again
             return
         known, read = chain.standing.positions, self._read[chain.model.version]
         moved = {partition: position for partition, position in read.items() if known.get(partition) != position}

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from decisioning.customer import partition_of
-from decisioning.errors import StoreUnavailable, VersionMissing
-from decisioning.learning.chain import HALF_LIFE_DAYS, TRIAL_KEPT_S, Chain, Entry, Overtaken, regressors_of, state_of
+from decisioning.errors import Overtaken, StoreUnavailable, VersionMissing
+from decisioning.learning.chain import HALF_LIFE_DAYS, TRIAL_KEPT_S, Chain, Entry, regressors_of, state_of
 from decisioning.learning.checkpoints import checkpoints, folds_of
 from decisioning.learning.model_state import ModelState, days, latest_state
 from decisioning.scoring import ModelScorer

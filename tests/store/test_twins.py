@@ -81,11 +81,17 @@ class Teller:
         [snapshot] = await self.store.read([customer_key])
         entries = await self.store.log(partition_of(customer_key), after="0-0", limit=100)
         once = [await self.store.once(customer_key, key) for key in "xyz"]
-        return [self.facts(snapshot), [entry.record for entry in entries], once]
+        people = await people_of(self.store, customer_key)
+        return [self.facts(snapshot), [entry.record for entry in entries], once, people]
 
     @staticmethod
     def facts(snapshot: Snapshot) -> object:
         return (snapshot.state, snapshot.profile) if snapshot.state_version else "unknown"
+
+
+async def people_of(store: Store, customer_key: str) -> list[str | None]:
+    """Whom each step's person key leads to; a step's number is its person key."""
+    return await store.customers_of(partition_of(customer_key), [str(index) for index in range(1, 26)])
 
 
 @pytest.fixture
