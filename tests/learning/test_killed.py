@@ -19,7 +19,7 @@ async def test_a_learner_killed_while_answers_arrive_folds_each_step_once(store:
     seed = random.randrange(2**32)
     moments, room, enough = random.Random(seed), Classroom(store), asyncio.Event()
     arriving = asyncio.create_task(arrive(room, enough))
-    for _ in range(4):
+    for _ in range(3):
         before = await number_of(room)
         process = start_learner(store_url)
         while await number_of(room) == before:
