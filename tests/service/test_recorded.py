@@ -54,3 +54,4 @@ def test_what_was_answered_becomes_a_model_that_leaves_out_the_erased(installati
     assert rich > poor + 0.2
     report = json.loads((Path(lines[-1]) / "report.json").read_text())
     assert report["overall"]["rows"] == len(offered) - 1
+    print(f"{len(offered) - 1} answered offers; gold for an income of 900 {poor:.3f}, of 5,900 {rich:.3f}")
