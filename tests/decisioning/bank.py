@@ -181,14 +181,18 @@ class GivenScorer(StatedScorer):
         propensities: Mapping[str, float],
         *,
         optimism: float = 0.0,
+        optimistic: Mapping[str, float] | None = None,
         uplifts: Mapping[str, float] | None = None,
         launches: Sequence[str] = (),
     ) -> None:
         super().__init__(bank, propensities)
         self.launches = np.array([action.key in launches for action in bank.actions])
         chance = self.scores({}).propensity
+        bound = np.minimum(chance + optimism, 1.0)
+        for key, each in (optimistic or {}).items():
+            bound[bank.action_index[key]] = each
         uplift = None if uplifts is None else np.array([uplifts.get(action.key, 0.0) for action in bank.actions])
-        self._scores = Scores(chance, np.minimum(chance + optimism, 1.0), uplift)
+        self._scores = Scores(chance, bound, uplift)
 
 
 def later(snapshot: Snapshot, decision: Decision, *, minutes: float = 1.0) -> Snapshot:

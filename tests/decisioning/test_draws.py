@@ -102,22 +102,12 @@ def test_what_is_not_the_best_says_so_with_the_margin_and_the_mean_on_record():
 def test_who_is_uncertain_is_tried_more_often():
     bank = exploring()
     sure = chances_of(bank, {}, WORTH)[SILVER]
-    scorer = GivenScorer(bank, WORTH)
-    unsure = replace_optimistic(scorer, bank, {SILVER: 0.25})  # 12.5 euro, more than what gold is surely worth
+    unsure = GivenScorer(bank, WORTH, optimistic={SILVER: 0.25})  # 12.5 euro, more than what gold is surely worth
     found = [ask(bank, customer(person=f"p{number}"), scorer=unsure).placements[0] for number in range(300)]
 
     tried = [placed for placed in found if placed.action == SILVER]
     assert len(tried) > 150 and tried[0].selection_probability > 2 * sure
     assert tried[0].reasons[0] == "explored" and tried[0].propensity == 0.18
-
-
-def replace_optimistic(scorer: GivenScorer, bank: Strategy, optimistic: Mapping[str, float]) -> GivenScorer:
-    scores = scorer.scores({})
-    raised = scores.optimistic.copy()
-    for key, each in optimistic.items():
-        raised[bank.action_index[key]] = each
-    scorer._scores = scores._replace(optimistic=raised)
-    return scorer
 
 
 def test_an_offer_that_is_new_gets_its_floor_and_a_message_never_counts_as_new():
