@@ -9,7 +9,8 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from decisioning.store.protocol import Store
 
 LOG = logging.getLogger("nextbest")
 POLL_MS = 1_000  # between two looks at the log: history follows within seconds
+BROKEN_PAUSE_S = 60.0  # a record that breaks the learner is still there a second later
 TOLD_EVERY_S = 60.0  # how often it says how far it is
 
 
@@ -49,13 +51,27 @@ async def _work() -> None:
     async with opened(settings) as store:
         library = WorkersLibrary(store, settings)
         moving = run_worker(store, settings.history_dir, poll_ms=POLL_MS, stop=stop, on_progress=lag_log("worker"))
-        learning = run_learner(store, library, stop=stop, on_progress=lag_log("learner"))
+
+        def learning() -> Coroutine[Any, Any, None]:
+            return run_learner(store, library, stop=stop, on_progress=lag_log("learner"))
+
         try:
             async with asyncio.TaskGroup() as jobs:
                 jobs.create_task(moving)
-                jobs.create_task(learning)
-        except ExceptionGroup as several:  # one of them ended for good, and the other with it
+                jobs.create_task(_again_and_again(learning, stop))
+        except ExceptionGroup as several:  # history cannot be moved, and learning alone would only hide that
             raise several.exceptions[0] from None
+
+
+async def _again_and_again(job: Callable[[], Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
+    """Run a job to its end; one that breaks must not take the other down, so it is told, and begins again later."""
+    while not stop.is_set():
+        try:
+            return await job()
+        except Exception:
+            LOG.exception("the learner broke; it begins again in %.0f s", BROKEN_PAUSE_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), BROKEN_PAUSE_S)
 
 
 class WorkersLibrary(Shelf):
