@@ -178,18 +178,23 @@ def test_a_wrong_name_is_refused_with_the_way_out(stranger: Path, words: tuple[s
         run(command, target, "--history", stranger / "later.csv", *mapped(stranger), *paths)
 
 
-def test_rows_of_nothing_teach_what_acting_adds_and_probabilities_what_that_is_worth(tmp_path: Path) -> None:
+def test_rows_of_nothing_teach_what_acting_adds_and_probabilities_what_that_is_worth(
+    stranger: Path, tmp_path: Path
+) -> None:
     (tmp_path / "mapping.yaml").write_text(
         MAPPING.replace(", Loan: grow/loans/loan}", "}, nothing: [Loan]") + "logging_probability: {value: 0.5}\n"
     )
     table = people(tmp_path / "past.csv", rows=1500, seed=3)
-    told = run("train", "--history", table, *mapped(tmp_path), "--out", tmp_path / "models")
+    told = run("train", "--history", table, *mapped(tmp_path), "--out", tmp_path / "models", "--previous",
+               stranger / "models")  # fmt: skip
 
     people(tmp_path / "later.csv", rows=1500, seed=4)
     found = judged(tmp_path)
     run("score", tmp_path / "models", "--history", tmp_path / "later.csv", *mapped(tmp_path), "--out",
         tmp_path / "scores.csv")  # fmt: skip
 
+    report = json.loads((Path(told.splitlines()[-1]) / "report.json").read_text())
+    assert report["drift"]["previous"] == next((stranger / "models").iterdir()).name
     assert "uplift over nothing, in labels" in told
     assert found["policy"]["unit"] == "label" and found["policy"]["best_action"] == CARD
     assert found["policy"]["model"]["dr"]["low"] < found["policy"]["model"]["dr"]["value"]
