@@ -71,10 +71,10 @@ def _value(feature: Learnt, edges: Mapping[str, list[float]], random: np.random.
 
 
 def _number(feature: Numeric, edges: Sequence[float], random: np.random.Generator) -> float:
-    """An edge, or a value up to eight sd away, past the clip."""
+    """An edge, or a value up to eleven sd away, past the clip."""
     if edges and random.random() < EDGE_SHARE:
         return float(random.choice(edges))
-    return _unscaled(feature, random.uniform(-8.0, 8.0))
+    return _unscaled(feature, random.uniform(-11.0, 11.0))
 
 
 def _unscaled(feature: Numeric, z_score: float) -> float:

@@ -35,18 +35,27 @@ from models.regression import Part, crossed, fit, has_converged, scaled, sigmoid
 from models.report import Figures, TrainingReport, figures_of, report_of
 from models.validation import KINDS, Split, by_folds, by_time, folds_of, is_usable, last_of_time, sample_of
 
-SHARED_SDS = (0.3, 0.1)  # the first is the start; 1.0 gained 0.0005 in log loss, and lost 0.02 AUC on later rows
-BAND_SDS = (0.3, 0.1, 0.03)  # on later rows of the bank's calls narrow bands are worth 0.04 AUC, on random ones 0.3 is
 DEVIATION_SDS = (0.03, 0.1, 0.3)
 BANDS_BESIDE_TREES = 0.1
-DOUBT_ROWS_MAX = 5_000  # up to here trees are taken in doubt: on 1,200 rows that is worth 0.007 AUC; see _pick
+DOUBT_ROWS_MAX = 5_000  # up to here trees are taken in doubt: on 1,200 rows that is worth 0.007 AUC; see _are_better
 QUARTERS_ROWS_MAX = 50_000  # larger tables are cross-fitted in halves: two fits cost less, and calibrate as well
-TRIES_MAX = len(DEVIATION_SDS) + len(SHARED_SDS) - 1 + len(BAND_SDS) - 1 + len(SHARED_SDS) + 1
 CLASS_CLUSTERS_MIN = 10  # customers with a positive, and with a negative, below which nothing can be validated
 PARITY_ROWS = 2_000  # of the training table, on which the exported trees must agree with those that were grown
 NOTHING_BARRED: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
+
+
+class _Widths(NamedTuple):
+    """Prior sds that are tried, the first as the start."""
+
+    shared: tuple[float, ...]
+    bands: tuple[float, ...]
+
+
+# Lines reach beyond what was seen and bands do not, so for later rows lines are wide and bands narrow. A few stretches
+# of time cannot tell widths apart: chosen among those for random rows, the bank's later calls lose 0.03 to 0.3 AUC.
+WIDTHS = {"random": _Widths((0.3, 0.1), (0.3, 0.1, 0.03)), "time": _Widths((0.6,), (0.03,))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,42 +275,48 @@ def _choose(material: _Material, splits: Sequence[Split], validation: str, progr
     One width after the other: all combinations would take ten times as long and find the same, or noise. Trees start
     from what the linear form settled on, with narrower priors: what trees explain, the rest need not.
     """
-    trial = _Trial(material, splits, progress)
-    deviations = DEVIATION_SDS if material.layout.levels else DEVIATION_SDS[:1]
-    priors = [Prior(SHARED_SDS[0], BAND_SDS[0], deviation) for deviation in deviations]
-    linear = trial.best(False, priors)
-    linear = trial.best(False, [linear, *(linear._replace(shared=sd) for sd in SHARED_SDS)])
-    linear = trial.best(False, [linear, *(linear._replace(bands=sd) for sd in BAND_SDS)])
+    widths, deviations = WIDTHS[validation], DEVIATION_SDS if material.layout.levels else DEVIATION_SDS[:1]
+    tries = len(deviations) + 2 * len(widths.shared) + len(widths.bands) - 1
+    trial = _Trial(material, splits, lambda what, done: progress(what, done, tries))
+    linear = trial.best(False, [Prior(widths.shared[0], widths.bands[0], deviation) for deviation in deviations])
+    linear = trial.best(False, [linear, *(linear._replace(shared=sd) for sd in widths.shared)])
+    linear = trial.best(False, [linear, *(linear._replace(bands=sd) for sd in widths.bands)])
     if not material.tree_columns.size:
         return _Choice(False, linear)
     start = linear._replace(bands=min(linear.bands, BANDS_BESIDE_TREES))
-    beside = trial.best(True, [start._replace(shared=sd) for sd in SHARED_SDS])
+    beside = trial.best(True, [start._replace(shared=sd) for sd in widths.shared])
     narrower = [sd for sd in deviations if sd < beside.deviation][-1:]
-    beside = trial.best(True, [beside, *(beside._replace(deviation=sd) for sd in narrower)])
-    in_doubt = validation == "random" and len(material.folds) <= DOUBT_ROWS_MAX
-    return _pick(_Choice(False, linear), _Choice(True, beside), trial, in_doubt=in_doubt)
+    boosted = _Choice(True, trial.best(True, [beside, *(beside._replace(deviation=sd) for sd in narrower)]))
+    worse_by = trial.losses[boosted] - trial.losses[_Choice(False, linear)]
+    are_better = _hold_later(worse_by, splits) if validation == "time" else _are_better(worse_by, trial.clusters)
+    return boosted if are_better else _Choice(False, linear)
 
 
-def _pick(linear: _Choice, boosted: _Choice, trial: _Trial, *, in_doubt: bool) -> _Choice:
-    """The better one; in_doubt: trees, unless the linear form is better by more than a standard error.
+def _hold_later(worse_by: Floats, splits: Sequence[Split]) -> bool:
+    """Whether trees lose less in every stretch of time: what they learn of one of them often fails in another."""
+    ends = np.cumsum([len(split.held_out) for split in splits])[:-1]
+    return all(stretch.mean() < 0.0 for stretch in np.split(worse_by, ends))
 
-    On few rows validation is hard on trees, which gain most from the quarter that it holds out, and hardly tells.
+
+def _are_better(worse_by: Floats, clusters: Indexes) -> bool:
+    """Whether trees lose less on other people; in doubt, within one standard error, they are taken when rows are few.
+
+    With few rows validation is hard on trees, which would gain most from the quarter that it holds out.
     """
-    worse_by = trial.losses[boosted] - trial.losses[linear]
-    totals = np.bincount(trial.clusters, weights=worse_by - worse_by.mean())
-    error = np.sqrt((totals**2).sum()) / len(worse_by)
-    return boosted if worse_by.mean() < (error if in_doubt else 0.0) else linear
+    totals = np.bincount(clusters, weights=worse_by - worse_by.mean())
+    error = float(np.sqrt((totals**2).sum())) / len(worse_by)
+    return float(worse_by.mean()) < (error if len(worse_by) <= DOUBT_ROWS_MAX else 0.0)
 
 
 class _Trial:
     """Fits of choices on the seen rows of splits, and the losses on their held-out rows."""
 
-    def __init__(self, material: _Material, splits: Sequence[Split], progress: Progress) -> None:
+    def __init__(self, material: _Material, splits: Sequence[Split], tell: Callable[[str, int], None]) -> None:
         held_out = np.concatenate([split.held_out for split in splits])
         self.clusters = material.table.clusters[held_out]
         self.losses: dict[_Choice, Floats] = {}  # of each held-out row
         self._labels = material.table.labels[held_out]
-        self._material, self._splits, self._progress = material, splits, progress
+        self._material, self._splits, self._tell = material, splits, tell
         self._parts: dict[bool, list[Part]] = {}
 
     def best(self, boosted: bool, priors: Sequence[Prior]) -> Prior:
@@ -313,9 +328,7 @@ class _Trial:
         return min(choices, key=lambda choice: self.losses[choice].mean()).prior
 
     def _try(self, choice: _Choice) -> None:
-        self._progress(
-            "choosing trees and priors" if choice.boosted else "choosing priors", len(self.losses), TRIES_MAX
-        )
+        self._tell("choosing trees and priors" if choice.boosted else "choosing priors", len(self.losses))
         if choice.boosted not in self._parts:
             self._parts[choice.boosted] = [self._material.part(each, boosted=choice.boosted) for each in self._splits]
         scales = self._material.layout.scales(choice.prior, scored=choice.boosted)

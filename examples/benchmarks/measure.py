@@ -40,7 +40,8 @@ MAPPINGS = {
     "telco_churn": HERE / "telco_churn.yaml",
     "ifood_campaign": HERE / "ifood_campaign.yaml",
 }
-BORDERS = {"bank_marketing": (0.7, 0.9)}  # what is ordered by time is also split there
+BORDERS = {"bank_marketing": (0.7, 0.8, 0.9)}  # what is ordered by time is also split there
+PROMISED_UP_TO = 0.8  # on the last tenth acceptance leaps from 7 % to 46 %, and which penalty ranks best is luck
 FOLD_COUNT = 5
 AUC_BEHIND_MAX = 0.005
 EXCESS_MAX = 0.006  # of the calibration error over that of a perfect model
@@ -57,6 +58,7 @@ class Case:
     validation: str  # as in a mapping
     table: TrainingTable
     splits: list[tuple[Rows, Rows]]  # rows to learn from, rows to score
+    is_promised: bool  # else it is reported only
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Result:
         assert self.figures.calibration_slope_interval is not None
         low, high = self.figures.calibration_slope_interval
         found = []
-        if self.figures.auc < self.peer_auc - AUC_BEHIND_MAX:
+        if self.case.is_promised and self.figures.auc < self.peer_auc - AUC_BEHIND_MAX:
             found.append(f"AUC {self.figures.auc:.4f}, {self.peer} has {self.peer_auc:.4f}")
         if self.case.validation == "random" and excess(self.figures) > EXCESS_MAX:
             found.append(f"calibration error {excess(self.figures):.4f} above a perfect model's")
@@ -115,12 +117,14 @@ def cases(name: str, data: Path) -> Iterator[Case]:
     table = read_training(files, read_mapping(MAPPINGS[name]))
     rows, fold_of_row = np.arange(len(table.labels)), folds(table)
     splits = [(rows[fold_of_row != fold], rows[fold_of_row == fold]) for fold in range(FOLD_COUNT)]
-    yield Case(f"{name}, random", "random", table, splits)
+    yield Case(f"{name}, random", "random", table, splits, is_promised=True)
     for border in BORDERS.get(name, ()):
         assert table.order is not None  # the mapping of a table in BORDERS names a time
         by_time = np.argsort(table.order, kind="stable")
         at = int(len(by_time) * border)
-        yield Case(f"{name}, last {1 - border:.0%} of time", "time", table, [(by_time[:at], by_time[at:])])
+        split = (by_time[:at], by_time[at:])
+        late = f"{name}, last {1 - border:.0%} of time"
+        yield Case(late, "time", table, [split], is_promised=border <= PROMISED_UP_TO)
 
 
 def folds(table: TrainingTable) -> Rows:
