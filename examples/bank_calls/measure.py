@@ -53,7 +53,8 @@ def last_tenth(table: TrainingTable) -> dict[str, Any]:
     by_time = np.argsort(table.order, kind="stable")
     border = int(len(by_time) * (1 - LATE_SHARE))
     early, late = by_time[:border], by_time[border:]
-    return figures(table.labels[late].astype(np.float64), scored(table, early, late))
+    chances = scored(table, early, late, validation="time", order=table.order[early])
+    return figures(table.labels[late].astype(np.float64), chances)
 
 
 def stratified_folds(labels: NDArray[np.int8]) -> Rows:
@@ -65,13 +66,14 @@ def stratified_folds(labels: NDArray[np.int8]) -> Rows:
     return fold_of_row
 
 
-def scored(table: TrainingTable, seen: Rows, held_out: Rows) -> Chances:
-    """Propensities of the held-out rows by a model trained on the seen ones."""
+def scored(table: TrainingTable, seen: Rows, held_out: Rows, **options: Any) -> Chances:
+    """Propensities of the held-out rows by a model trained on the seen ones; options are those of models.train."""
     model = train(
         columns_of(table, seen),
         actions=[table.actions[row] for row in seen],
         labels=table.labels[seen],
         features=[Feature(path, kind) for path, kind in table.kinds.items()],
+        **options,
     ).model
     return model.propensities_of_table(columns_of(table, held_out), [table.actions[row] for row in held_out])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,18 +23,21 @@ pytestmark = pytest.mark.skipif(not DATA.exists(), reason=f"the Bank Marketing d
 
 @pytest.fixture(scope="module")
 def calls() -> TrainingTable:
-    return read_training([DATA], read_mapping(MAPPING))
+    """Every third call: enough to see what is claimed, at a third of the time. benchmarks/measure.py takes them all."""
+    table = read_training([DATA], read_mapping(MAPPING))
+    return part(table, np.arange(0, len(table.labels), 3))
 
 
 def part(calls: TrainingTable, rows: np.ndarray) -> TrainingTable:
     columns = {path: [column[row] for row in rows] for path, column in calls.columns.items()}
-    return replace(calls, columns=columns, labels=calls.labels[rows], actions=[calls.actions[row] for row in rows])
+    actions = [calls.actions[row] for row in rows]
+    return replace(calls, columns=columns, labels=calls.labels[rows], actions=actions, order=rows.astype(float))
 
 
-def scores(calls: TrainingTable, seen: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+def scores(calls: TrainingTable, seen: np.ndarray, held_out: np.ndarray, **options: Any) -> np.ndarray:
     known, unknown = part(calls, seen), part(calls, held_out)
     features = [Feature(path, kind) for path, kind in calls.kinds.items()]
-    model = train(known.columns, actions=known.actions, labels=known.labels, features=features).model
+    model = train(known.columns, actions=known.actions, labels=known.labels, features=features, **options).model
     return model.propensities_of_table(unknown.columns, unknown.actions)
 
 
@@ -45,19 +49,20 @@ def test_a_random_fold_is_ranked_and_calibrated(calls: TrainingTable) -> None:
 
     labels = calls.labels[held_out]
     gains = evaluate.gains(labels, chances)
-    assert evaluate.auc(labels, chances) > 0.78
+    assert evaluate.auc(labels, chances) > 0.77
     assert gains.lift > 4.0
-    assert evaluate.calibration_error(labels, chances) < 0.009 + 0.006  # a perfect model's, at this size, and a margin
-    assert evaluate.calibration_slope(labels, chances) == pytest.approx(1.0, abs=0.1)
+    assert evaluate.calibration_error(labels, chances) < evaluate.calibration_floor(chances) + 0.008
+    assert evaluate.calibration_slope(labels, chances) == pytest.approx(1.0, abs=0.2)
 
 
-def test_the_last_tenth_of_time_is_still_ranked(calls: TrainingTable) -> None:
-    border = int(len(calls.labels) * 0.9)  # the table is in the order of its dates
+def test_the_last_fifth_of_time_is_still_ranked(calls: TrainingTable) -> None:
+    border = int(len(calls.labels) * 0.8)  # the table is in the order of its dates
+    early, late = np.arange(border), np.arange(border, len(calls.labels))
 
-    chances = scores(calls, np.arange(border), np.arange(border, len(calls.labels)))
+    chances = scores(calls, early, late, order=early, validation="time")
 
-    assert evaluate.auc(calls.labels[border:], chances) > 0.6
-    assert evaluate.gains(calls.labels[border:], chances).lift > 1.3
+    assert evaluate.auc(calls.labels[late], chances) > 0.7
+    assert evaluate.gains(calls.labels[late], chances).lift > 1.5
 
 
 def test_the_length_of_the_call_is_refused_by_name() -> None:
