@@ -20,6 +20,7 @@ from models.features import Floats, Indexes
 CALIBRATION_BINS = 15
 FLOOR_DRAWS = 200
 CHANCE_MIN = 1e-15  # probabilities are kept this far from 0 and 1, where a log loss would be infinite
+LOGITS_SPREAD_MIN = 1e-9  # chances nearer to each other than this are one chance, which has no slope
 INTERVAL = 0.95
 
 
@@ -127,9 +128,7 @@ def calibration_floor(chances: ArrayLike, *, draws: int = FLOOR_DRAWS, seed: int
 def calibration_slope(labels: ArrayLike, chances: ArrayLike) -> float:
     """Slope of the label on the logit of the chance: 1 is right, below 1 over-confident, above 1 too timid."""
     truth, values = truth_and_values(labels, chances)
-    if not 0.0 < truth.mean() < 1.0:
-        raise MetricUndefined("a calibration slope needs a positive and a negative")
-    return fit_sigmoid(logits_of(values), truth, penalty=0.0).slope
+    return fit_sigmoid(slope_logits(truth, values), truth, penalty=0.0).slope
 
 
 def gains(labels: ArrayLike, scores: ArrayLike, *, share: float = 0.1) -> Gains:
@@ -168,10 +167,12 @@ def interval(
     return Interval(float(low), float(high))
 
 
-def logits_of(chances: Floats) -> Floats:
-    """float64[n]: log odds, of chances kept a little away from 0 and 1."""
+def slope_logits(truth: Floats, chances: Floats) -> Floats:
+    """float64[n]: log odds, of chances kept a little away from 0 and 1. Raises MetricUndefined where no slope fits."""
     bounded = np.clip(chances, CHANCE_MIN, 1.0 - CHANCE_MIN)
     logits: Floats = np.log(bounded) - np.log1p(-bounded)
+    if not 0.0 < truth.mean() < 1.0 or np.ptp(logits) < LOGITS_SPREAD_MIN:
+        raise MetricUndefined("a calibration slope needs a positive, a negative, and chances that differ")
     return logits
 
 

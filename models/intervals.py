@@ -22,8 +22,8 @@ from models.evaluate import (
     average_precision,
     binned,
     log_losses,
-    logits_of,
     rows_by,
+    slope_logits,
     truth_and_values,
 )
 from models.features import Floats, Indexes
@@ -98,9 +98,7 @@ def slope_interval(
 ) -> Interval:
     """Of evaluate.calibration_slope. Raises MetricUndefined where that does, or where chances hardly differ."""
     truth, values = truth_and_values(labels, chances)
-    logits = logits_of(values)
-    if not 0.0 < truth.mean() < 1.0 or logits.std() < 1e-9:
-        raise MetricUndefined("a calibration slope needs a positive, a negative, and chances that differ")
+    logits = slope_logits(truth, values)
     fitted = fit_sigmoid(logits, truth, penalty=0.0)
     corrected = 1.0 / (1.0 + np.exp(-np.clip(fitted.apply(logits), -500.0, 500.0)))
     design = np.column_stack([np.ones(len(logits)), logits])

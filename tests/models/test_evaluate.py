@@ -37,6 +37,7 @@ def test_figures_agree_with_scikit_learn(rows: list[tuple[bool, int]]) -> None:
 @LAW
 def test_the_order_of_rows_changes_no_figure(rows: list[tuple[bool, int]], random: object) -> None:
     labels, chances = columns(rows)
+    assume(np.ptp(chances) > 0.0)  # one chance for all has no slope
     order = np.random.default_rng(random.randint(0, 9)).permutation(len(rows))  # type: ignore[attr-defined]
 
     for figure in (evaluate.auc, evaluate.average_precision, evaluate.calibration_error, evaluate.calibration_slope):
@@ -106,6 +107,12 @@ def test_the_calibration_slope_undoes_a_spread(spread: float) -> None:
     too_sure = 1 / (1 + np.exp(-logits * spread))
 
     assert evaluate.calibration_slope(labels, too_sure) == pytest.approx(1 / spread, rel=0.05)
+
+
+@pytest.mark.parametrize("chances", [[0.5] * 4, [0.1, 0.1 + 1e-12, 0.1, 0.1]])
+def test_one_chance_for_everybody_has_no_calibration_slope(chances: list[float]) -> None:
+    with pytest.raises(MetricUndefined, match="chances that differ"):
+        evaluate.calibration_slope([0, 1, 0, 1], chances)
 
 
 def test_the_interval_of_a_mean_is_the_one_of_the_textbook() -> None:
