@@ -89,7 +89,7 @@ def evaluation_of(
         pooled = auc(labels, chances)
     except MetricUndefined:
         pooled = None
-    policy, no_policy = _policy(model, table, contact_cost)
+    policy, no_policy = _policy(model, table, barred, contact_cost)
     return Evaluation(
         model=model.version,
         persons=len(set(shown.persons)),
@@ -104,7 +104,9 @@ def evaluation_of(
     )
 
 
-def _policy(model: Model, table: TrainingTable, contact_cost: float) -> tuple[PolicyReport | None, str | None]:
+def _policy(
+    model: Model, table: TrainingTable, barred: Mapping[str, frozenset[str]], contact_cost: float
+) -> tuple[PolicyReport | None, str | None]:
     """What choosing by the model is worth, or why nobody knows."""
     if table.logging_probability is None:
         return None, "the mapping names no logging_probability"
@@ -122,6 +124,7 @@ def _policy(model: Model, table: TrainingTable, contact_cost: float) -> tuple[Po
         outcomes=drawn.labels if drawn.value is None or not is_money else np.nan_to_num(drawn.value),
         probabilities=table.logging_probability[is_known],
         persons=drawn.persons,
+        barred=barred,
         contact_cost=contact_cost,
     )
     return report, None
@@ -176,6 +179,8 @@ def _typing(model: Model, strategy: Strategy | None) -> Typing:
 
 
 def _refuse_foreign(model: Model, actions: Collection[str], mapping: Path) -> None:
+    if not actions:
+        raise ModelRefused(f"{mapping}: no row of the table says which action it is about.")
     if not set(actions) & set(model.actions):
         found, known = (", ".join(sorted(set(keys))[:NAMED]) for keys in (actions, model.actions))
         raise ModelRefused(f"{mapping}: no action of the table is one of the model's. It has: {found}. Known: {known}.")

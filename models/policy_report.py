@@ -28,7 +28,7 @@ from models.policy_value import (
     policy_value,
     ratio_by_person,
 )
-from models.propensity import PropensityModel
+from models.propensity import NOTHING_BARRED, PropensityModel
 
 TOP_SHARES = (0.1, 0.3, 0.5)
 
@@ -86,6 +86,7 @@ def policy_report(
     outcomes: ArrayLike,
     probabilities: ArrayLike,
     persons: ArrayLike,
+    barred: Mapping[str, frozenset[str]] = NOTHING_BARRED,
     contact_cost: float = 0.0,
 ) -> PolicyReport:
     """Value the model's policy on n randomised rows.
@@ -93,12 +94,15 @@ def policy_report(
     actions        issue/group/action of each row, or NOTHING
     outcomes       in the unit of the model's uplifts: 0 or 1, or money; labels for a model without uplifts
     probabilities  with which the row's action, or nothing, was drawn then
+    barred         by action the attributes that may not be used for it: the policy is the one that would be served
     contact_cost   of one contact, in the unit of the outcomes
     Raises InvalidTable for rows without a probability or an outcome.
     """
     log = _checked(actions, outcomes, probabilities, persons)
     incremental = model.incremental
-    expected = _by_propensity(model, columns) if incremental is None else _by_uplift(model, incremental, columns)
+    expected = (
+        _by_uplift(model, incremental, columns, barred) if incremental else _by_propensity(model, columns, barred)
+    )
     best = expected.keys.index(incremental.best_action) if incremental else 1 + int(expected.uplifts.mean(0).argmax())
     choices = _choices(expected, contact_cost, always=incremental is None)
     ours = _draws(log, expected, choices, contact_cost)
@@ -139,16 +143,23 @@ def _checked(actions: Sequence[str], outcomes: ArrayLike, probabilities: ArrayLi
     return _Log(np.asarray(actions, dtype=np.str_), amounts, chances, codes)
 
 
-def _by_uplift(model: PropensityModel, incremental: IncrementalModel, columns: Mapping[str, Column]) -> _Expected:
-    encoded = model.encoder.encode_table(columns)
-    uplifts = incremental.uplifts_of_table(encoded, incremental.rows_for(incremental.actions))
-    of_nothing = incremental.outcomes_of_nothing(encoded)[:, None]
+def _by_uplift(
+    model: PropensityModel,
+    incremental: IncrementalModel,
+    columns: Mapping[str, Column],
+    barred: Mapping[str, frozenset[str]],
+) -> _Expected:
+    uplifts = model.paired(incremental.actions, barred=barred).uplifts_of_table(columns)
+    assert uplifts is not None  # a model with uplifts has some for every table
+    of_nothing = incremental.outcomes_of_nothing(model.encoder.encode_table(columns))[:, None]
     return _Expected((NOTHING, *incremental.actions), np.hstack([of_nothing, of_nothing + uplifts]), uplifts)
 
 
-def _by_propensity(model: PropensityModel, columns: Mapping[str, Column]) -> _Expected:
+def _by_propensity(
+    model: PropensityModel, columns: Mapping[str, Column], barred: Mapping[str, frozenset[str]]
+) -> _Expected:
     count = len(next(iter(columns.values())))
-    paired = model.paired(model.actions)
+    paired = model.paired(model.actions, barred=barred)
     every = [paired.propensities_of_table(columns, np.full(count, row)) for row in range(len(model.actions))]
     chances = np.stack(every, axis=1)
     return _Expected((NOTHING, *model.actions), np.hstack([np.zeros((count, 1)), chances]), chances)
@@ -187,16 +198,26 @@ def _ranking(log: _Log, expected: _Expected, best: int) -> _Ranking:
     leaving = _draws(log, expected, np.zeros(count, dtype=np.int64), 0.0)
     gains = _robust(acting) - _robust(leaving)
     uplifts = expected.uplifts[:, best - 1]
-    rank = np.empty(count)
-    rank[np.argsort(-uplifts, kind="stable")] = np.arange(count)
     try:
         shares = {
-            f"{share:g}": ratio_by_person(np.where(rank < share * count, gains, 0.0), gains, log.persons)
+            f"{share:g}": ratio_by_person(gains * parts_in_top(uplifts, share), gains, log.persons)
             for share in TOP_SHARES
         }
         return _Ranking(shares, ratio_by_person(uplifts * gains, uplifts**2, log.persons))
     except MetricUndefined:
         return _Ranking({}, None)
+
+
+def parts_in_top(uplifts: Floats, share: float) -> Floats:
+    """float64[n]: how much of each row is among the best share: 1, 0, or for a block of equals at its edge a part.
+
+    Trees give many rows one uplift, and a constant form gives it to all: by position among equals, the order of the
+    table would be taken for knowledge.
+    """
+    _, codes, counts = np.unique(-uplifts, return_inverse=True, return_counts=True)
+    before = np.cumsum(counts) - counts
+    parts: Floats = np.clip((share * len(uplifts) - before) / counts, 0.0, 1.0)[codes]
+    return parts
 
 
 def _robust(draws: Draws) -> Floats:

@@ -157,7 +157,7 @@ def draws_of_choices(
 def policy_value(draws: Draws) -> PolicyValue:
     """Every estimator with interval and diagnostics; values are withheld below the floors on the sample sizes."""
     weights = weights_of(draws)
-    refused = _refusal(weights)
+    refused = _refusal(draws, weights)
     estimates = {} if refused else {name: _estimate(scores(draws), draws) for name, scores in _ESTIMATORS.items()}
     return PolicyValue(
         draws=len(draws.rewards),
@@ -295,11 +295,13 @@ def _sample_size(amounts: Floats) -> float | None:
     return float(amounts.sum()) ** 2 / squares if squares > 0.0 else None
 
 
-def _refusal(weights: Weights) -> str | None:
+def _refusal(draws: Draws, weights: Weights) -> str | None:
     sample = weights.effective_sample_size or 0.0
     rewarded = weights.rewarded_sample_size or 0.0
     if sample < SAMPLE_MIN:
         return f"the log holds the worth of {sample:.1f} draws of this policy; {SAMPLE_MIN:g} are needed"
+    if not draws.persons.any():
+        return "all draws are of one person, which says nothing about others"
     if rewarded < REWARDED_MIN:
         return f"the log holds the worth of {rewarded:.1f} rewarded draws of this policy; {REWARDED_MIN:g} are needed"
     return None

@@ -24,6 +24,7 @@ from decisioning.history.mapping import read_mapping
 from decisioning.history.training import NOTHING, TrainingTable, read_training
 from models import Feature
 from models.features import learn
+from models.policy_report import parts_in_top
 from models.policy_value import Estimate, mean_by_person, ratio_by_person
 from models.train_incremental import train_incremental
 
@@ -141,10 +142,9 @@ def top_gains(judged: Judged) -> dict[str, Any]:
     """The part of all that the best single action gains, held by those with the largest predicted uplift of it."""
     rows = np.arange(len(judged.best))
     gains = judged.robust[rows, judged.best + 1] - judged.robust[:, 0]
-    rank = np.empty(len(rows))
-    rank[np.argsort(-judged.uplifts[rows, judged.best], kind="stable")] = rows
+    uplifts = judged.uplifts[rows, judged.best]
     return {
-        f"{share:g}": as_json(ratio_by_person(np.where(rank < share * len(rows), gains, 0.0), gains, judged.persons))
+        f"{share:g}": as_json(ratio_by_person(gains * parts_in_top(uplifts, share), gains, judged.persons))
         for share in TOP_SHARES
     }
 

@@ -11,7 +11,7 @@ from models import InvalidTable, PropensityModel
 from models.features import FeatureEncoder
 from models.hierarchy import row_keys_of
 from models.incremental import NOTHING, IncrementalModel
-from models.policy_report import PolicyReport, policy_report
+from models.policy_report import PolicyReport, parts_in_top, policy_report
 from models.propensity import Posterior, PriorVariances
 from models.train_incremental import TrainedIncremental
 from tests.models.waves import ACTIONS, Waves, older_gain_more
@@ -72,6 +72,31 @@ def test_the_gain_lies_with_those_ranked_first_and_uplifts_are_of_the_right_size
     assert found.top_gains["0.1"].value == pytest.approx(0.2, abs=0.06)
     assert found.uplift_scale is not None
     assert found.uplift_scale.low < 1.0 < found.uplift_scale.high
+
+
+def test_equal_uplifts_put_nobody_before_another_whatever_the_order_of_the_rows(unseen: Waves) -> None:
+    nodes = row_keys_of(ACTIONS)
+    constant = IncrementalModel("value", unseen.encoder.width, nodes, np.ones(len(nodes)), nothing=0.0)
+
+    found = report_on(model_with(unseen.encoder, constant), unseen)
+
+    assert {share: gain.value for share, gain in found.top_gains.items()} == pytest.approx(
+        {"0.1": 0.1, "0.3": 0.3, "0.5": 0.5}
+    )
+
+
+def test_a_block_of_equals_at_the_edge_of_the_top_is_in_it_in_part() -> None:
+    assert parts_in_top(np.array([1.0, 3.0, 2.0, 2.0, 0.0]), 0.4).tolist() == [0.0, 1.0, 0.5, 0.5, 0.0]
+
+
+def test_the_policy_that_is_valued_does_not_read_what_is_barred(model: PropensityModel, unseen: Waves) -> None:
+    everything = frozenset(unseen.columns)
+
+    free = report_on(model, unseen, contact_cost=COST)
+    barred = report_on(model, unseen, contact_cost=COST, barred=dict.fromkeys(ACTIONS, everything))
+
+    assert 0.0 < free.contacted < 1.0
+    assert barred.contacted in (0.0, 1.0)  # knowing nothing of anybody, it treats all alike
 
 
 def test_a_dearer_contact_is_made_less_often_and_is_worth_less(model: PropensityModel, unseen: Waves) -> None:

@@ -269,6 +269,18 @@ def test_a_thin_log_gives_no_value_but_its_diagnostics() -> None:
     assert found.dr is None and found.weights.effective_sample_size is not None
 
 
+def test_draws_of_one_person_give_no_value_however_many_they_are() -> None:
+    actions = np.arange(1_000) % 2
+    draws = draws_of(
+        actions, actions, np.full(1_000, 0.5), np.eye(2)[np.ones(1_000, dtype=int)], persons=["ada"] * 1_000
+    )
+
+    found = policy_value.policy_value(draws)
+
+    assert found.refused is not None and "one person" in found.refused
+    assert found.dr is None and found.ips is None
+
+
 def test_rare_rewards_refuse_a_value_that_many_draws_seem_to_carry() -> None:
     random = np.random.default_rng(7)
     rewards = np.zeros(5_000)
