@@ -31,6 +31,7 @@ Z_MAX = (
 BAND_COUNT = 8  # bands per numeric let a linear model bend; 16 gain under 0.001 AUC and cost more on later rows
 SKEW_MAX = 2.0  # above it a non-negative numeric is read on a logarithmic scale: amounts, counts, durations
 LEVEL_ROWS_MIN = 20  # rarer levels of a categorical share the column `other`, as do levels first seen when serving
+NUMBER_MAX = 1e90  # larger ones are typing errors, and their cubes no numbers: scales are learnt without them
 THINNED_ROWS = 20_000
 LEVELS_MAX = 64  # an identifier declared as a categorical would otherwise get a column for each customer
 
@@ -70,8 +71,11 @@ Learnt = Numeric | Coded
 def learn(features: Sequence[Feature], columns: Mapping[str, Column]) -> FeatureEncoder:
     """The encoder for these features, with scales, knots and levels as they stand in the table.
 
-    Raises InvalidFeature for a kind that is not one of KINDS, a missing column, or values of the wrong kind.
+    Raises InvalidFeature for no features, a kind that is not one of KINDS, a missing column, or values of the wrong
+    kind.
     """
+    if not features:
+        raise InvalidFeature("there is no feature, and without one all customers look alike; name one or more")
     return FeatureEncoder([_learn_one(feature, columns) for feature in features])
 
 
@@ -213,7 +217,7 @@ def _learn_one(feature: Feature, columns: Mapping[str, Column]) -> Learnt:
 
 
 def _learn_numeric(path: str, numbers: Floats) -> Numeric:
-    known = numbers[np.isfinite(numbers)]
+    known = numbers[np.abs(numbers) <= NUMBER_MAX]
     if not len(known):
         return Numeric(path, False, 0.0, 0.0, 1.0, ())
     logarithmic = bool(known.min() >= 0.0 and _skewness(known) > SKEW_MAX)

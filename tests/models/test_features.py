@@ -99,6 +99,23 @@ def test_a_feature_without_a_single_value_is_harmless() -> None:
     assert np.isfinite(encoder.encode({"customer.age": 30, "customer.tier": "gold"})).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_all_reason_spoil_no_scale() -> None:
+    ages = [20.0, 30.0, 40.0] * 10
+
+    sane, typed = (
+        learn([Feature("customer.age", "numeric")], {"customer.age": each}) for each in (ages, [*ages, 1e308])
+    )
+
+    assert typed.features == sane.features
+    assert typed.encode({"customer.age": 1e308})[1] == Z_MAX
+
+
+def test_a_model_without_features_is_refused() -> None:
+    with pytest.raises(InvalidFeature, match="there is no feature"):
+        learn([], {"customer.age": [1]})
+
+
 @pytest.mark.parametrize(
     ("feature", "values", "said"),
     [
