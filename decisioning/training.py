@@ -30,7 +30,7 @@ from models.card_page import as_html
 from models.drift import drift_of, profile_from
 from models.report import TrainingReport
 from models.train import TrainedModel, train
-from models.train_incremental import ROWS_MIN, TrainedIncremental
+from models.train_incremental import PERSONS_MIN, TrainedIncremental
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many steps of it are done, and of how many
 NAMED = 4  # things that one line about the rows repeats
@@ -186,7 +186,8 @@ def _told(table: TrainingTable, strategy: Strategy | None, uplifts: TrainedIncre
         found = uplifts.report
         yield f"uplift over nothing, in {found.unit}s, from {found.rows:,} rows: {found.form}. {found.reason}"
     elif nothing_count:
-        yield f"no uplift was learnt: it takes logging probabilities, and {ROWS_MIN} rows of nothing and of an action"
+        needed = f"logging probabilities, and {PERSONS_MIN} persons with nothing and with an action"
+        yield f"no uplift was learnt: it takes {needed}"
 
 
 def barred_actions(table: TrainingTable, strategy: Strategy | None) -> dict[str, list[str]]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 from numpy.typing import NDArray
 
 from decisioning.history.training import TrainingTable
 from decisioning.scoring import Model
 from models.incremental import IncrementalModel
-from models.train_incremental import ROWS_MIN, Progress, TrainedIncremental, train_incremental
+from models.train_incremental import Progress, TrainedIncremental, frequent_choices, train_incremental
 
 
 def learn_uplifts(
@@ -56,5 +54,5 @@ def with_uplifts(model: Model, uplifts: IncrementalModel) -> Model:
 
 def _is_frequent(table: TrainingTable) -> NDArray[np.bool_]:
     """bool[n]: rows of nothing, and of actions that are frequent enough; others are read from their group."""
-    counts = Counter(table.actions)
-    return np.array([counts[action] >= ROWS_MIN for action in table.actions], dtype=np.bool_)
+    frequent = frequent_choices(table.actions, table.persons)
+    return np.array([action in frequent for action in table.actions], dtype=np.bool_)

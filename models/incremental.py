@@ -21,6 +21,7 @@ from models.forest import Forest
 NOTHING = "nothing"  # in place of an action's key, where by design nothing was done
 DECIMALS = 9  # uplifts are rounded to this before anything is ranked, as propensities are
 UNITS = ("label", "value")
+OUTCOME_MAX = 1e12  # in any currency a typing error, and sums of squares of much larger ones are no numbers
 MEAN_SHARE = 0.01  # of an action's mean effect in each personal uplift: where trees see no difference, it decides
 CHUNK_ROWS = 256  # of a table at once: rows x codes x trees are held
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from models.errors import InvalidTable, MetricUndefined
 from models.features import Column, Floats, Indexes
-from models.incremental import NOTHING, IncrementalModel
+from models.incremental import NOTHING, OUTCOME_MAX, IncrementalModel
 from models.policy_value import (
     Draws,
     Estimate,
@@ -135,8 +135,10 @@ def _checked(actions: Sequence[str], outcomes: ArrayLike, probabilities: ArrayLi
     names = np.asarray(persons)
     if not 0 < len(actions) == len(amounts) == len(chances) == len(names):
         raise InvalidTable("actions, outcomes, probabilities and persons are of different lengths, or empty")
-    if not np.isfinite(amounts).all():
-        raise InvalidTable("an outcome is missing; a policy is valued by rows that have one")
+    if not (np.abs(amounts) <= OUTCOME_MAX).all():
+        raise InvalidTable(
+            f"an outcome is missing or beyond {OUTCOME_MAX:g}; a policy is valued by rows with true ones"
+        )
     if not ((chances > 0.0) & (chances <= 1.0)).all():
         raise InvalidTable("a logging probability is missing or not above 0 and at most 1")
     codes = np.unique(names, return_inverse=True)[1].astype(np.int64)

@@ -22,7 +22,7 @@ from models.errors import ArtifactFaulty, InvalidTable
 from models.features import Column, FeatureEncoder, Floats, Indexes
 from models.forest import Forest
 from models.hierarchy import ancestry, row_keys_of
-from models.incremental import NOTHING, IncrementalModel, blended
+from models.incremental import NOTHING, OUTCOME_MAX, IncrementalModel, blended
 from models.policy_value import Estimate, mean_by_person
 
 FOLD_COUNT = 5
@@ -35,7 +35,7 @@ SHRINKAGE = 10.0  # L2 of leaf values, in rows
 CAP_QUANTILE = 0.99  # of outcomes other than 0: one purchase of a thousand moves no split. Training only.
 ERRORS_NEEDED = 2.0  # standard errors by which a form must be better than the more careful one
 ERRORS_ALLOWED = 1.0  # standard errors by which it may look worse than the best single action when contacts are free
-ROWS_MIN = 50  # of nothing, and of an action; a rarer action is served with the mean effect of its group
+PERSONS_MIN = 50  # with nothing, and with an action; a rarer action is served with the mean effect of its group
 TRUST_MIN = 0.2  # of an action's own mean against its group's: who leads stays visible where noise explains all
 PARITY_MAX = 1e-9
 
@@ -179,17 +179,14 @@ def _checked(
     names = np.asarray(persons)
     if not len(actions) == len(amounts) == len(chances) == len(names):
         raise InvalidTable("actions, outcomes, probabilities and persons are of different lengths")
-    if not np.isfinite(amounts).all():
-        raise InvalidTable("an outcome is missing; uplifts need one in every row")
+    if not (np.abs(amounts) <= OUTCOME_MAX).all():
+        raise InvalidTable(f"an outcome is missing or beyond {OUTCOME_MAX:g}; uplifts need a true one in every row")
     if not ((chances > 0.0) & (chances <= 1.0)).all():
         raise InvalidTable("a logging probability is missing or not above 0 and at most 1; uplifts need all of them")
-    counts = Counter(actions)
-    keys = (NOTHING, *sorted(key for key in counts if key != NOTHING and counts[key] >= ROWS_MIN))
-    if counts[NOTHING] < ROWS_MIN or len(keys) == 1:
-        most = max((counts[key] for key in counts if key != NOTHING), default=0)
-        raise InvalidTable(
-            f"{counts[NOTHING]} rows of nothing and {most} of the most frequent action; uplifts need {ROWS_MIN} of each"
-        )
+    frequent = frequent_choices(actions, persons)
+    keys = (NOTHING, *sorted(frequent - {NOTHING}))
+    if NOTHING not in frequent or len(keys) == 1:
+        raise InvalidTable(f"uplifts need {PERSONS_MIN} persons with nothing, and {PERSONS_MIN} with an action")
     position = {key: index for index, key in enumerate(keys)}
     taken = np.fromiter((position.get(action, -1) for action in actions), dtype=np.int64, count=len(actions))
     occurring = np.abs(amounts[amounts != 0.0])
@@ -204,6 +201,12 @@ def _checked(
         probabilities=chances,
         persons=np.unique(names, return_inverse=True)[1].astype(np.int64),
     )
+
+
+def frequent_choices(actions: Sequence[str], persons: ArrayLike) -> frozenset[str]:
+    """The actions, and NOTHING, that enough persons had for a mean effect, also when a fold of them is left out."""
+    person_counts = Counter(action for action, _ in set(zip(actions, np.asarray(persons).tolist(), strict=True)))
+    return frozenset(action for action, count in person_counts.items() if count >= PERSONS_MIN)
 
 
 def _folds(persons: Indexes) -> Indexes:

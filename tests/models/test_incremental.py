@@ -10,7 +10,7 @@ import pytest
 
 from models import InvalidTable
 from models.features import FeatureEncoder
-from models.incremental import IncrementalModel
+from models.incremental import NOTHING, IncrementalModel
 from models.train_incremental import TrainedIncremental
 from tests.models.waves import ACTIONS, Waves, older_gain_more, same_for_all, tiers_differ, young_are_annoyed
 
@@ -178,12 +178,24 @@ def test_an_action_too_rare_to_be_valued_is_served_as_its_group() -> None:
     assert trained.model.effects[boat] == trained.model.effects[car]
 
 
+def test_an_action_whose_many_rows_are_of_one_person_is_served_as_its_group() -> None:
+    waves = Waves(older_gain_more, 500)
+    actions, persons = list(waves.actions), waves.persons.copy()
+    actions[:300], persons[:300] = ["grow/loans/boat"] * 300, -1
+
+    trained = waves.trained(actions=actions, persons=persons)
+
+    assert "grow/loans/boat" not in trained.report.effects
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (lambda waves: {"actions": ["grow/cards/gold"] * len(waves.actions)}, "0 rows of nothing"),
+        (lambda waves: {"actions": ["grow/cards/gold"] * len(waves.actions)}, "50 persons with nothing"),
         (lambda waves: {"probabilities": np.where(waves.probabilities < 0.3, np.nan, 0.4)}, "probability is missing"),
         (lambda waves: {"outcomes": np.r_[np.nan, waves.outcomes[1:]]}, "outcome is missing"),
+        (lambda waves: {"outcomes": np.r_[1e160, waves.outcomes[1:]]}, "outcome is missing or beyond"),
+        (lambda waves: {"persons": np.where(np.array(waves.actions) == NOTHING, -1, waves.persons)}, "50 persons with"),
         (lambda waves: {"persons": [1, 2]}, "different lengths"),
     ],
 )
