@@ -156,6 +156,7 @@ class Live:
         pairs = {role: await self._paired(role, strategy, each) for role, each in self._running.items()}
         self._pairs = {role: each for role, each in pairs.items() if each is not None}
         if MODEL not in self._pairs:
+            self.current = _less_what_ended(self.current, named)
             return
         current = replace(self._pairs[MODEL], shadow=self._pairs.get(SHADOW))
         if named.challenger is not None and CHALLENGER in self._pairs:
@@ -193,3 +194,18 @@ class Live:
         metrics.READY.set(self.current is not None)
         metrics.MODEL_STATE.set(int(self.loaded[MODEL_STATE] or 0))
         metrics.MODEL_STATE_AGE.set(time.monotonic() - self._state_since_s)
+
+
+def _less_what_ended(current: Deployed | None, named: Pointers) -> Deployed | None:
+    """What goes on deciding, without a shadow or challenger that was stopped: whoever stops one cannot wait."""
+    if current is None:
+        return None
+    shadow, challenge = current.shadow, current.challenge
+    if shadow is not None and shadow.versions.model != named.shadow:
+        shadow = None
+    challenger = "" if named.challenger is None else named.challenger.version
+    if challenge is not None and challenge.deployed.versions.model != challenger:
+        challenge = None
+    elif challenge is not None:
+        challenge = replace(challenge, deployed=replace(challenge.deployed, shadow=shadow))
+    return replace(current, shadow=shadow, challenge=challenge)
