@@ -71,8 +71,11 @@ def unpack(packed: bytes, model: PropensityModel) -> ModelState:
 
 
 def state_at(standing: Standing, learner: Learner, model: PropensityModel) -> ModelState:
-    """The snapshot of a learner that stands here."""
-    posterior = learner.posterior(days(standing.at_ms))
+    """The snapshot of a learner that stands here. Raises RegistryDamaged where its numbers are none."""
+    try:
+        posterior = learner.posterior(days(standing.at_ms))
+    except ModelError as error:
+        raise RegistryDamaged(f"state {standing.number} of model {model.version[:12]}: {error}") from error
     impressions = dict(learner.impressions)
     return ModelState(standing.number, model.version, posterior, impressions, standing.positions, standing.at_ms)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from api.publications import publish_strategy
 from decisioning.catalog.load import load_bundle
 from decisioning.learning.model_state import Standing, pack, states_of
 from decisioning.records import Versions
-from decisioning.scoring import StatedScorer, load_model
+from decisioning.scoring import Model, StatedScorer, load_model
 from decisioning.store.memory import MemoryStore
 from decisioning.store.packing import parsed
 from models.adaptive import Learner
@@ -141,9 +142,22 @@ async def test_a_state_is_taken_up_named_and_found_again_for_an_explanation(proc
     assert sample("model_state") == 2
 
 
-async def test_a_damaged_state_is_refused_and_the_model_decides_as_before(process: Process):
+def of_other_bytes(model: Model) -> bytes:
+    return b"damaged"
+
+
+def of_no_numbers(model: Model) -> bytes:
+    learner = Learner(model, half_life=60.0)
+    learner.fold(np.full(model.width, np.nan), SILVER, True, 20_000.0)
+    return pack(Standing(1, 1_790_000_000_000, {}), learner)
+
+
+@pytest.mark.parametrize("damaged", [of_other_bytes, of_no_numbers])
+async def test_a_damaged_state_is_refused_and_the_model_decides_as_before(
+    process: Process, damaged: Callable[[Model], bytes]
+):
     model, count = process.live.current.versions.model, refused("model_state")
-    await process.store.append(states_of(model), 1, b"damaged")
+    await process.store.append(states_of(model), 1, damaged(load_model(process.models_dir / model)))
 
     for _ in range(2):
         await process.live.refresh()
@@ -214,6 +228,25 @@ async def test_a_challenger_decides_for_its_persons_and_replay_knows(process: Pr
     after = await process.desk.ask("web.tile", customer=challenged["customer_id"])
     assert after["versions"]["model"] == first
     assert (await process.desk.http.get(f"/v1/decisions/{challenged['decision_id']}")).json()["reproduced"] is True
+
+
+async def test_shadow_and_challenger_can_be_stopped_while_a_faulty_pair_is_refused(process: Process):
+    first = process.live.current.versions.model
+    await start_shadow(process.store, process.models_dir, saved(process.models_dir, 0.5))
+    await start_challenger(process.store, process.models_dir, saved(process.models_dir, 0.3), share=0.5)
+    await process.live.refresh()
+    ranking = FILES["strategy.yaml"].replace("ranking: gross", "ranking: incremental")
+    await process.publish(**{"strategy.yaml": ranking})
+    await process.live.refresh()
+    assert process.live.current.challenge and process.live.current.shadow
+
+    await stop_challenger(process.store)
+    await stop_shadow(process.store)
+    await process.live.refresh()
+
+    answers = [await process.desk.ask(customer=f"C-{number}") for number in range(20)]
+    assert {each["versions"]["model"] for each in answers} == {first}
+    assert "shadow" not in await process.record(answers[0]["decision_id"])
 
 
 async def test_a_challenger_that_cannot_be_loaded_leaves_everybody_to_the_current_model(process: Process):

@@ -48,6 +48,14 @@ def test_a_state_of_another_model_is_refused() -> None:
         unpack(packed(), model_of(intercept=1.0))
 
 
+def test_a_state_of_numbers_that_are_none_is_refused() -> None:
+    learner = Learner(MODEL, half_life=60.0)
+    learner.fold(np.full(MODEL.width, np.nan), GOLD, True, 20_000.0)
+
+    with pytest.raises(RegistryDamaged, match="finite"):
+        unpack(pack(STANDING, learner), MODEL)
+
+
 async def test_a_reader_who_has_the_newest_state_is_handed_no_other() -> None:
     store = MemoryStore()
     await store.append(states_of(MODEL.version), 7, packed())
