@@ -21,7 +21,7 @@ from decisioning.customer import PARTITION_COUNT
 from decisioning.errors import Overtaken, SealBroken, VersionMissing
 from decisioning.learning.checkpoints import CHECKPOINT, Checkpoint, checkpoints, folds_of
 from decisioning.learning.labels import Step, Trial
-from decisioning.learning.model_state import ModelState, Standing, days, opened, pack, state_at, states_of
+from decisioning.learning.model_state import ModelState, Standing, days, opened, pack, state_at, states_of, unpack
 from decisioning.sealing import seal, unseal
 from decisioning.store.decision_id import whereabouts_of
 from decisioning.store.packing import canonical, parsed
@@ -36,7 +36,9 @@ START = "0-0"  # the position before the first record of a partition
 STATES_KEPT = 3  # a serving process looks once a second and may be late once or twice
 CHECKPOINT_ROWS = 50_000  # what a rebuild folds at most: some seconds
 CHECKPOINT_MS = 3_600_000
-ENTRIES_PAGE = 200
+# What is read and opened between two breaths: a serving process rebuilds states while customers wait for it.
+ENTRIES_PAGE = 20
+PEOPLE_PAGE = 100
 
 Floats = NDArray[np.float64]
 
@@ -97,7 +99,6 @@ class Chain:
         self.model = model
         self.standing = standing
         self.learner = learner
-        self.state: ModelState | None = None  # published last by this object
         self._store = store
         self._rows_ahead = 0  # folded since the newest checkpoint, as far as this object knows
         self._checkpoint_ms = -CHECKPOINT_MS  # of the newest; a chain's first state is one
@@ -131,7 +132,6 @@ class Chain:
         packed = pack(self.standing, self.learner)
         if not await self._store.append(states_of(self.model.version), number, packed):
             raise Overtaken(f"another learner published state {number} of model {self.model.version[:12]}.")
-        self.state = state_at(self.standing, self.learner, self.model)
         await self._store.forget(states_of(self.model.version), before=number - STATES_KEPT + 1)
         self._rows_ahead += len(entry.rows)
         if self._rows_ahead >= CHECKPOINT_ROWS or entry.at_ms - self._checkpoint_ms >= CHECKPOINT_MS:
@@ -174,7 +174,7 @@ async def state_of(store: Store, model: PropensityModel, number: int) -> ModelSt
     """
     for kept in await store.entries(states_of(model.version), after=number - 1, limit=1):
         if kept.number == number:
-            return state_at(*opened(kept.body, model), model)
+            return await asyncio.to_thread(unpack, kept.body, model)
     standing, learner = await _checkpoint_before(store, model, number)
     while standing.number < number:
         page = await store.entries(folds_of(model.version), after=standing.number, limit=ENTRIES_PAGE)
@@ -184,23 +184,22 @@ async def state_of(store: Store, model: PropensityModel, number: int) -> ModelSt
             standing = await _folded_again(store, learner, standing, numbered)
     if standing.number != number or number < 1:
         raise VersionMissing(f"state {number} of model {model.version[:12]} is not in the store, or no more.")
-    return state_at(standing, learner, model)
+    return await asyncio.to_thread(state_at, standing, learner, model)
 
 
 async def _folded_again(store: Store, learner: Learner, standing: Standing, numbered: Numbered) -> Standing:
-    entry = Entry.unpacked(numbered.body)
+    entry = await asyncio.to_thread(Entry.unpacked, numbered.body)
     regressors = await regressors_of(store, entry.rows)
     if numbered.number != standing.number + 1 or any(each is None for each in regressors):
         why = "older entries are gone" if numbered.number != standing.number + 1 else "a customer in it was erased"
         raise VersionMissing(f"state {numbered.number} cannot be rebuilt: {why}.")
-    # A serving process rebuilds too, to explain an old decision; thousands of rows take longer than a request may.
     return await asyncio.to_thread(folded, learner, standing, numbered.number, entry, regressors)
 
 
 async def _checkpoint_before(store: Store, model: PropensityModel, number: int) -> tuple[Standing, Learner]:
     kept = [each for each in await checkpoints_of(store, model) if each.number <= number]
     packed = await store.get(CHECKPOINT, kept[-1].name) if kept else None
-    return opened(packed, model) if packed else _beginning(model, START)
+    return await asyncio.to_thread(opened, packed, model) if packed else _beginning(model, START)
 
 
 async def checkpoints_of(store: Store, model: PropensityModel) -> list[Checkpoint]:
@@ -211,17 +210,23 @@ async def checkpoints_of(store: Store, model: PropensityModel) -> list[Checkpoin
 async def regressors_of(store: Store, rows: Sequence[Row]) -> list[Floats | None]:
     """The regressors of rows, in order; None where the customer was erased."""
     keys = await sealing_keys(store, [(partition_of_trial(row.trial), row.person_key) for row in rows])
-    found: list[Floats | None] = []
-    for row, key in zip(rows, keys, strict=True):
-        try:
-            found.append(None if key is None else row.regressors(key))
-        except SealBroken:
-            found.append(None)
-    return found
+    return await asyncio.to_thread(lambda: [_unsealed(*each) for each in zip(rows, keys, strict=True)])
+
+
+def _unsealed(row: Row, sealing_key: str | None) -> Floats | None:
+    try:
+        return None if sealing_key is None else row.regressors(sealing_key)
+    except SealBroken:
+        return None
 
 
 async def sealing_keys(store: Store, people: Sequence[tuple[int, str]]) -> list[str | None]:
     """The sealing key of each (partition, person key), in order; None after an erasure."""
+    pages = [people[first : first + PEOPLE_PAGE] for first in range(0, len(people), PEOPLE_PAGE)]
+    return [key for page in pages for key in await _sealing_keys(store, page)]
+
+
+async def _sealing_keys(store: Store, people: Sequence[tuple[int, str]]) -> list[str | None]:
     by_partition: dict[int, list[str]] = {}
     for partition, person_key in dict.fromkeys(people):
         by_partition.setdefault(partition, []).append(person_key)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from decisioning.customer import partition_of
+from decisioning.customer import Snapshot, partition_of
 from decisioning.errors import Overtaken, StoreUnavailable, VersionMissing
 from decisioning.learning.chain import HALF_LIFE_DAYS, TRIAL_KEPT_S, Chain, Entry, regressors_of, state_of
 from decisioning.learning.checkpoints import checkpoints, folds_of
-from decisioning.learning.model_state import ModelState, days, latest_state
+from decisioning.learning.model_state import ModelState, days, latest_state, state_at, states_of
 from decisioning.scoring import ModelScorer
 from decisioning.store.memory import MemoryStore
 from decisioning.store.packing import parsed
@@ -324,6 +325,25 @@ async def test_a_rebuild_that_needs_an_erased_customer_says_so(room: Classroom) 
         await state_of(room.store, room.current_model, 2)
 
 
+async def test_a_rebuild_asks_for_a_few_customers_at_a_time(room: Classroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decisioning.learning.chain.PEOPLE_PAGE", 4)
+    await room.tell(await room.decide("C-first"), "accepted", customer_key="C-first")
+    await room.learn()
+    await many_answers(room, 10)
+    await room.learn()
+    published, asked, read = await newest(room), [], room.store.read
+    await room.store.forget(states_of(room.current), before=published.number + 1)
+
+    async def counted(customer_keys: Sequence[str]) -> list[Snapshot]:
+        asked.append(len(customer_keys))
+        return await read(customer_keys)
+
+    monkeypatch.setattr(room.store, "read", counted)
+
+    assert same(await state_of(room.store, room.current_model, published.number), published)
+    assert max(asked) <= 4 and sum(asked) >= 10
+
+
 async def test_what_no_younger_state_needs_is_forgotten(
     room: Classroom, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,7 +373,7 @@ async def test_a_stale_learner_can_neither_fork_the_order_nor_publish(room: Clas
     with pytest.raises(Overtaken):
         await stale.record(again, regressors[:0] + regressors)
 
-    assert same(await newest(room), ahead.state)  # type: ignore[arg-type]
+    assert same(await newest(room), state_at(ahead.standing, ahead.learner, ahead.model))
     assert len(await room.store.entries(folds_of(room.current), after=0, limit=10)) == 2
 
 
