@@ -15,7 +15,6 @@ from typing import NamedTuple
 from models.drift import SHIFTED, STABLE, Change, Drift
 from models.evaluate import Interval
 from models.features import Feature
-from models.influence import TREES
 from models.report import Bin, Figures, Gain, TrainingReport
 
 SHORT = 12  # digits of a version that people read
@@ -95,7 +94,8 @@ _FIGURES_NOTE = (
 )
 _ACTIONS_NOTE = "The same figures on the rows of each action alone."
 _MOVED_NOTE = (
-    "How far an attribute moves the score of an action from customer to customer, as a standard deviation in log odds. "
+    "How far an attribute moves the score of an action from customer to customer, alone and through trees, as a "
+    "standard deviation in log odds: the attribute was exchanged between customers, all else left as it was. "
     "What moves a score need not move the customer."
 )
 
@@ -195,12 +195,7 @@ def _moved(report: TrainingReport) -> Table:
     for one in report.actions:
         parts = [f"{each.attribute} {each.effect:.2f} ({each.says})" for each in one.moved_by if each.effect >= 0.005]
         rows.append((one.action, "; ".join(parts) or "nothing"))
-    note = f" ({TREES}: the score of trees over several attributes)" if _has_trees(report) else ""
-    return Table(("action", f"moved most by{note}"), tuple(rows))
-
-
-def _has_trees(report: TrainingReport) -> bool:
-    return any(each.attribute == TREES for one in report.actions for each in one.moved_by)
+    return Table(("action", "moved most by"), tuple(rows))
 
 
 def _drift(drift: Drift | None) -> Iterator[str | Table | Curve]:

@@ -1,8 +1,8 @@
 """Influence: what moved each action's score, and which way.
 
-An attribute's part in a score is the sum of its regressors times their weights; how far that part varies from customer
-to customer, in log odds, is how much the attribute decides. Whatever an action's rows hold, all customers of the table
-are asked, so that actions can be compared.
+An attribute is taken from every customer of the table and given to another one, all else left as it is: how far the
+scores move says how much the attribute decides, alone and, where trees read it, together with others. Whatever an
+action's rows hold, all customers of the table are asked, so that actions can be compared.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.features import Coded, Column, Floats, Indexes, Learnt, thinned
+from models.features import Coded, Column, Floats, Learnt, thinned
 from models.hierarchy import ancestry
 from models.propensity import PropensityModel
 
 NAMED = 6  # attributes per action
-TREES = "trees"  # stands for the forest's score, which reads several attributes at once
+ROWS_MAX = 4_000  # trees score the table once more for each attribute
 
 
 @dataclass(frozen=True, slots=True)
 class Influence:
     """One attribute's part in the scores of an action."""
 
-    attribute: str  # its path, or "trees"
+    attribute: str  # its path
     effect: float  # standard deviation of its part over customers, in log odds
     says: str  # which way: "more raises", "gold raises", "missing lowers"
 
@@ -34,26 +34,23 @@ def influences_of(model: PropensityModel, columns: Mapping[str, Column]) -> dict
 
     columns  the training table, or a part of it
     """
-    regressors = model.regressors_of_table(thinned(columns, model.features))
+    regressors = model.regressors_of_table(thinned(columns, model.features, ROWS_MAX))
+    encoded = regressors[:, : model.encoder.width]
+    others = np.random.default_rng(0).permutation(len(encoded))
     weights = _weights(model)
     found: dict[str, list[Influence]] = {action: [] for action in model.actions}
-    for attribute, own, feature in _attributes(model):
-        centred = regressors[:, own] - regressors[:, own].mean(axis=0)
-        covariance = centred.T @ centred / max(len(centred), 1)
-        parts = weights[:, own]
+    for feature in model.encoder.features:
+        own = model.encoder.columns_of(feature.path)
+        exchanged = encoded.copy()
+        exchanged[:, own] = encoded[np.ix_(others, own)]
+        moved = np.append(own, np.arange(model.encoder.width, model.width))  # the trees' score moves with it
+        changes = (regressors - model.with_score(exchanged))[:, moved]
+        covariance = changes.T @ changes / (2 * max(len(changes), 1))  # a difference of two varies twice as much as one
+        parts = weights[:, moved]
         effects = np.sqrt(np.einsum("ai,ij,aj->a", parts, covariance, parts).clip(min=0.0))
         for action, effect, part in zip(model.actions, effects.tolist(), parts, strict=True):
-            found[action].append(Influence(attribute, effect, _direction(feature, part, covariance)))
+            found[action].append(Influence(feature.path, effect, _direction(feature, part, covariance)))
     return {action: tuple(sorted(ones, key=lambda one: -one.effect)[:NAMED]) for action, ones in found.items()}
-
-
-def _attributes(model: PropensityModel) -> list[tuple[str, Indexes, Learnt | None]]:
-    found: list[tuple[str, Indexes, Learnt | None]] = [
-        (feature.path, model.encoder.columns_of(feature.path), feature) for feature in model.encoder.features
-    ]
-    if model.forest is not None:
-        found.append((TREES, np.array([model.width - 1]), None))
-    return found
 
 
 def _weights(model: PropensityModel) -> Floats:
@@ -64,15 +61,14 @@ def _weights(model: PropensityModel) -> Floats:
     return weights
 
 
-def _direction(feature: Learnt | None, part: Floats, covariance: Floats) -> str:
+def _direction(feature: Learnt, part: Floats, covariance: Floats) -> str:
     """How the part goes with the attribute: the z-score of a numeric, the level of a coded that stands out most."""
-    along = covariance @ part  # covariance of the whole part with each of the attribute's regressors
+    along = covariance @ part  # covariance of the whole part with each of the attribute's regressors, the score last
     if isinstance(feature, Coded):
         names = ["missing", "other", *map(_level, feature.levels)]
-        at = int(np.abs(along).argmax()) if feature.kind == "categorical" else len(names) - 1
+        at = int(np.abs(along[: len(names)]).argmax()) if feature.kind == "categorical" else len(names) - 1
         return f"{names[at]} {'raises' if along[at] > 0 else 'lowers'}"
-    more = "a higher score" if feature is None else "more"
-    return f"{more} {'raises' if along[0] > 0 else 'lowers'}"
+    return f"more {'raises' if along[0] > 0 else 'lowers'}"
 
 
 def _level(level: object) -> str:

@@ -131,12 +131,12 @@ class PropensityModel:
 
         Raises InvalidFeature for a value that cannot be read as its feature's kind.
         """
-        row: Floats = self._with_score(self.encoder.encode(values)[None, :])[0]
+        row: Floats = self.with_score(self.encoder.encode(values)[None, :])[0]
         return row
 
     def regressors_of_table(self, columns: Mapping[str, Column]) -> Floats:
         """float64[n, width]; each row equal to `regressors` of its values, bit by bit."""
-        return self._with_score(self.encoder.encode_table(columns))
+        return self.with_score(self.encoder.encode_table(columns))
 
     def columns_barred(self, paths: frozenset[str]) -> Flags:
         """bool[width]: the regressors that may not be used where these attributes may not, the score among them."""
@@ -183,7 +183,8 @@ class PropensityModel:
         here = [paired.scores(row.values).propensity[index] for index, row in enumerate(self.golden)]
         return float(np.abs(np.array(here) - [row.propensity for row in self.golden]).max())
 
-    def _with_score(self, encoded: Floats) -> Floats:
+    def with_score(self, encoded: Floats) -> Floats:
+        """float64[n, width]: encoded rows with the forest's score beside them, if there is a forest."""
         if self.forest is None:
             return encoded
         return np.hstack([encoded, self.forest.score_table(encoded)[:, None]])

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import Feature
+from models import Feature, Posterior, PropensityModel
 from models.card import Card, as_markdown, sections_of
 from models.card_page import as_html
 from models.drift import Profile, drift_of, profile_from, stability_index
+from models.forest import Forest, Node
+from models.hierarchy import row_keys_of
+from models.influence import influences_of
 from models.report import TrainingReport, gains_of, reliability_of
 from models.train import TrainedModel
 from tests.models.tables import ACTIONS, FEATURES, Table, table
@@ -178,6 +181,29 @@ def test_what_moved_a_score_is_what_moves_the_truth(trained: TrainedModel) -> No
         assert by["customer.owner"].says == "true raises"
         assert by["customer.age"].effect > by["customer.owner"].effect
         assert by["customer.age"].effect == pytest.approx(0.04 * 15, rel=0.25)  # log odds per year times years
+
+
+def test_what_trees_read_is_named_by_its_attribute(trained: TrainedModel, contacts: Table) -> None:
+    encoder, actions = trained.model.encoder, trained.model.actions
+    age = int(encoder.columns_of("customer.age")[0])
+    older_scores_more = [Node(age, 0.0, 1, 2, 0.0), Node(-1, 0.0, -1, -1, -1.0), Node(-1, 0.0, -1, -1, 1.0)]
+    nodes = row_keys_of(actions)
+    means = np.zeros((len(nodes), encoder.width + 1))
+    means[0, -1] = 2.0  # nothing but the score of the trees
+    model = PropensityModel(
+        encoder,
+        Forest.of_trees([older_scores_more]),
+        Posterior(nodes, means, np.zeros_like(means)),
+        trained.model.prior_variances,
+        [],
+        dict.fromkeys(actions, 1),
+    )
+
+    strongest, *others = influences_of(model, contacts.columns)[actions[0]]
+
+    assert (strongest.attribute, strongest.says) == ("customer.age", "more raises")
+    assert strongest.effect == pytest.approx(2.0, rel=0.05)  # half of the customers score 2, half -2
+    assert [one.effect for one in others] == [0.0] * len(others)
 
 
 def test_customers_who_became_older_are_noticed_and_others_are_not(report: TrainingReport) -> None:
