@@ -113,6 +113,8 @@ class Chain:
         chain = cls(store, model, *(opened(newest.body, model) if newest else _beginning(model, start)))
         for kept in await checkpoints_of(store, model):
             chain._checkpoint_ms = kept.at_ms
+        if newest and chain._checkpoint_ms < 0:  # its model had retired, which leaves the last state and nothing else
+            await chain._keep(newest.body)
         for numbered in await store.entries(folds_of(model.version), after=chain.standing.number, limit=ENTRIES_PAGE):
             entry = Entry.unpacked(numbered.body)
             await chain._take(numbered.number, entry, await regressors_of(store, entry.rows))
@@ -135,9 +137,13 @@ class Chain:
         await self._store.forget(states_of(self.model.version), before=number - STATES_KEPT + 1)
         self._rows_ahead += len(entry.rows)
         if self._rows_ahead >= CHECKPOINT_ROWS or entry.at_ms - self._checkpoint_ms >= CHECKPOINT_MS:
-            checkpoint = Checkpoint(self.model.version, number, entry.at_ms)
-            await self._store.put(CHECKPOINT, checkpoint.name, packed)
-            self._rows_ahead, self._checkpoint_ms = 0, entry.at_ms
+            await self._keep(packed)
+
+    async def _keep(self, packed: bytes) -> None:
+        """Make a checkpoint of the state that the chain stands at."""
+        checkpoint = Checkpoint(self.model.version, self.standing.number, self.standing.at_ms)
+        await self._store.put(CHECKPOINT, checkpoint.name, packed)
+        self._rows_ahead, self._checkpoint_ms = 0, self.standing.at_ms
 
 
 def _beginning(model: PropensityModel, start: str) -> tuple[Standing, Learner]:

@@ -42,7 +42,7 @@ async def checkpoints(store: Store) -> list[Checkpoint]:
 
 
 async def trim(store: Store, *, before_ms: int, active: Collection[str]) -> None:
-    """Forget what no state younger than `before_ms` needs. Of a chain that is not active its last state stays.
+    """Forget what no state younger than `before_ms` needs. Of a chain that is not active only its last state stays.
 
     A chain goes on where it stood when its model is promoted again, so none is dropped as a whole.
     """
@@ -53,7 +53,10 @@ async def trim(store: Store, *, before_ms: int, active: Collection[str]) -> None
         bases = [each for each in kept if each.at_ms <= before_ms]
         if bases:
             await store.forget(folds_of(model), before=bases[-1].number + 1)
-        for old in bases[:-1]:
+        is_over = model not in active and bases == kept
+        if is_over:
+            await store.forget(states_of(model), before=kept[-1].number)
+        for old in bases if is_over else bases[:-1]:
             await store.remove(CHECKPOINT, old.name)
 
 

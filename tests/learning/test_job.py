@@ -361,6 +361,30 @@ async def test_what_no_younger_state_needs_is_forgotten(
         await state_of(room.store, room.current_model, 2)
 
 
+async def test_of_a_model_that_decides_no_more_one_state_stays_from_which_it_goes_on(
+    room: Classroom, clock: Clock
+) -> None:
+    first, newer, pace = room.current, model_of(intercept=-3.0), replace(QUICK, retention_ms=86_400_000)
+    for number in range(5):
+        await room.tell(await room.decide(f"C-{number}"), "impression", customer_key=f"C-{number}")
+        await room.learn(pace=pace)
+    last = await newest(room)
+    room.models[newer.version], room.current = newer, newer.version
+    clock.now_ms += 2 * 86_400_000
+    await room.learn(pace=pace)
+
+    left = [await room.store.entries(series, after=0, limit=9) for series in (states_of(first), folds_of(first))]
+    assert ([len(each) for each in left], await checkpoints(room.store)) == ([1, 0], [])
+
+    room.current = first
+    for number in range(4):
+        await room.tell(await room.decide(f"C-{number}"), "accepted", customer_key=f"C-{number}")
+        await room.learn(pace=pace)
+    for number in (6, 7, 9):
+        assert (await state_of(room.store, room.current_model, number)).number == number
+    assert same(await state_of(room.store, room.current_model, 5), last)
+
+
 async def test_a_stale_learner_can_neither_fork_the_order_nor_publish(room: Classroom) -> None:
     await many_answers(room, 3)
     await room.learn()
