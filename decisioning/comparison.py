@@ -1,17 +1,17 @@
 """Comparison: two models on the same labelled rows of a history table.
 
-The differences are paired: what makes a row easy or hard for both cancels out. Their intervals draw persons, not rows.
-Reads tables, so no serving process imports it.
+The differences are paired: what makes a row easy or hard for both cancels out. Their intervals take the rows of a
+person as one. Reads tables, so no serving process imports it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from decisioning.errors import ModelRefused
 from decisioning.evaluation import fitting
@@ -20,9 +20,7 @@ from decisioning.history.mapping import TableMapping, read_mapping
 from decisioning.history.training import TrainingTable, read_training
 from decisioning.release import Difference
 from decisioning.scoring import Model
-from models import ModelError, evaluate
-
-DRAWS = 500
+from models import ModelError, evaluate, intervals
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +42,19 @@ def compare(model: Model, other: Model, history: Sequence[Path], mapping: Path) 
     try:
         table, chances = _judged(model, history, columns)
         _, other_chances = _judged(other, history, columns)
-        rows = (np.array(table.actions), table.labels.astype(np.float64), chances, other_chances)
-        auc = _difference(
-            lambda actions, labels, each: evaluate.auc_within(labels, each, actions), *rows, table.persons
-        )
-        log_loss = _difference(lambda _, labels, each: evaluate.log_loss(labels, each), *rows, table.persons)
+        labels, actions = table.labels.astype(np.float64), np.array(table.actions)
+        ours, others = (evaluate.auc_within(labels, each, actions) for each in (chances, other_chances))
+        gained = intervals.auc_difference_interval(labels, chances, other_chances, actions, table.persons)
+        losses, other_losses = (evaluate.log_losses(labels, each) for each in (chances, other_chances))
+        lost = intervals.mean_interval(losses - other_losses, table.persons)
     except ModelError as error:
         raise ModelRefused(str(error)) from error
-    return Comparison(len(table.persons), len(set(table.persons)), auc, log_loss)
+    return Comparison(
+        row_count=len(table.persons),
+        person_count=len(set(table.persons)),
+        auc=Difference(ours, others, *gained),
+        log_loss=Difference(float(losses.mean()), float(other_losses.mean()), *lost),
+    )
 
 
 def _judged(model: Model, history: Sequence[Path], mapping: TableMapping) -> tuple[TrainingTable, NDArray[np.float64]]:
@@ -59,19 +62,3 @@ def _judged(model: Model, history: Sequence[Path], mapping: TableMapping) -> tup
     table = read_training(history, fitting(mapping, model), ByModel(model))
     table = table.where(~table.is_nothing)
     return table, model.propensities_of_table(table.columns, table.actions)
-
-
-def _difference(
-    figure: Callable[..., float],
-    actions: ArrayLike,
-    labels: ArrayLike,
-    chances: ArrayLike,
-    other_chances: ArrayLike,
-    persons: ArrayLike,
-) -> Difference:
-    def paired(actions: ArrayLike, labels: ArrayLike, chances: ArrayLike, other_chances: ArrayLike) -> float:
-        return figure(actions, labels, chances) - figure(actions, labels, other_chances)
-
-    interval = evaluate.interval(paired, actions, labels, chances, other_chances, clusters=persons, draws=DRAWS)
-    ours, others = (figure(actions, labels, each) for each in (chances, other_chances))
-    return Difference(ours, others, interval.low, interval.high)
