@@ -81,13 +81,8 @@ class Forest:
         """Encoded columns that some test reads, ascending."""
         return np.unique(self.feature[np.isfinite(self.threshold)])
 
-    def leaves(self, encoded: Floats) -> Indexes:
-        """int64[trees]: the leaf reached in each tree."""
-        reached: Indexes = self.leaves_of_table(encoded[None, :])[0]
-        return reached
-
     def leaves_of_table(self, encoded: Floats) -> Indexes:
-        """int64[n, trees] for float64[n, width]."""
+        """int64[n, trees] for float64[n, width]: the leaf reached in each tree."""
         leaves = np.empty((len(encoded), len(self.feature)), dtype=np.int64)
         for start in range(0, len(encoded), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)

@@ -139,8 +139,11 @@ def _checked(actions: Sequence[str], outcomes: ArrayLike, probabilities: ArrayLi
         raise InvalidTable(
             f"an outcome is missing or beyond {OUTCOME_MAX:g}; a policy is valued by rows with true ones"
         )
-    if not ((chances > 0.0) & (chances <= 1.0)).all():
-        raise InvalidTable("a logging probability is missing or not above 0 and at most 1")
+    if impossible := int((~((chances > 0.0) & (chances <= 1.0))).sum()):
+        raise InvalidTable(
+            f"{impossible} of {len(chances)} logging probabilities are missing, or not above 0 and at most 1: what was "
+            "drawn was possible. Correct them, or take logging_probability out of the mapping to judge the model alone."
+        )
     codes = np.unique(names, return_inverse=True)[1].astype(np.int64)
     return _Log(np.asarray(actions, dtype=np.str_), amounts, chances, codes)
 

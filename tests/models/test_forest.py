@@ -42,7 +42,6 @@ def test_a_row_scores_the_same_alone_and_in_a_table_of_any_length() -> None:
 
     assert forest.score_table(customers).tolist() == alone
     assert forest.score_table(customers[:2]).tolist() == alone[:2]
-    assert forest.leaves(customers[5]).tolist() == forest.leaves_of_table(customers)[5].tolist()
 
 
 def test_the_score_is_standardised() -> None:

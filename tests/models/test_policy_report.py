@@ -163,7 +163,7 @@ def test_actions_of_the_log_that_the_model_never_saw_are_no_choice_of_its_policy
     ("options", "message"),
     [
         ({"probabilities": [0.5, 0.5]}, "different lengths"),
-        ({"probabilities": np.zeros(9_000)}, "probability is missing"),
+        ({"probabilities": np.r_[0.0, np.ones(8_998), 2.0]}, "2 of 9000 logging probabilities are missing, or not"),
         ({"outcomes": np.full(9_000, np.nan)}, "outcome is missing"),
     ],
 )
