@@ -96,8 +96,12 @@ def policy_report(
     probabilities  with which the row's action, or nothing, was drawn then
     barred         by action the attributes that may not be used for it: the policy is the one that would be served
     contact_cost   of one contact, in the unit of the outcomes
-    Raises InvalidTable for rows without a probability or an outcome.
+    Raises InvalidTable for rows without a probability or an outcome, or a contact cost that is none.
     """
+    if not 0.0 <= contact_cost <= OUTCOME_MAX:
+        raise InvalidTable(
+            f"a contact cost of {contact_cost} is none; it must be 0 or more, in the unit of the outcome"
+        )
     log = _checked(actions, outcomes, probabilities, persons)
     incremental = model.incremental
     expected = (

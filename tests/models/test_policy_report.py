@@ -165,6 +165,8 @@ def test_actions_of_the_log_that_the_model_never_saw_are_no_choice_of_its_policy
         ({"probabilities": [0.5, 0.5]}, "different lengths"),
         ({"probabilities": np.r_[0.0, np.ones(8_998), 2.0]}, "2 of 9000 logging probabilities are missing, or not"),
         ({"outcomes": np.full(9_000, np.nan)}, "outcome is missing"),
+        ({"contact_cost": float("nan")}, "a contact cost of nan is none"),
+        ({"contact_cost": float("inf")}, "a contact cost of inf is none"),
     ],
 )
 def test_rows_that_say_nothing_about_a_policy_are_refused(
