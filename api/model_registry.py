@@ -137,12 +137,18 @@ async def start_shadow(store: Store, models_dir: Path, version: str) -> str:
     Raises VersionMissing or ModelRefused.
     """
     full = full_version(version, versions_in(models_dir), of="model")
+    await _refuse_current(store, full)
     candidate = await asyncio.to_thread(candidate_of, models_dir / full)
     if not (cost := cost_check(candidate.model)).passed:
         raise ModelRefused(f"model {full[:SHORT]} would slow every answer down. {cost}")
     await store.put("current", SHADOW, full.encode())
     await _log(store, full, SHADOW)
     return full
+
+
+async def _refuse_current(store: Store, version: str) -> None:
+    if version == (await pointers_of(store)).model:
+        raise ModelRefused(f"model {version[:SHORT]} decides already; it cannot be tried against itself.")
 
 
 async def stop_shadow(store: Store) -> str:
@@ -158,6 +164,7 @@ async def start_challenger(
 ) -> Release:
     """Let a model decide for a share of people; raises like `promote`."""
     release = await _released(store, models_dir, version, None, override)
+    await _refuse_current(store, release.version)
     challenger = Challenger(release.version, share, salt=release.version)
     await store.put("current", CHALLENGER, msgspec.json.encode(challenger))
     await _log(store, release.version, CHALLENGER, share=share, release=release, override=override)

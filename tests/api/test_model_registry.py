@@ -187,6 +187,19 @@ async def test_a_challenger_that_is_promoted_challenges_no_more(tmp_path: Path):
     assert await pointers_of(store) == Pointers(second)
 
 
+async def test_the_current_model_is_not_tried_against_itself(tmp_path: Path):
+    store, version = await installation(), saved(tmp_path)
+    await promote(store, tmp_path, version)
+    before = await pointers_of(store)
+
+    with pytest.raises(ModelRefused, match="decides already"):
+        await start_shadow(store, tmp_path, version[:8])
+    with pytest.raises(ModelRefused, match="decides already"):
+        await start_challenger(store, tmp_path, version[:8], share=0.1)
+
+    assert await pointers_of(store) == before
+
+
 async def test_a_challenger_passes_the_same_gate(tmp_path: Path):
     store = await installation()
 
