@@ -173,6 +173,9 @@ def slope_logits(truth: Floats, chances: Floats) -> Floats:
     logits: Floats = np.log(bounded) - np.log1p(-bounded)
     if not 0.0 < truth.mean() < 1.0 or np.ptp(logits) < LOGITS_SPREAD_MIN:
         raise MetricUndefined("a calibration slope needs a positive, a negative, and chances that differ")
+    positives, negatives = logits[truth == 1.0], logits[truth == 0.0]
+    if positives.min() >= negatives.max() or positives.max() <= negatives.min():
+        raise MetricUndefined("chances that part positives from negatives without exception have no finite slope")
     return logits
 
 

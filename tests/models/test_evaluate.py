@@ -37,12 +37,26 @@ def test_figures_agree_with_scikit_learn(rows: list[tuple[bool, int]]) -> None:
 @LAW
 def test_the_order_of_rows_changes_no_figure(rows: list[tuple[bool, int]], random: object) -> None:
     labels, chances = columns(rows)
-    assume(np.ptp(chances) > 0.0)  # one chance for all has no slope
     order = np.random.default_rng(random.randint(0, 9)).permutation(len(rows))  # type: ignore[attr-defined]
 
-    for figure in (evaluate.auc, evaluate.average_precision, evaluate.calibration_error, evaluate.calibration_slope):
+    for figure in (evaluate.auc, evaluate.average_precision, evaluate.calibration_error):
         assert figure(labels[order], chances[order]) == pytest.approx(figure(labels, chances), abs=1e-6)
     assert evaluate.gains(labels[order], chances[order]) == pytest.approx(evaluate.gains(labels, chances))
+
+
+@given(ROWS, st.randoms())
+@LAW
+def test_the_order_of_rows_changes_no_slope(rows: list[tuple[bool, int]], random: object) -> None:
+    labels, chances = columns(rows)
+    order = np.random.default_rng(random.randint(0, 9)).permutation(len(rows))  # type: ignore[attr-defined]
+    positives, negatives = chances[labels == 1], chances[labels == 0]
+
+    if positives.min() >= negatives.max() or positives.max() <= negatives.min():
+        with pytest.raises(MetricUndefined, match=r"differ|without exception"):
+            evaluate.calibration_slope(labels, chances)
+    else:
+        slope = evaluate.calibration_slope(labels, chances)
+        assert evaluate.calibration_slope(labels[order], chances[order]) == pytest.approx(slope, abs=1e-6)
 
 
 @given(ROWS)
