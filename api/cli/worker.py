@@ -87,11 +87,11 @@ class WorkersLibrary(Shelf):
         named = await pointers_of(self._registry)
         return [each for each in (named.model, named.challenger and named.challenger.version) if each]
 
-    def archived(self, decision_id: str) -> Mapping[str, Any] | None:
-        """A decision's record from history."""
-        from decisioning.history.reader import find_decision
+    def archived(self, decision_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Decisions' records from history."""
+        from decisioning.history.reader import find_decisions
 
-        return find_decision(self._history_dir, decision_id)
+        return find_decisions(self._history_dir, decision_ids)
 
 
 def lag_log(job: str) -> Callable[[Progress], None]:

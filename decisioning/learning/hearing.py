@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from decisioning.store.protocol import LogEntry, Store
 
 PAGE_RECORDS = 50  # read from one partition at a time
 READS_AT_ONCE = 64  # partitions asked together, or records looked for: bounds what is in flight
+ARCHIVED_AT_ONCE = 500  # records looked for in history together: bounds their memory
 RECORDS_KEPT = 5_000  # most responses come soon after their decision; 10 MB
 
 Record = Mapping[str, Any]
@@ -56,8 +57,8 @@ class Page:
 class Records:
     """Decision records by id: those read lately, then what the store has, then what history has."""
 
-    def __init__(self, store: Store, archived: Callable[[str], Record | None]) -> None:
-        """archived finds a record in history; it may take its time, and runs beside the event loop."""
+    def __init__(self, store: Store, archived: Callable[[Sequence[str]], Awaitable[Mapping[str, Record]]]) -> None:
+        """archived finds records in history, by id; it may take its time."""
         self._store = store
         self._archived = archived
         self._lately: OrderedDict[str, bytes] = OrderedDict()
@@ -77,10 +78,16 @@ class Records:
             stored = await asyncio.gather(*map(self._store.find_record, some))
             bodies |= {each: body for each, body in zip(some, stored, strict=True) if body is not None}
         found = {each: record for each, body in bodies.items() if (record := _read(body, "decision"))}
-        for each in missing:
-            if each not in bodies and (record := await asyncio.to_thread(self._archived, each)) is not None:
-                found[each] = record
+        late = sorted((each for each in missing if each not in bodies), key=_moment)
+        for first in range(0, len(late), ARCHIVED_AT_ONCE):
+            found |= await self._archived(late[first : first + ARCHIVED_AT_ONCE])
         return found
+
+
+def _moment(decision_id: str) -> int:
+    """When it was decided: history lies by day, and neighbours are found together."""
+    where = whereabouts_of(decision_id)
+    return where.from_ms if where else 0
 
 
 async def read_on(store: Store, positions: Mapping[str, str], records: Records) -> Page:

@@ -41,6 +41,7 @@ from models import ModelError
 UPKEEP_MS = 60_000  # between two rounds of trimming
 MARGIN_MS = 60_000  # a new chain reads so much of the log again: its model may have decided before it was noticed
 TROUBLE_PAUSE_MS = 1_000
+RENEWALS = 3  # of the lease, in its time, during a search of history
 REACHED = ("learner", "reached_ms")  # registry entry: up to when the log was read to its end
 
 log = logging.getLogger(__name__)
@@ -61,8 +62,8 @@ class Library(Protocol):
         """Raises VersionMissing, RegistryDamaged or StrategyFaulty."""
         ...
 
-    def archived(self, decision_id: str) -> Mapping[str, Any] | None:
-        """A decision's record from history, which may take a while; None when it is not there."""
+    def archived(self, decision_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Those records that history has, by decision id. It may take a while, and is called in a thread."""
         ...
 
 
@@ -133,7 +134,7 @@ class Learning:
         self._pace = pace
         self._progress = progress
         self._on_progress = on_progress
-        self._records = Records(store, library.archived)
+        self._records = Records(store, self._archived)
         self._chains: dict[str, Chain] = {}
         self._read: dict[str, dict[str, str]] = {}  # by model: how far the log was read, by partition
         self._newest_ms = 0  # latest log position read
@@ -181,6 +182,14 @@ class Learning:
         if heard:
             await self._take(chain, page, heard)
         return page
+
+    async def _archived(self, decision_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Records from history; the job is kept meanwhile, however long a disk takes."""
+        search = asyncio.create_task(asyncio.to_thread(self._library.archived, decision_ids))
+        while not search.done():
+            await self._store.own("learner", self._owner, ttl_ms=self._pace.lease_ms)
+            await asyncio.wait([search], timeout=self._pace.lease_ms / 1000 / RENEWALS)
+        return search.result()
 
     async def _take(self, chain: Chain, page: Page, heard: Sequence[Told]) -> None:
         strategies = await self._strategies(heard)

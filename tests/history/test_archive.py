@@ -10,7 +10,7 @@ import pytest
 from decisioning.errors import HistoryFaulty
 from decisioning.history.archive import GRACE_S, MERGE_COUNT, Archive, live_files, locked
 from decisioning.history.datasets import day_of, row_of
-from decisioning.history.reader import find_decision, open_history
+from decisioning.history.reader import find_decisions, open_history
 from tests.history.record_examples import AT_MS, decision, logged, response
 
 DAY = day_of(AT_MS)
@@ -40,7 +40,8 @@ def test_small_files_of_a_day_that_is_over_become_one(tmp_path: Path) -> None:
     assert files(tmp_path) == ["1-1.parquet", "1-3.parquet", "2-2.parquet", "3-3.parquet"]
     assert [span.path.name for span in live_files(tmp_path / "decisions" / f"day={DAY}")] == ["1-3.parquet"]
     assert draws(tmp_path) == [1, 2, 3]
-    assert find_decision(tmp_path, decision(2)["decision_id"]) == decision(2)
+    wanted = decision(2)["decision_id"]
+    assert find_decisions(tmp_path, [wanted]) == {wanted: decision(2)}
 
 
 def test_merged_files_go_once_no_reader_can_still_want_them(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from decisioning.history import reader
 from decisioning.history.archive import Archive
 from decisioning.history.datasets import DATASETS, PLACEMENT_COLUMNS, row_of
-from decisioning.history.reader import SHARED, find_decision, open_history
+from decisioning.history.reader import SHARED, find_decisions, open_history
 from tests.history.record_examples import AT_MS, decision, logged
 
 PAGE = Path(__file__).parents[2] / "docs" / "history.md"
@@ -45,7 +46,23 @@ def test_an_unknown_id_finds_nothing(tmp_path: Path, decision_id: str) -> None:
     archive = Archive(tmp_path)
     archive.commit(archive.prepare([row_of(decision(1)["decision_id"], logged(decision(1)).body)], [], {}))
 
-    assert find_decision(tmp_path, decision_id) is None
+    assert find_decisions(tmp_path, [decision_id]) == {}
+
+
+def test_decisions_are_found_with_one_query_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    midnight_ms = (AT_MS // 86_400_000 + 1) * 86_400_000
+    on_the_border = decision(1, at_ms=midnight_ms - 1) | {"at_ms": midnight_ms + 5}  # logged later than asked
+    records = [on_the_border, *(decision(number, at_ms=AT_MS + number % 2 * 5 * 86_400_000) for number in range(2, 40))]
+    archive = Archive(tmp_path)
+    archive.commit(archive.prepare([row_of(each["decision_id"], logged(each).body) for each in records], [], {}))
+    queried: list[str] = []
+    table = reader._table
+    monkeypatch.setattr(reader, "_table", lambda dataset, files: queried.append(dataset.name) or table(dataset, files))
+
+    found = find_decisions(tmp_path, ["unknown", *(each["decision_id"] for each in records[:-1])])
+
+    assert found == {each["decision_id"]: each for each in records[:-1]}
+    assert len(queried) == 3  # the two days on either side of the border, and the one five days later
 
 
 @pytest.mark.docs

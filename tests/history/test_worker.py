@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from decisioning.errors import StoreUnavailable
-from decisioning.history.reader import find_decision, open_history
+from decisioning.history.reader import find_decisions, open_history
 from decisioning.history.worker import Pace, Progress, run_worker
 from decisioning.store.memory import MemoryStore
 from decisioning.store.protocol import LogEntry, Record
@@ -54,7 +54,7 @@ async def test_a_record_comes_back_from_history_as_it_was_logged(tmp_path: Path)
     async with working(store, tmp_path) as progress:
         await until(progress, 2)
 
-    assert find_decision(tmp_path, one["decision_id"]) == one
+    assert find_decisions(tmp_path, [one["decision_id"]]) == {one["decision_id"]: one}
     assert ids(tmp_path, "responses") == ["r1"]
 
 
@@ -67,8 +67,8 @@ async def test_the_owner_of_a_record_does_not_travel_to_history(tmp_path: Path) 
     async with working(store, tmp_path) as progress:
         await until(progress, 2)
 
-    found = find_decision(tmp_path, decision(1)["decision_id"])
-    assert found == decision(1)
+    wanted = decision(1)["decision_id"]
+    assert find_decisions(tmp_path, [wanted]) == {wanted: decision(1)}
     assert not any(b"sealed for the installation" in path.read_bytes() for path in tmp_path.rglob("*.*"))
 
 
@@ -127,7 +127,8 @@ async def test_odd_text_survives_the_way_through_files(tmp_path: Path) -> None:
     async with working(store, tmp_path / "it's [odd] *") as progress:
         await until(progress, 1)
 
-    assert find_decision(tmp_path / "it's [odd] *", odd["decision_id"]) == odd
+    found = find_decisions(tmp_path / "it's [odd] *", [odd["decision_id"]])
+    assert found == {odd["decision_id"]: odd}
 
 
 async def test_a_second_worker_waits_and_takes_over(tmp_path: Path) -> None:

@@ -72,8 +72,8 @@ class Classroom:
             raise VersionMissing("no such strategy")
         return self.bank
 
-    def archived(self, decision_id: str) -> Mapping[str, Any] | None:
-        return self.history.get(decision_id)
+    def archived(self, decision_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        return {each: self.history[each] for each in decision_ids if each in self.history}
 
     async def decide(self, customer_key: str = "C-1", *placements: str, **attributes: Any) -> Decision:
         """One recorded decision; the first one stores the customer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -212,6 +213,29 @@ async def test_a_late_positive_finds_its_decision_in_history(room: Classroom, cl
     await room.learn()
 
     assert [step for *_, step in await room.steps()] == ["negative", "revise"]
+
+
+async def test_the_job_is_kept_while_history_is_searched(room: Classroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    decisions = [await room.decide(f"C-{number}") for number in range(3)]
+    for number, decision in enumerate(decisions):
+        await room.store.trim(partition_of(f"C-{number}"), before=f"{NOW_MS + 10**6}-0")
+        await room.tell(decision, "accepted", customer_key=f"C-{number}")
+    own, renewed, searches = room.store.own, threading.Semaphore(0), []
+
+    async def counted(job: str, owner: str, *, ttl_ms: int) -> bool:
+        renewed.release()
+        return await own(job, owner, ttl_ms=ttl_ms)
+
+    def slow_disk(decision_ids: Sequence[str]) -> dict[str, Any]:
+        searches.append((sorted(decision_ids), all(renewed.acquire(timeout=10) for _ in range(8))))
+        return {}
+
+    monkeypatch.setattr(room.store, "own", counted)
+    monkeypatch.setattr(room, "archived", slow_disk)
+
+    await room.learn()
+
+    assert searches == [(sorted(each.decision_id for each in decisions), True)]
 
 
 async def test_a_response_to_a_trial_that_is_forgotten_is_not_learnt_from(room: Classroom, clock: Clock) -> None:
