@@ -246,7 +246,7 @@ def _numbers(
         return None
     cells = [source.value] * count if source.column is None else table[source.column]
     values = converted(cells, read)
-    faults = [bad.reason for _, bad in bad_cells(values)] + ["nothing there"] * (required and None in values)
+    faults = [bad.reason for _, bad in bad_cells(values)] + ["nothing there"] * (values.count(None) if required else 0)
     if faults:
         what = "value" if source.column is None else f"column {source.column!r}"
         where = f"{source.place.file}:{source.place.line}: {what}"

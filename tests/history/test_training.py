@@ -114,6 +114,14 @@ def test_times_order_rows_in_milliseconds(tmp_path: Path, cell: str) -> None:
     assert order is not None and order.tolist() == [7.0, 7.0]
 
 
+def test_times_that_are_missing_are_counted(tmp_path: Path) -> None:
+    calls = table(tmp_path, TABLE + "5,40,clerk,1,no,may,web,no,\n6,40,clerk,1,no,may,web,no,3\n")
+    timed_by_worth = mapping(MAPPING.replace("time: {column: row_id}", "time: {column: worth}"))
+
+    with pytest.raises(TableFaulty, match="column 'worth', 2 of 4 rows: nothing there"):
+        read_training([calls], timed_by_worth)
+
+
 def test_all_faults_of_a_mapping_are_reported_at_once_with_their_places() -> None:
     faulty = """customer: {colum: row_id}
 missing: unknown
