@@ -76,6 +76,17 @@ def number_of(cell: Any) -> float:
     return value
 
 
+def probability_of(cell: Any) -> float:
+    """The probability of something that happened: above 0 and at most 1."""
+    value = number_of(cell)
+    if not 0.0 < value <= 1.0:
+        raise ValueError(
+            "a logging probability is above 0 and at most 1: what was drawn was possible. Correct it, or take "
+            "logging_probability out of the mapping to do without uplifts and policy values"
+        )
+    return value
+
+
 def order_of(cell: Any) -> float:
     """A moment as milliseconds when the cell is a timestamp, else the number that orders the rows."""
     try:

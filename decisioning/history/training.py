@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from decisioning.catalog.faults import Faults
 from decisioning.catalog.schema import DAY_MS
 from decisioning.errors import TableFaulty
-from decisioning.history.cells import Bad, bad_cells, converted, label_of, number_of, order_of
+from decisioning.history.cells import Bad, bad_cells, converted, label_of, number_of, order_of, probability_of
 from decisioning.history.kinds import TIMESTAMP, ByLooks, Typing
 from decisioning.history.mapping import ACTION, FeatureColumn, Source, TableMapping, refuse
 from decisioning.history.tables import Columns, column_names, read_table
@@ -104,7 +104,7 @@ def read_training(paths: Sequence[Path], mapping: TableMapping, typing: Typing |
         labels=labels[kept].astype(np.int8),
         order=times if mapping.time and mapping.time.column else None,
         value=_numbers(table, mapping.value, number_of, len(kept)),
-        logging_probability=_numbers(table, mapping.logging_probability, number_of, len(kept)),
+        logging_probability=_numbers(table, mapping.logging_probability, probability_of, len(kept)),
         excluded=excluded,
         invalid=invalid,
     )

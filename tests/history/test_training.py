@@ -114,6 +114,17 @@ def test_times_order_rows_in_milliseconds(tmp_path: Path, cell: str) -> None:
     assert order is not None and order.tolist() == [7.0, 7.0]
 
 
+@pytest.mark.parametrize("impossible", ["0", "1.5", "-0.1"])
+def test_a_logging_probability_that_cannot_be_is_refused_even_without_rows_of_nothing(
+    tmp_path: Path, impossible: str
+) -> None:
+    text = MAPPING.replace("value: {column: worth}", "logging_probability: {column: worth}")
+    calls = table(tmp_path, TABLE.replace("12.5", impossible) + f"5,40,clerk,1,no,may,web,no,{impossible}\n")
+
+    with pytest.raises(TableFaulty, match=r"mapping.yaml:14: column 'worth', 2 of 3 rows: .* take logging_probability"):
+        read_training([calls], mapping(text))
+
+
 def test_times_that_are_missing_are_counted(tmp_path: Path) -> None:
     calls = table(tmp_path, TABLE + "5,40,clerk,1,no,may,web,no,\n6,40,clerk,1,no,may,web,no,3\n")
     timed_by_worth = mapping(MAPPING.replace("time: {column: row_id}", "time: {column: worth}"))
