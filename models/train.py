@@ -241,8 +241,8 @@ def _refuse_too_few(table: _Table) -> None:
         cluster_count = len(np.unique(table.clusters[table.labels == label]))
         if cluster_count < CLASS_CLUSTERS_MIN:
             raise InvalidTable(
-                f"only {cluster_count} customers have a {name} label; at least {CLASS_CLUSTERS_MIN} are needed "
-                "to train and to check what was learnt"
+                f"too few customers have a {name} label: {cluster_count}, where at least {CLASS_CLUSTERS_MIN} are "
+                "needed to train and to check what was learnt"
             )
 
 
