@@ -6,7 +6,7 @@ action: its values are masked, in training as in serving.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -28,6 +28,7 @@ from models import Feature, ModelError, load_report, save_artifact
 from models.card import Card, as_markdown
 from models.card_page import as_html
 from models.drift import drift_of, profile_from
+from models.propensity import NOTHING_BARRED
 from models.report import TrainingReport
 from models.train import TrainedModel, train
 from models.train_incremental import PERSONS_MIN, TrainedIncremental
@@ -114,7 +115,7 @@ def fit(
     shown = table.where(~table.is_nothing) if table.is_nothing.any() else table
     if strategy:
         _refuse_foreign(shown, strategy, terms)
-    features = _features(shown, strategy)
+    features, barred = _features(shown, strategy), strategy.barred if strategy else NOTHING_BARRED
     try:
         trained = train(
             shown.columns,
@@ -125,13 +126,13 @@ def fit(
             clusters=shown.persons,
             known_before=terms.known_before,
             validation=terms.validation,
-            barred=strategy.barred if strategy else {},
+            barred=barred,
             progress=progress,
         )
         uplifts = learn_uplifts(trained.model, randomised or table, progress, in_money=strategy is None)
         model = with_uplifts(trained.model, uplifts.model) if uplifts else trained.model
         told = tuple(_told(table, strategy, uplifts))
-        report = _compared(trained, shown, terms.previous) if terms.previous else trained.report
+        report = _compared(trained, shown, terms.previous, barred) if terms.previous else trained.report
         card = Card(model.version, f"{datetime.now(UTC):%Y-%m-%d}", features, told, report)
         saved = {**asdict(report), "incremental": uplifts and asdict(uplifts.report)}
         save_artifact(model, out, report=saved, pages={"card.md": as_markdown(card), "card.html": as_html(card)})
@@ -140,8 +141,10 @@ def fit(
     return Training(model.version, out / model.version, report, told)
 
 
-def _compared(trained: TrainedModel, table: TrainingTable, previous: Path) -> TrainingReport:
-    """The report with what has changed since a previous model."""
+def _compared(
+    trained: TrainedModel, table: TrainingTable, previous: Path, barred: Mapping[str, frozenset[str]]
+) -> TrainingReport:
+    """The report with what has changed since a previous model, which is scored as it would be served today."""
     drift = drift_of(
         load_model(previous),
         profile_from(load_report(previous)),
@@ -150,6 +153,7 @@ def _compared(trained: TrainedModel, table: TrainingTable, previous: Path) -> Tr
         labels=table.labels.astype(np.float64),
         chances=trained.chances,
         clusters=table.persons,
+        barred=barred,
     )
     return replace(trained.report, drift=drift)
 

@@ -18,7 +18,7 @@ from models import evaluate, intervals
 from models.errors import MetricUndefined
 from models.evaluate import Interval
 from models.features import Column, FeatureEncoder, Floats, Numeric, thinned
-from models.propensity import PropensityModel
+from models.propensity import NOTHING_BARRED, PropensityModel
 
 SHARE_MIN = 1e-4  # an empty band would make the index infinite
 STABLE, SHIFTED = 0.1, 0.25  # bounds of the index that are in common use
@@ -69,15 +69,17 @@ def drift_of(
     labels: Floats,
     chances: Floats,
     clusters: ArrayLike | None = None,
+    barred: Mapping[str, frozenset[str]] = NOTHING_BARRED,
 ) -> Drift:
     """Compare a training table, and the new model's chances on it, with a previous model and its profile.
 
     columns  values by attribute path; an attribute of the previous model that is not there counts as missing
     chances  float64[n]  of the new model, from fits that did not see the row
+    barred   by action the attributes that may not be used for it now, whatever the previous model learnt
     profile  what the previous training left, see `profile_from`; None when it left nothing
     """
     who = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
-    before = previous.propensities_of_table(_completed(previous, columns, len(labels)), actions)
+    before = previous.propensities_of_table(_completed(previous, columns, len(labels)), actions, barred=barred)
     known = columns.keys() & set(previous.features)
     return Drift(
         previous=previous.version,

@@ -167,12 +167,18 @@ class PropensityModel:
         """
         return Paired(self, action_keys, posterior or self.posterior, barred)
 
-    def propensities_of_table(self, columns: Mapping[str, Column], action_keys: Sequence[str]) -> Floats:
-        """float64[n] for n table rows with their actions; equal to scoring them one by one."""
+    def propensities_of_table(
+        self,
+        columns: Mapping[str, Column],
+        action_keys: Sequence[str],
+        *,
+        barred: Mapping[str, frozenset[str]] = NOTHING_BARRED,
+    ) -> Floats:
+        """float64[n] for n table rows with their actions; equal to scoring them one by one. barred as for `paired`."""
         distinct = sorted(set(action_keys))
         position = {key: index for index, key in enumerate(distinct)}
         index = np.fromiter((position[key] for key in action_keys), dtype=np.int64, count=len(action_keys))
-        return self.paired(distinct).propensities_of_table(columns, index)
+        return self.paired(distinct, barred=barred).propensities_of_table(columns, index)
 
     def parity_gap(self) -> float:
         """Largest difference on the golden rows between this model, here, and the library that trained it."""

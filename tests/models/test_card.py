@@ -237,6 +237,27 @@ def test_the_same_model_on_its_own_table_has_not_moved(trained: TrainedModel, co
     assert drift.auc.difference == (0.0, 0.0)
 
 
+def test_a_previous_model_is_scored_without_what_is_barred_now(trained: TrainedModel, contacts: Table) -> None:
+    barred = dict.fromkeys(ACTIONS, frozenset({"customer.age"}))
+    without_age = contacts.columns | {"customer.age": [None] * len(contacts.labels)}
+
+    def auc_before(columns: dict[str, list[Any]], **options: Any) -> float:
+        drift = drift_of(
+            trained.model,
+            trained.report.profile,
+            columns,
+            actions=contacts.actions,
+            labels=contacts.labels,
+            chances=contacts.chances,
+            **options,
+        )
+        assert drift.auc is not None
+        return drift.auc.before
+
+    assert auc_before(contacts.columns, barred=barred) == auc_before(without_age, barred=barred)
+    assert auc_before(contacts.columns, barred=barred) < auc_before(contacts.columns) - 0.02
+
+
 def test_attributes_that_only_one_of_two_models_reads_have_no_index(trained: TrainedModel, contacts: Table) -> None:
     columns = {path: column for path, column in contacts.columns.items() if path != "customer.tier"}
     columns["customer.new"] = [1] * len(contacts.labels)
