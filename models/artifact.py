@@ -45,20 +45,24 @@ def save(
     report: Mapping[str, Any] | None = None,
     pages: Mapping[str, str] = NO_PAGES,
 ) -> str:
-    """Write the model below directory/<version>, in one step, and return the version. A version already there is kept.
+    """Write the model below directory/<version>, in one step, and return the version.
+
+    A version already there is kept, and what is for readers is written anew: it may tell of another comparison.
 
     report  for readers and for the release gate; pages, by file name, for readers: neither decides
     Raises ArtifactFaulty, and writes nothing, when the model does not reproduce its golden rows.
     """
     _refuse_parity_gap(model)
     target = Path(directory) / model.version
+    told = _told(report, pages)
     if target.exists():
+        _rewrite(target, told)
         return model.version
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=target.parent))
     try:
-        _write(model, unfinished, report)
-        for name, text in pages.items():
+        _write(model, unfinished)
+        for name, text in told.items():
             (unfinished / name).write_text(text, encoding="utf-8")
         unfinished.chmod(0o755)
         unfinished.rename(target)
@@ -93,7 +97,21 @@ def load_report(path: Path | str) -> dict[str, Any]:
     return _json_object(file)
 
 
-def _write(model: PropensityModel, folder: Path, report: Mapping[str, Any] | None) -> None:
+def _told(report: Mapping[str, Any] | None, pages: Mapping[str, str]) -> dict[str, str]:
+    """What is for readers, by file name."""
+    told = {} if report is None else {REPORT_FILE: json.dumps(report, indent=1, allow_nan=False)}
+    return told | dict(pages)
+
+
+def _rewrite(folder: Path, told: Mapping[str, str]) -> None:
+    """Replace files of a version: each in one step, since a server may be reading them."""
+    for name, text in told.items():
+        unfinished = folder.with_name(f".unfinished-{folder.name}-{name}")
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(folder / name)
+
+
+def _write(model: PropensityModel, folder: Path) -> None:
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **arrays_of(model))
     (folder / WEIGHTS_FILE).write_bytes(packed.getvalue())
@@ -104,8 +122,6 @@ def _write(model: PropensityModel, folder: Path, report: Mapping[str, Any] | Non
         "weights_sha256": hashlib.sha256(packed.getvalue()).hexdigest(),
     }
     (folder / MODEL_FILE).write_text(json.dumps(header, sort_keys=True, indent=1, allow_nan=False), encoding="utf-8")
-    if report is not None:
-        (folder / REPORT_FILE).write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")
 
 
 def _header(folder: Path) -> dict[str, Any]:

@@ -64,6 +64,21 @@ def test_saving_twice_keeps_one_directory_and_leaves_nothing_unfinished(full: Pr
     assert [path.name for path in saved.parent.iterdir()] == [again]
 
 
+def test_saving_again_tells_readers_what_is_new_and_changes_nothing_that_decides(
+    full: PropensityModel, saved: Path
+) -> None:
+    deciding = {path.name: path.read_bytes() for path in saved.iterdir() if path.name != "report.json"}
+
+    save_artifact(full, saved.parent, report={"drift": {"previous": "another"}}, pages={"card.md": "# compared"})
+
+    assert load_report(saved) == {"drift": {"previous": "another"}}
+    assert (saved / "card.md").read_text() == "# compared"
+    assert {name: (saved / name).read_bytes() for name in deciding} == deciding
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+    save_artifact(full, saved.parent)
+    assert load_report(saved)["drift"] == {"previous": "another"}
+
+
 def changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         header = json.loads((folder / "model.json").read_text())
