@@ -14,7 +14,7 @@ import numpy as np
 
 from models.features import Coded, Column, Floats, Learnt, thinned
 from models.hierarchy import ancestry
-from models.propensity import PropensityModel
+from models.propensity import NOTHING_BARRED, PropensityModel
 
 NAMED = 6  # attributes per action
 ROWS_MAX = 4_000  # trees score the table once more for each attribute
@@ -29,15 +29,20 @@ class Influence:
     says: str  # which way: "more raises", "gold raises", "missing lowers"
 
 
-def influences_of(model: PropensityModel, columns: Mapping[str, Column]) -> dict[str, tuple[Influence, ...]]:
+def influences_of(
+    model: PropensityModel,
+    columns: Mapping[str, Column],
+    barred: Mapping[str, frozenset[str]] = NOTHING_BARRED,
+) -> dict[str, tuple[Influence, ...]]:
     """Per action in training the attributes that moved its score most, strongest first.
 
     columns  the training table, or a part of it
+    barred   by action the attributes that may not be used for it: they, and trees that read one, move nothing there
     """
     regressors = model.regressors_of_table(thinned(columns, model.features, ROWS_MAX))
     encoded = regressors[:, : model.encoder.width]
     others = np.random.default_rng(0).permutation(len(encoded))
-    weights = _weights(model)
+    weights = _weights(model, barred)
     found: dict[str, list[Influence]] = {action: [] for action in model.actions}
     for feature in model.encoder.features:
         own = model.encoder.columns_of(feature.path)
@@ -49,15 +54,18 @@ def influences_of(model: PropensityModel, columns: Mapping[str, Column]) -> dict
         parts = weights[:, moved]
         effects = np.sqrt(np.einsum("ai,ij,aj->a", parts, covariance, parts).clip(min=0.0))
         for action, effect, part in zip(model.actions, effects.tolist(), parts, strict=True):
-            found[action].append(Influence(feature.path, effect, _direction(feature, part, covariance)))
+            if feature.path not in barred.get(action, ()):
+                found[action].append(Influence(feature.path, effect, _direction(feature, part, covariance)))
     return {action: tuple(sorted(ones, key=lambda one: -one.effect)[:NAMED]) for action, ones in found.items()}
 
 
-def _weights(model: PropensityModel) -> Floats:
-    """float64[actions, width]: each action's own weights, summed over the nodes above it."""
+def _weights(model: PropensityModel, barred: Mapping[str, frozenset[str]]) -> Floats:
+    """float64[actions, width]: each action's own weights, summed over the nodes above it, 0 where it is barred."""
     row_of = {node: row for row, node in enumerate(model.posterior.nodes)}
     rows = np.array([[row_of[node] for node in ancestry(action)] for action in model.actions], dtype=np.int64)
     weights: Floats = model.posterior.means[rows].sum(axis=1)
+    for action, own in zip(model.actions, weights, strict=True):
+        own[model.columns_barred(barred.get(action, frozenset()))] = 0.0
     return weights
 
 

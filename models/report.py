@@ -114,8 +114,10 @@ def report_of(
     choices: Mapping[str, str | float],
     auc_alone: Mapping[str, float],
     in_time: Figures | None,
+    barred: Mapping[str, frozenset[str]],
 ) -> TrainingReport:
     """The report of a model on its training table; chances are cross-fitted, clusters the customer of each row."""
+    moved_by = influences_of(model, columns, barred)
     return TrainingReport(
         choices=choices,
         auc_alone=auc_alone,
@@ -124,7 +126,7 @@ def report_of(
         in_time=in_time,
         reliability=reliability_of(labels, chances),
         gains=gains_of(labels, chances),
-        actions=action_reports(labels, chances, actions, influences_of(model, columns), clusters=clusters),
+        actions=action_reports(labels, chances, actions, moved_by, clusters=clusters),
         profile=profile_of(model.encoder, columns, chances),
     )
 

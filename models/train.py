@@ -187,6 +187,7 @@ def train(
         choices=_choices(validation, model, fitted),
         auc_alone=alone,
         in_time=in_time,
+        barred=table.barred,
     )
     return TrainedModel(model, found, chances)
 

@@ -19,6 +19,7 @@ from models.hierarchy import row_keys_of
 from models.influence import influences_of
 from models.report import TrainingReport, gains_of, reliability_of
 from models.train import TrainedModel
+from tests.models.forests import boosted
 from tests.models.tables import ACTIONS, FEATURES, Table, table
 
 HOSTILE = '<script>alert("x")</script>|*_[a](b)&'
@@ -204,6 +205,32 @@ def test_what_trees_read_is_named_by_its_attribute(trained: TrainedModel, contac
     assert (strongest.attribute, strongest.says) == ("customer.age", "more raises")
     assert strongest.effect == pytest.approx(2.0, rel=0.05)  # half of the customers score 2, half -2
     assert [one.effect for one in others] == [0.0] * len(others)
+
+
+def test_what_is_barred_for_an_action_has_moved_nothing_there() -> None:
+    gold, platinum = ACTIONS[:2]
+    few = table(2_000, seed=4, actions=[gold, platinum])
+
+    report = few.trained(barred={gold: frozenset({"customer.age"})}).report
+
+    moved = {one.action: {each.attribute: each.effect for each in one.moved_by} for one in report.actions}
+    assert moved[gold].keys() == {"customer.income", "customer.tier", "customer.owner"}
+    assert moved[platinum]["customer.age"] > 0.3
+
+
+def test_trees_that_read_what_is_barred_move_nothing(trained: TrainedModel, contacts: Table) -> None:
+    model = boosted(trained.model)
+    assert model.forest is not None
+    assert "customer.age" in {model.encoder.column_paths[column] for column in model.forest.columns}
+    everywhere = dict.fromkeys(model.actions, frozenset({"customer.age"}))
+
+    found = influences_of(model, contacts.columns, everywhere)
+
+    linear = influences_of(trained.model, contacts.columns, everywhere)
+    for action in model.actions:
+        assert {each.attribute: each.effect for each in found[action]} == pytest.approx(
+            {each.attribute: each.effect for each in linear[action]}
+        )
 
 
 def test_customers_who_became_older_are_noticed_and_others_are_not(report: TrainingReport) -> None:
