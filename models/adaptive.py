@@ -57,10 +57,12 @@ class Learner:
     def __init__(self, model: PropensityModel, *, half_life: float) -> None:
         """Starts at the model's own posterior; the unit of `half_life` is the unit of every `at`.
 
-        Raises InvalidTable for a half-life that is not positive.
+        Raises InvalidTable for a half-life that is not a positive, finite number.
         """
-        if not half_life > 0.0:
-            raise InvalidTable(f"a half-life of {half_life} forgets nothing or everything; it must be positive")
+        if not 0.0 < half_life < math.inf:
+            raise InvalidTable(
+                f"a half-life of {half_life} forgets nothing or everything; it must be positive and finite"
+            )
         self._model = model
         self._half_life = half_life
         self._nodes = list(model.posterior.nodes)
@@ -114,7 +116,10 @@ class Learner:
         return Posterior(tuple(self._nodes), self._batch + shift, variance)
 
     def dump(self) -> bytes:
-        """Everything a later process needs to go on, bit for bit; no trial can be read from it."""
+        """Everything a later process needs to go on, bit for bit.
+
+        Sums only, but the mean regressors of an action that one person has seen are that person's.
+        """
         about = {
             "format": DUMP_FORMAT,
             "model": self._model.version,

@@ -243,7 +243,7 @@ def test_another_models_dump_and_a_damaged_one_are_refused(model: PropensityMode
         Learner.load(model, dumped[: len(dumped) // 2])
 
 
-@pytest.mark.parametrize("half_life", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("half_life", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_half_life_that_is_none_is_refused(model: PropensityModel, half_life: float) -> None:
     with pytest.raises(InvalidTable, match="half-life"):
         Learner(model, half_life=half_life)
