@@ -183,6 +183,20 @@ def test_many_delayed_positives_at_once_end_within_a_factor_of_their_share(
     assert 0.05 / 2.5 < chance(found, model, contacts, GOLD, 2.0) < 0.05 * 2.5
 
 
+def test_a_negative_that_nobody_can_have_seen_is_mostly_taken_back(
+    model: PropensityModel, regressors: np.ndarray, contacts: Table
+) -> None:
+    found = folded(model, regressors, np.zeros(1), NEW)
+    lowered = chance(found, model, contacts, NEW, 0.0)
+
+    found.retract(regressors[0], NEW, 0.0)
+
+    start = chance(learner(model), model, contacts, NEW, 0.0)
+    # One trial of an action nobody knows moves far; afterwards it is a little more certain, so the way back is shorter.
+    assert lowered + 0.6 * (start - lowered) < chance(found, model, contacts, NEW, 0.0) < start
+    assert found.impressions == {NEW: 0}
+
+
 def test_a_new_action_starts_at_its_group_with_wide_uncertainty(
     model: PropensityModel, regressors: np.ndarray, contacts: Table
 ) -> None:
