@@ -15,6 +15,7 @@ from tests.learning.classroom import QUICK, Classroom
 async def main(url: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    print("can be asked to stop", flush=True)
     store = connect(url, deadline_ms=10_000)
     pace = replace(QUICK, poll_ms=5)
     await run_learner(store, Classroom(store), stop=stop, on_progress=lambda progress: None, pace=pace)

@@ -34,9 +34,11 @@ async def test_a_learner_killed_while_answers_arrive_folds_each_step_once(store:
     async with asyncio.timeout(PATIENCE_S):
         while len(steps := await room.steps()) < count + len(range(0, count, 3)):
             await asyncio.sleep(0.05)
+    assert process.stdout is not None
+    await asyncio.to_thread(process.stdout.readline)  # the killed ones may have left nothing to wait for
     process.terminate()
 
-    assert process.wait() == 0
+    assert await asyncio.to_thread(process.wait) == 0
     assert len(set(steps)) == len(steps) == count + len(range(0, count, 3)), f"seed {seed}"
     published = await latest_state(store, room.current_model)
     assert published is not None and sum(published.impressions.values()) == count, f"seed {seed}"
@@ -48,7 +50,7 @@ async def test_a_learner_killed_while_answers_arrive_folds_each_step_once(store:
 
 
 def start_learner(url: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "tests.learning.learner_process", url])
+    return subprocess.Popen([sys.executable, "-m", "tests.learning.learner_process", url], stdout=subprocess.PIPE)
 
 
 async def number_of(room: Classroom) -> int:
