@@ -68,7 +68,7 @@ async def _again_and_again(job: Callable[[], Coroutine[Any, Any, None]], stop: a
     while not stop.is_set():
         try:
             return await job()
-        except Exception:
+        except Exception:  # whatever it is: it is logged, and history has to go on moving
             LOG.exception("the learner broke; it begins again in %.0f s", BROKEN_PAUSE_S)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BROKEN_PAUSE_S)
