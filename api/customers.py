@@ -101,7 +101,7 @@ async def _changed(call: Call, apply: Callable[[Snapshot], tuple[State, Profile 
         return Change(snapshot.customer_key, snapshot.state_version, state, profile)
 
     change, snapshot, _ = await changed(call.service.store, _customer_key(call), change_of)
-    return replace(snapshot, state=change.state, profile=change.profile or snapshot.profile)
+    return replace(snapshot, state=change.state or snapshot.state, profile=change.profile or snapshot.profile)
 
 
 def _patched(snapshot: Snapshot, attributes: dict[str, Any], schema: Schema) -> Profile:

@@ -6,6 +6,7 @@ return changed copies. Times are milliseconds since the epoch by the *store's* c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ class Consent:
     at_ms: int
     version: int  # counts this customer's changes to this channel x purpose
     source: str = "api"
+    basis: str = "consent"  # lawful basis it was stated on
 
 
 class Interaction(NamedTuple):
@@ -55,6 +57,17 @@ class Interaction(NamedTuple):
     channel: str
 
 
+class DayCount(NamedTuple):
+    """Interactions of one UTC day that are no answers and not kept one by one any more."""
+
+    day: int  # days since the epoch
+    outcome: str
+    action: str
+    channel: str
+    times: int
+    last_ms: int  # the latest of them
+
+
 @dataclass(slots=True)
 class LeaseEntry:
     """One offer promised to the customer in every channel until it ends."""
@@ -63,6 +76,8 @@ class LeaseEntry:
     decision_id: str  # the decision whose draw put it here
     at_ms: int
     until_ms: int
+    channels: list[str] = field(default_factory=list)  # where it was shown, the channel of its draw first
+    reserved: dict[str, int] = field(default_factory=dict)  # budget -> units set aside until it is answered or ends
 
 
 @dataclass(slots=True)
@@ -88,6 +103,7 @@ class State:
     lease: list[LeaseEntry] = field(default_factory=list)
     holds: dict[str, Hold] = field(default_factory=dict)  # by placement
     interactions: list[Interaction] = field(default_factory=list)  # oldest first
+    day_counts: list[DayCount] = field(default_factory=list)  # what was before, oldest day first
     complete_since_ms: int = 0  # interactions other than answers are complete from here on; 0: nothing was forgotten
     answers_since_ms: int = 0  # the same of accepted, rejected, converted and dismissed
 
@@ -101,3 +117,4 @@ class Snapshot:
     state_version: int  # 0: never written
     profile: Profile | None  # None: unknown identifier, decided as an empty profile
     state: State
+    quotas: Mapping[str, int] = field(default_factory=dict)  # units of each budget that the partition has at hand

@@ -150,18 +150,19 @@ class MemoryStore:
         if change.expected_version != (cell.version if cell else 0):
             return Lost(self._snapshot(change.customer_key))
         self._apply(change, cell)
-        return Committed(self._version)
+        return Committed(self._cells[change.customer_key].version)
 
     def _apply(self, change: Change, cell: _Cell | None) -> None:
-        kept_profile = cell.profile if cell else None
-        profile = kept_profile if change.profile is None else pack(change.profile)
-        self._version += 1
-        self._cells[change.customer_key] = _Cell(self._version, pack(change.state), profile)
+        partition = partition_of(change.customer_key)
+        if change.state is not None:
+            kept_profile = cell.profile if cell else None
+            profile = kept_profile if change.profile is None else pack(change.profile)
+            self._version += 1
+            self._cells[change.customer_key] = _Cell(self._version, pack(change.state), profile)
+            if change.records:
+                self._people.setdefault((partition, change.state.person_key), change.customer_key)
         for once in change.once:
             self._once[change.customer_key, once.key] = _Expiring(once.value, self._clock() + once.ttl_s * 1000)
-        partition = partition_of(change.customer_key)
-        if change.records:
-            self._people.setdefault((partition, change.state.person_key), change.customer_key)
         for record in change.records:
             self._logs[partition].append(LogEntry(self._next_position(partition), record))
 

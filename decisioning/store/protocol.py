@@ -33,11 +33,14 @@ class Record:
 
 @dataclass(slots=True)
 class Change:
-    """The next state of one customer and the records that describe it, applied together or not at all."""
+    """The next state of one customer and the records that describe it, applied together or not at all.
+
+    Without a state it is a note of what was shown: the version must still be the expected one, and stays it.
+    """
 
     customer_key: str
     expected_version: int
-    state: State
+    state: State | None  # None: leave it as it is, of a customer who is stored
     profile: Profile | None = None  # None: leave the profile as it is
     records: list[Record] = field(default_factory=list)  # appended to the partition's log in order
     once: list[Once] = field(default_factory=list)

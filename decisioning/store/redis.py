@@ -188,9 +188,9 @@ def _commit_keys(change: Change) -> Keys:
 def _commit_arguments(change: Change) -> Arguments:
     arguments: list[Argument] = [
         change.expected_version,
-        pack(change.state),
+        b"" if change.state is None else pack(change.state),
         b"" if change.profile is None else pack(change.profile),
-        change.state.person_key.encode(),
+        b"" if change.state is None else change.state.person_key.encode(),
         change.customer_key.encode(),
         len(change.records),
     ]
@@ -203,7 +203,7 @@ def _commit_arguments(change: Change) -> Arguments:
 
 def _outcome(change: Change, verdict: bytes, *rest: Reply) -> Outcome:
     if verdict == b"committed":
-        return Committed(*rest)
+        return Committed(int(rest[0]))
     if verdict == b"lost":
         return Lost(_snapshot(change.customer_key, *rest))
     return Repeated([None if value is None else value.decode() for value in rest])

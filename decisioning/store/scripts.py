@@ -20,8 +20,8 @@ local cell = redis.call('HMGET', KEYS[1], 'v', 's', 'p')
 return {now[1], now[2], cell[1], cell[2], cell[3]}
 """)
 
-# KEYS: customer, log, people, once-keys. ARGV: expected version, state, profile or '', person key, customer key, count
-# of records, then id and body of each record, then value and seconds to live of each once-key.
+# KEYS: customer, log, people, once-keys. ARGV: expected version, state or '', profile or '', person key, customer key,
+# count of records, then id and body of each record, then value and seconds to live of each once-key.
 # Replies {'committed', version}, {'lost', seconds, microseconds, version, state, profile} or {'repeated', value or nil
 # of each once-key}.
 #
@@ -51,14 +51,16 @@ for i = 4, #KEYS do
   local value = records_end + 2 * (i - 4) + 1
   redis.call('SET', KEYS[i], ARGV[value], 'EX', ARGV[value + 1])
 end
-if not version then
-  local now = redis.call('TIME')
-  redis.call('HSET', KEYS[1], 'v', now[1] .. string.format('%06d', now[2]))
+if ARGV[2] ~= '' then
+  if not version then
+    local now = redis.call('TIME')
+    redis.call('HSET', KEYS[1], 'v', now[1] .. string.format('%06d', now[2]))
+  end
+  version = redis.call('HINCRBY', KEYS[1], 'v', 1)
+  redis.call('HSET', KEYS[1], 's', ARGV[2])
+  if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'p', ARGV[3]) end
+  if records_end > 6 then redis.call('HSETNX', KEYS[3], ARGV[4], ARGV[5]) end
 end
-version = redis.call('HINCRBY', KEYS[1], 'v', 1)
-redis.call('HSET', KEYS[1], 's', ARGV[2])
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'p', ARGV[3]) end
-if records_end > 6 then redis.call('HSETNX', KEYS[3], ARGV[4], ARGV[5]) end
 for i = 7, records_end, 2 do
   redis.call('XADD', KEYS[2], '*', 'i', ARGV[i], 'r', ARGV[i + 1])
 end
