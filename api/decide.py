@@ -101,7 +101,6 @@ def _new_id(request: Request, now_ms: int) -> str:
 async def _commit(
     call: Call, request: Request, snapshot: Snapshot, decision: Decision, deployed: Deployed, once: Once | None
 ) -> Outcome:
-    owner = call.service.seals.seal("owner", [snapshot.customer_key])
     record = record_of(
         decision,
         request,
@@ -109,7 +108,6 @@ async def _commit(
         deployed.strategy,
         deployed.versions,
         key_id=call.key.key_id,
-        owner=owner,
         shadow=_shadow(request, snapshot, decision, deployed.shadow),
     )
     change = Change(

@@ -26,6 +26,7 @@ from api.schemas import ResponseBatch, ResponseRequest
 from api.service import Service
 from decisioning.customer import Snapshot
 from decisioning.identifiers import checked_customer_id
+from decisioning.people import person_of
 from decisioning.respond import Response, converted_action, ended_by, record_of, respond
 from decisioning.store.packing import canonical, parsed
 from decisioning.store.protocol import Change, Committed, Once, Record
@@ -115,9 +116,11 @@ async def _by_decision(service: Service, stated: dict[str, Any], prefix: str) ->
             f"Name a placement that showed an action: {', '.join(shown) or 'none did'}.",
             f"{prefix}placement",
         )
-    (customer_key,) = service.seals.open("owner", record["owner"], f"{prefix}decision_id")
+    person = await person_of(service.store, stated["decision_id"], record["person_key"])
+    if person is None:
+        raise Problem("erased", "The customer of this decision was erased.", f"{prefix}decision_id")
     return {
-        "customer_key": customer_key,
+        "customer_key": person.customer_key,
         "person_key": record["person_key"],
         "decision_id": stated["decision_id"],
         "placement": placement,

@@ -1,8 +1,8 @@
 """Records: what the log keeps of a decision, and how to decide it again.
 
-A record holds everything `decide` read: request, attributes, state, versions. Personal values and the customer's id are
-sealed with the customer's own key before the record leaves this module, so that deleting the key erases the person and
-leaves the counts.
+A record holds everything `decide` read: request, attributes, state, budgets, versions. Personal values and the
+customer's id are sealed with the customer's own key before the record leaves this module, so that deleting the key
+erases the person and leaves the counts.
 """
 
 from __future__ import annotations
@@ -55,13 +55,11 @@ def record_of(
     versions: Versions,
     *,
     key_id: str,
-    owner: str,
     shadow: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The log record of a decision, as canonical JSON.
 
-    owner is the customer's id sealed with the *installation's* key: it lets a response name the decision alone while
-    the record is in the store, and does not travel to history. shadow is what another model would have made of it.
+    shadow is what another model would have made of it.
     """
     attributes = {name: as_json(value) for name, value in decision.attributes.items()}
     context = {name: as_json(value) for name, value in request.context.items()}
@@ -86,7 +84,6 @@ def record_of(
             "arms": decision.arms,
             "arm_probability": decision.arm_probability,
             "degraded": False,  # a degraded answer is not recorded
-            "owner": owner,
             "draw_index": state.draw_index,
             "versions": versions,
             "api_key": key_id,
@@ -96,6 +93,7 @@ def record_of(
                     each.name: getattr(state, each.name) for each in fields(State) if each.name not in SECRET_STATE
                 },
                 "state_version": snapshot.state_version,
+                "quotas": snapshot.quotas,
             },
             "sealed": seal(state.sealing_key, canonical(sealed)),
             "placements": core_of(decision.placements),
@@ -148,7 +146,9 @@ def open_record(body: Mapping[str, Any], sealing_key: str, strategy: Strategy) -
     told = {**body["context"], **private["context"]}
     context = strategy.schema.context_of({name: each for name, each in told.items() if f"context.{name}" in known})
     request = Request(private["customer_id"], body["channel"], tuple(body["placement_names"]), context)
-    snapshot = Snapshot(private["customer_id"], body["at_ms"], seen["state_version"], profile, state)
+    snapshot = Snapshot(
+        private["customer_id"], body["at_ms"], seen["state_version"], profile, state, quotas=seen["quotas"]
+    )
     return Recorded(request, snapshot, Versions(**body["versions"]), body["decision_id"], body["placements"])
 
 

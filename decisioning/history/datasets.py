@@ -17,9 +17,6 @@ from decisioning.errors import NextbestError
 
 MS_MAX = 253_402_300_800_000  # the year 10000: later times have no day
 BODY_BYTES_MAX = 8 << 20  # a decision over 1,000 placements is about 1 MB
-# The customer's id under the installation's key. It serves responses while the record is in the store; history must not
-# know anybody after an erasure, which deletes the customer's own key and not this one.
-DROPPED = frozenset({"owner"})
 _INT64_MAX = 2**63
 
 
@@ -206,17 +203,8 @@ def row_of(record_id: str, body: bytes) -> Row:
     return Row(dataset, record_id, cells[dataset.time_column], line)
 
 
-def without_dropped(body: bytes) -> str:
-    """The text of an unreadable record, as far as history may keep it."""
-    try:
-        record = _object_of(body)
-    except RecordUnreadable:
-        return body.decode(errors="backslashreplace")
-    return _json({name: value for name, value in record.items() if name not in DROPPED})
-
-
 def record_of(dataset: Dataset, cells: Mapping[str, Any]) -> dict[str, Any]:
-    """The record a row was made of, less what is dropped: the way back from `row_of`, for replay and explanation."""
+    """The record a row was made of: the way back from `row_of`, for replay and explanation."""
     return {"kind": dataset.kind, **_fields(cells, dataset.columns)}
 
 
@@ -238,7 +226,7 @@ def _refuse_constant(name: str) -> None:
 
 def _cells(fields: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, Any]:
     cells = {column.name: _cell(fields.get(column.name), column) for column in columns}
-    more = {name: value for name, value in fields.items() if name not in cells and name not in DROPPED}
+    more = {name: value for name, value in fields.items() if name not in cells}
     if more:
         cells["more"] = _json(more)
     return cells

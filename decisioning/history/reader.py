@@ -47,7 +47,7 @@ def open_history(history_dir: Path) -> duckdb.DuckDBPyConnection:
 
 
 def find_decisions(history_dir: Path, decision_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The records of decisions as they were logged, less their owners, by id; unknown ids are left out.
+    """The records of decisions as they were logged, by id; unknown ids are left out.
 
     One query for each day: opening files costs far more than finding a few hundred records in them.
     """

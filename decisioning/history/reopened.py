@@ -19,6 +19,7 @@ from decisioning.errors import InvalidAttribute, SealBroken
 from decisioning.history.datasets import DECISIONS, record_of
 from decisioning.history.training import CHANNEL, TrainingTable
 from decisioning.moment import Moment, moment_of
+from decisioning.people import sealing_keys
 from decisioning.records import open_record
 from decisioning.store.decision_id import whereabouts_of
 from decisioning.store.protocol import Store
@@ -42,19 +43,10 @@ class Reopened:
 
     async def fetch(self, records: Sequence[Record]) -> None:
         """Ask the store for the keys of these people; to be called before their records are opened."""
-        asked: dict[int, set[str]] = {}
-        for record in records:
-            where = whereabouts_of(record["decision_id"])
-            if where and record["person_key"] not in self._keys:
-                asked.setdefault(where.partition, set()).add(record["person_key"])
-        for partition, persons in asked.items():
-            names = sorted(persons)
-            customers = await self._store.customers_of(partition, names)
-            living = [customer for customer in customers if customer]
-            snapshots = await self._store.read(living) if living else []
-            # Who was erased and came back has another person key: nothing of before opens for them.
-            keys = {snapshot.state.person_key: snapshot.state.sealing_key for snapshot in snapshots}
-            self._keys |= {person: keys.get(person) for person in names}
+        asked = {person for record in records if (person := person_in(record)) and person[1] not in self._keys}
+        people = sorted(asked)
+        keys = await sealing_keys(self._store, people)
+        self._keys |= {person_key: key for (_, person_key), key in zip(people, keys, strict=True)}
 
     def values(self, record: Record) -> dict[str, Any] | None:
         """Feature values by attribute path, known ones only; None when the record stays closed."""
@@ -70,6 +62,12 @@ class Reopened:
         except (SealBroken, InvalidAttribute):
             return None
         return moment_of(opened.request, opened.snapshot, self._strategy, self._reads)
+
+
+def person_in(record: Record) -> tuple[int, str] | None:
+    """Partition and key of the person in a decision's record; None for an id that no service made."""
+    where = whereabouts_of(record["decision_id"])
+    return (where.partition, record["person_key"]) if where else None
 
 
 def pages_of(history: duckdb.DuckDBPyConnection, condition: str) -> Iterator[list[dict[str, Any]]]:

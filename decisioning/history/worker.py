@@ -22,7 +22,7 @@ import duckdb
 from decisioning.customer import PARTITION_COUNT
 from decisioning.errors import StoreUnavailable
 from decisioning.history.archive import Archive, Manifest, Reject, locked
-from decisioning.history.datasets import RecordUnreadable, Row, day_of, row_of, without_dropped
+from decisioning.history.datasets import RecordUnreadable, Row, day_of, row_of
 from decisioning.store.protocol import LogEntry, Store
 
 START = "0-0"  # the position before the first record of a partition
@@ -218,7 +218,7 @@ def _prepare(archive: Archive, batch: Batch) -> tuple[Manifest, int]:
         try:
             rows.append(row_of(record.record_id, record.body))
         except RecordUnreadable as error:
-            body = without_dropped(record.body)
+            body = record.body.decode(errors="backslashreplace")
             rejects.append(Reject(partition, entry.position, record.record_id, str(error), body))
     return archive.prepare(rows, rejects, batch.positions), len(rejects)
 

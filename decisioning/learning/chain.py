@@ -22,6 +22,7 @@ from decisioning.errors import Overtaken, SealBroken, VersionMissing
 from decisioning.learning.checkpoints import CHECKPOINT, Checkpoint, checkpoints, folds_of
 from decisioning.learning.labels import Step, Trial
 from decisioning.learning.model_state import ModelState, Standing, days, opened, pack, state_at, states_of, unpack
+from decisioning.people import sealing_keys
 from decisioning.sealing import seal, unseal
 from decisioning.store.decision_id import whereabouts_of
 from decisioning.store.packing import canonical, parsed
@@ -36,9 +37,7 @@ START = "0-0"  # the position before the first record of a partition
 STATES_KEPT = 3  # a serving process looks once a second and may be late once or twice
 CHECKPOINT_ROWS = 50_000  # what a rebuild folds at most: some seconds
 CHECKPOINT_MS = 3_600_000
-# What is read and opened between two breaths: a serving process rebuilds states while customers wait for it.
-ENTRIES_PAGE = 20
-PEOPLE_PAGE = 100
+ENTRIES_PAGE = 20  # opened between two breaths: a serving process rebuilds states while customers wait for it
 
 Floats = NDArray[np.float64]
 
@@ -224,23 +223,6 @@ def _unsealed(row: Row, sealing_key: str | None) -> Floats | None:
         return None if sealing_key is None else row.regressors(sealing_key)
     except SealBroken:
         return None
-
-
-async def sealing_keys(store: Store, people: Sequence[tuple[int, str]]) -> list[str | None]:
-    """The sealing key of each (partition, person key), in order; None after an erasure."""
-    pages = [people[first : first + PEOPLE_PAGE] for first in range(0, len(people), PEOPLE_PAGE)]
-    return [key for page in pages for key in await _sealing_keys(store, page)]
-
-
-async def _sealing_keys(store: Store, people: Sequence[tuple[int, str]]) -> list[str | None]:
-    by_partition: dict[int, list[str]] = {}
-    for partition, person_key in dict.fromkeys(people):
-        by_partition.setdefault(partition, []).append(person_key)
-    found = await asyncio.gather(*(store.customers_of(each, keys) for each, keys in by_partition.items()))
-    customers = [customer for several in found for customer in several if customer is not None]
-    states = [snapshot.state for snapshot in await store.read(customers)]
-    key_of = {state.person_key: state.sealing_key for state in states}
-    return [key_of.get(person_key) for _, person_key in people]
 
 
 def notes_of(model: PropensityModel, heard: Sequence[Heard]) -> list[Note]:

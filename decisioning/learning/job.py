@@ -28,12 +28,12 @@ from decisioning.learning.chain import (
     note_place,
     notes_of,
     partition_of_trial,
-    sealing_keys,
 )
 from decisioning.learning.checkpoints import trim
 from decisioning.learning.hearing import Page, Records, Told, read_on, told_in
 from decisioning.learning.labels import Step, step
 from decisioning.learning.rows import regressors_of_trial
+from decisioning.people import sealing_keys
 from decisioning.scoring import Model
 from decisioning.store.protocol import Store
 from models import ModelError

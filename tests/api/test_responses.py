@@ -128,7 +128,7 @@ async def test_a_response_without_a_time_has_the_stores():
 
 async def test_a_token_of_another_kind_or_installation_is_refused():
     desk = Desk()
-    for token in (desk.service.sealer.seal("owner", ["C-1"]), "k1.AAAA", "k9.AAAA", "", "k1."):
+    for token in (desk.service.sealer.seal("other", ["C-1"]), "k1.AAAA", "k9.AAAA", "", "k1."):
         answer = await desk.tell(event_token=token, outcome="clicked")
         assert answer.status_code == 422 and answer.json()["code"] == "invalid_token"
 

@@ -249,7 +249,7 @@ def test_a_record_decides_again_to_the_last_digit(question, added, bank):
     scorer = GivenScorer(bank, chance, optimism=0.1, uplifts=added)
     decision = decide(request, snapshot, bank, scorer, decision_id="000-1-ab")
 
-    packed = record_of(decision, request, snapshot, bank, Versions("s", "m"), key_id="k", owner="o")
+    packed = record_of(decision, request, snapshot, bank, Versions("s", "m"), key_id="k")
     recorded = open_record(parsed(packed), snapshot.state.sealing_key, bank)
 
     assert canonical(core_of(replay(recorded, bank, scorer).placements)) == canonical(recorded.core)

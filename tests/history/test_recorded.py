@@ -59,7 +59,7 @@ class Bank:
             request, snapshot, self.strategy, StatedScorer(self.strategy, PROPENSITIES), decision_id=partition_and_time
         )
         versions = Versions(self.strategy.version, "m" * 64)
-        body = record_of(decision, request, snapshot, self.strategy, versions, key_id="k", owner="")
+        body = record_of(decision, request, snapshot, self.strategy, versions, key_id="k")
         record = Record(decision.decision_id, body)
         await self._commit(Change(customer, snapshot.state_version, decision.state, records=[record]))
         return decision

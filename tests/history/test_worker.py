@@ -58,20 +58,6 @@ async def test_a_record_comes_back_from_history_as_it_was_logged(tmp_path: Path)
     assert ids(tmp_path, "responses") == ["r1"]
 
 
-async def test_the_owner_of_a_record_does_not_travel_to_history(tmp_path: Path) -> None:
-    store = MemoryStore()
-    unreadable = decision(2, owner="sealed for the installation", channel=None)
-    await append(store, 1, logged(decision(1, owner="sealed for the installation")))
-    await append(store, 2, Record("x", json.dumps(unreadable).encode()))
-
-    async with working(store, tmp_path) as progress:
-        await until(progress, 2)
-
-    wanted = decision(1)["decision_id"]
-    assert find_decisions(tmp_path, [wanted]) == {wanted: decision(1)}
-    assert not any(b"sealed for the installation" in path.read_bytes() for path in tmp_path.rglob("*.*"))
-
-
 async def test_a_repeated_record_is_kept_once_within_a_batch_and_across_batches(tmp_path: Path) -> None:
     store = MemoryStore()
     await append(store, 1, logged(decision(1)), logged(decision(1)))

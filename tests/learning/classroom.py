@@ -87,7 +87,7 @@ class Classroom:
         scorer = ModelScorer(self.bank, self.current_model)
         decision = decide(request, snapshot, self.bank, scorer, decision_id=decision_id)
         versions = Versions(self.bank.version, self.current)
-        body = record_of(decision, request, snapshot, self.bank, versions, key_id="k", owner="")
+        body = record_of(decision, request, snapshot, self.bank, versions, key_id="k")
         records = [Record(decision_id, body)]
         change = Change(customer_key, snapshot.state_version, decision.state, snapshot.profile, records)
         [outcome] = await self.store.commit([change])

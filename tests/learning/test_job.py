@@ -203,9 +203,7 @@ async def test_a_late_positive_finds_its_decision_in_history(room: Classroom, cl
     await room.learn()
     partition = partition_of("C-1")
     [entry, *_] = await room.store.log(partition, after="0-0", limit=1)
-    room.history[decision.decision_id] = {
-        key: value for key, value in parsed(entry.record.body).items() if key != "owner"
-    }
+    room.history[decision.decision_id] = parsed(entry.record.body)
     clock.now_ms += 20 * 86_400_000
     await room.store.trim(partition, before=f"{clock.now_ms}-0")
 
@@ -350,7 +348,7 @@ async def test_a_rebuild_that_needs_an_erased_customer_says_so(room: Classroom) 
 
 
 async def test_a_rebuild_asks_for_a_few_customers_at_a_time(room: Classroom, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("decisioning.learning.chain.PEOPLE_PAGE", 4)
+    monkeypatch.setattr("decisioning.people.PAGE", 4)
     await room.tell(await room.decide("C-first"), "accepted", customer_key="C-first")
     await room.learn()
     await many_answers(room, 10)
