@@ -9,12 +9,28 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from decisioning.customer import Snapshot, partition_of
+from decisioning.customer import PARTITION_COUNT, Snapshot, partition_of
 from decisioning.store.decision_id import whereabouts_of
 from decisioning.store.packing import fresh_state, pack, unpack_profile, unpack_state
-from decisioning.store.protocol import Change, Committed, LogEntry, Lost, Note, Numbered, Outcome, Repeated
+from decisioning.store.protocol import (
+    EXHAUSTED,
+    Block,
+    Change,
+    Claim,
+    Committed,
+    Counter,
+    Delivery,
+    Grant,
+    LogEntry,
+    Lost,
+    Movement,
+    Note,
+    Numbered,
+    Outcome,
+    Repeated,
+)
 
 
 @dataclass(slots=True)
@@ -28,6 +44,50 @@ class _Cell:
 class _Expiring:
     value: str
     until_ms: int
+
+
+@dataclass(slots=True)
+class _Stock:
+    """What one partition has of every budget."""
+
+    quotas: dict[str, int] = field(default_factory=dict)  # units at hand, and since when a counter is known empty
+    received: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    returned: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    overrun: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    reservations: dict[tuple[str, int, str], int] = field(default_factory=dict)  # budget, units, name -> end
+
+    def block(self, budget: str) -> Block:
+        reserved = sum(units for name, units, _ in self.reservations if name == budget)
+        counts = self.received[budget], self.returned[budget], reserved, self.overrun[budget]
+        return Block(self.quotas.get(budget, 0), *counts)
+
+    def allows(self, movements: Sequence[Movement]) -> bool:
+        needed: defaultdict[str, int] = defaultdict(int)
+        for each in movements:
+            if each.kind in ("spend", "reserve"):
+                needed[each.budget] += each.units
+            elif each.kind == "keep" and _reservation(each) not in self.reservations:
+                return False
+        return all(units <= self.quotas.get(budget, 0) for budget, units in needed.items())
+
+    def move(self, each: Movement) -> None:
+        if each.kind in ("spend", "reserve"):
+            self.add(each.budget, -each.units)
+        if each.kind == "reserve":
+            self.reservations[_reservation(each)] = each.until_ms
+        elif each.kind == "overrun":
+            self.overrun[each.budget] += each.units
+        elif each.kind != "spend" and _reservation(each) in self.reservations:
+            del self.reservations[_reservation(each)]
+            if each.kind == "release":
+                self.add(each.budget, each.units)
+
+    def add(self, budget: str, units: int) -> None:
+        self.quotas[budget] = self.quotas.get(budget, 0) + units
+
+
+def _reservation(movement: Movement) -> tuple[str, int, str]:
+    return movement.budget, movement.units, movement.reservation
 
 
 def _wall_clock_ms() -> int:
@@ -50,9 +110,11 @@ class MemoryStore:
         self._heads: defaultdict[str, int] = defaultdict(int)  # the last number given in each series
         self._notes: dict[tuple[int, str], tuple[frozenset[str], int]] = {}  # words, and until when
         self._registries: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+        self._stocks: defaultdict[int, _Stock] = defaultdict(_Stock)  # by partition
+        self._counters: dict[str, tuple[Counter, int | None]] = {}  # by budget, and until when
 
-    async def read(self, customer_keys: Sequence[str]) -> list[Snapshot]:
-        return [self._snapshot(key) for key in customer_keys]
+    async def read(self, customer_keys: Sequence[str], *, quotas: bool = False) -> list[Snapshot]:
+        return [self._snapshot(key, quotas=quotas) for key in customer_keys]
 
     async def commit(self, changes: Sequence[Change]) -> list[Outcome]:
         return [self._commit(change) for change in changes]
@@ -110,6 +172,32 @@ class MemoryStore:
             [known] = await self.notes([place])
             self._notes[place] = known | each.words, self._clock() + each.ttl_s * 1000
 
+    async def blocks(self, partitions: Sequence[int]) -> list[dict[str, Block]]:
+        for partition in partitions:
+            stock = self._stocks[partition]
+            for reservation, until_ms in list(stock.reservations.items()):
+                if until_ms <= self._clock():
+                    budget, units, _ = reservation
+                    del stock.reservations[reservation]
+                    stock.add(budget, units)
+        return [self._blocks(self._stocks[each]) for each in partitions]
+
+    async def deliver(self, deliveries: Sequence[Delivery]) -> list[Block]:
+        return [self._deliver(each, self._stocks[each.partition]) for each in deliveries]
+
+    async def claim(self, claims: Sequence[Claim]) -> list[Grant]:
+        return [self._claim(each) for each in claims]
+
+    async def counters(self, budgets: Sequence[str]) -> list[Counter]:
+        return [self._counter(each) for each in budgets]
+
+    async def drop_blocks(self, partition: int, budgets: Sequence[str]) -> None:
+        stock = self._stocks[partition]
+        for budget in budgets:
+            for counts in (stock.quotas, stock.received, stock.returned, stock.overrun):
+                counts.pop(budget, None)
+            stock.quotas.pop(EXHAUSTED + budget, None)
+
     async def own(self, resource: str, owner: str, *, ttl_ms: int) -> bool:
         holder = self._live(self._owners.get(resource))
         if holder not in (None, owner):
@@ -135,20 +223,63 @@ class MemoryStore:
     async def close(self) -> None:
         return
 
-    def _snapshot(self, customer_key: str) -> Snapshot:
+    def _snapshot(self, customer_key: str, *, quotas: bool) -> Snapshot:
         now_ms, cell = self._clock(), self._cells.get(customer_key)
+        at_hand = dict(self._stocks[partition_of(customer_key)].quotas) if quotas else {}
         if cell is None:
-            return Snapshot(customer_key, now_ms, state_version=0, profile=None, state=fresh_state())
+            return Snapshot(customer_key, now_ms, state_version=0, profile=None, state=fresh_state(), quotas=at_hand)
         profile = None if cell.profile is None else unpack_profile(cell.profile)
-        return Snapshot(customer_key, now_ms, cell.version, profile, unpack_state(cell.state))
+        return Snapshot(customer_key, now_ms, cell.version, profile, unpack_state(cell.state), at_hand)
+
+    def _blocks(self, stock: _Stock) -> dict[str, Block]:
+        names = {*stock.quotas, *stock.received, *stock.returned, *stock.overrun}
+        return {name: stock.block(name) for name in names if not name.startswith(EXHAUSTED)}
+
+    def _deliver(self, delivery: Delivery, stock: _Stock) -> Block:
+        budget = delivery.budget
+        arriving = delivery.granted - stock.received[budget]
+        if arriving > 0:
+            stock.add(budget, arriving)
+            stock.received[budget] += arriving
+            stock.quotas.pop(EXHAUSTED + budget, None)
+        leaving = min(stock.quotas.get(budget, 0), delivery.give_back)
+        if leaving > 0:
+            stock.add(budget, -leaving)
+            stock.returned[budget] += leaving
+        if delivery.is_exhausted:
+            stock.quotas[EXHAUSTED + budget] = self._clock()
+        return stock.block(budget)
+
+    def _counter(self, budget: str) -> Counter:
+        counter, until_ms = self._counters.get(budget, (Counter(), None))
+        return Counter() if until_ms is not None and until_ms <= self._clock() else counter
+
+    def _claim(self, claim: Claim) -> Grant:
+        counter, here = self._counter(claim.budget), claim.partition
+        granted, returned = dict(counter.granted), dict(counter.returned)
+        granted[here] = max(granted.get(here, 0), claim.received)
+        returned[here] = max(returned.get(here, 0), claim.returned)
+        exhausted_ms = counter.exhausted_ms
+        left = claim.limit - sum(granted.values()) + sum(returned.values())
+        if claim.wanted and granted[here] == claim.received:
+            if left >= claim.least:
+                amount = min(left, max(claim.wanted, left // (2 * PARTITION_COUNT)))
+                granted[here], left = granted[here] + amount, left - amount
+            else:
+                exhausted_ms = self._clock()
+        until_ms = self._clock() + claim.ttl_s * 1000 if claim.ttl_s else None
+        granted_to, returned_by = ({at: total for at, total in each.items() if total} for each in (granted, returned))
+        self._counters[claim.budget] = Counter(claim.limit - left, granted_to, returned_by, exhausted_ms), until_ms
+        return Grant(granted[here], left)
 
     def _commit(self, change: Change) -> Outcome:
         taken = [self._live(self._once.get((change.customer_key, once.key))) for once in change.once]
         if any(value is not None for value in taken):
             return Repeated(taken)
         cell = self._cells.get(change.customer_key)
-        if change.expected_version != (cell.version if cell else 0):
-            return Lost(self._snapshot(change.customer_key))
+        is_stale = change.expected_version != (cell.version if cell else 0)
+        if is_stale or not self._stocks[partition_of(change.customer_key)].allows(change.movements):
+            return Lost(self._snapshot(change.customer_key, quotas=True))
         self._apply(change, cell)
         return Committed(self._cells[change.customer_key].version)
 
@@ -165,6 +296,8 @@ class MemoryStore:
             self._once[change.customer_key, once.key] = _Expiring(once.value, self._clock() + once.ttl_s * 1000)
         for record in change.records:
             self._logs[partition].append(LogEntry(self._next_position(partition), record))
+        for movement in change.movements:
+            self._stocks[partition].move(movement)
 
     def _next_position(self, partition: int) -> str:
         """As Redis counts: the clock and a sequence number, never going back, not even after a trim to nothing."""

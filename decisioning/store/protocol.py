@@ -7,9 +7,9 @@ everything that must happen with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from decisioning.customer import Profile, Snapshot, State
 
@@ -31,6 +31,24 @@ class Record:
     body: bytes  # canonical JSON
 
 
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """Units of a budget that a change moves in its customer's partition.
+
+    spend    leave the block for good
+    reserve  leave the block until they are kept or released, or their time is over by the store's clock
+    keep     what was reserved is spent
+    release  what was reserved goes back to the block, unless it did already
+    overrun  are spent although none were at hand: what happened is counted, whether it should have or not
+    """
+
+    kind: Literal["spend", "reserve", "keep", "release", "overrun"]
+    budget: str
+    units: int
+    reservation: str = ""  # names a reservation within its budget, of decision and action: `keep` names the same
+    until_ms: int = 0  # of a reservation
+
+
 @dataclass(slots=True)
 class Change:
     """The next state of one customer and the records that describe it, applied together or not at all.
@@ -44,6 +62,9 @@ class Change:
     profile: Profile | None = None  # None: leave the profile as it is
     records: list[Record] = field(default_factory=list)  # appended to the partition's log in order
     once: list[Once] = field(default_factory=list)
+    movements: Sequence[
+        Movement
+    ] = ()  # fewer units at hand than they need, or nothing left to keep: the change is lost
 
 
 @dataclass(slots=True)
@@ -55,7 +76,10 @@ class Committed:
 
 @dataclass(slots=True)
 class Lost:
-    """Somebody else changed the customer first; nothing of the change was applied, `snapshot` is the new truth."""
+    """Somebody else changed the customer, or took the units, first; nothing of the change was applied.
+
+    `snapshot` is the new truth, quotas included.
+    """
 
     snapshot: Snapshot
 
@@ -96,16 +120,83 @@ class Note:
     ttl_s: int  # from the last writing
 
 
+EXHAUSTED = "!"  # before a budget among a partition's quotas: since when, in milliseconds, its counter is known empty
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One partition's part of a budget.
+
+    What came in and what went back are totals that only grow. A transfer names the new total instead of an amount, so
+    that it can be repeated by anybody, at any time, and is counted once.
+    """
+
+    at_hand: int = 0
+    received: int = 0  # all that the counter ever granted and that arrived
+    returned: int = 0  # all that was ever put aside to go back
+    reserved: int = 0
+    overrun: int = 0
+
+    @property
+    def spent(self) -> int:
+        """Units that are gone for good, those beyond the budget not among them."""
+        return self.received - self.returned - self.at_hand - self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is brought to, or fetched from, one block."""
+
+    partition: int
+    budget: str
+    granted: int = 0  # the total the counter has granted to this partition; what has not arrived yet arrives now
+    give_back: int = 0  # put aside at most so many units
+    is_exhausted: bool = False  # the counter had nothing to give
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one partition has had of a budget, and what it asks for."""
+
+    partition: int
+    budget: str
+    received: int
+    returned: int
+    limit: int  # of the whole budget, as the strategy of the asking process has it
+    wanted: int = 0  # units it needs at least for its dearest action; 0: none, only to settle what is under way
+    least: int = 1  # with fewer than these left, nothing is granted: no action could use it
+    ttl_s: int = 0  # the counter is forgotten so long after its last use; 0: never
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The counter's answer to a claim."""
+
+    total: int  # granted to this partition, ever
+    left: int  # nobody has these; below zero when the limit was lowered
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A budget as its counter knows it."""
+
+    outstanding: int = 0  # granted and not come back: spent, reserved, at hand and under way
+    granted: Mapping[int, int] = field(default_factory=dict)  # by partition, in total
+    returned: Mapping[int, int] = field(default_factory=dict)  # by partition, in total
+    exhausted_ms: int = 0  # when a claim last found too little; 0: never
+
+
 class Store(Protocol):
     """All methods raise `StoreUnavailable` when the server does not answer within the deadline given at construction.
 
     A write that raises it may have happened nevertheless: who repeats a commit reads first, or relies on a once-key.
     """
 
-    async def read(self, customer_keys: Sequence[str]) -> list[Snapshot]:
+    async def read(self, customer_keys: Sequence[str], *, quotas: bool = False) -> list[Snapshot]:
         """One snapshot per key, in order, each read atomically, in one round trip.
 
-        Unknown customers get a fresh State, which is not saved: the next read makes another.
+        quotas: with what the customer's partition has at hand of each budget. Unknown customers get a fresh State,
+        which is not saved: the next read makes another.
         """
         ...
 
@@ -164,6 +255,30 @@ class Store(Protocol):
 
     async def note(self, notes: Sequence[Note]) -> None:
         """Add words."""
+        ...
+
+    async def blocks(self, partitions: Sequence[int]) -> list[dict[str, Block]]:
+        """Each partition's blocks by budget, once reservations whose time is over are back in them."""
+        ...
+
+    async def deliver(self, deliveries: Sequence[Delivery]) -> list[Block]:
+        """The blocks after their deliveries, in order. Repeating a delivery of granted units changes nothing."""
+        ...
+
+    async def claim(self, claims: Sequence[Claim]) -> list[Grant]:
+        """Settle what came back and grant what is wanted while the limit allows, from each budget's counter, in order.
+
+        A partition that has not received all of its last grant is told the same total again and gets nothing new. What
+        is granted is guided by what is left, 1 / (2 x partitions) of it, so that little is stranded at the end.
+        """
+        ...
+
+    async def counters(self, budgets: Sequence[str]) -> list[Counter]:
+        """The counters of budgets, in order; empty ones where nothing was ever claimed."""
+        ...
+
+    async def drop_blocks(self, partition: int, budgets: Sequence[str]) -> None:
+        """Forget a partition's blocks of budgets that nobody will ask for again."""
         ...
 
     async def own(self, resource: str, owner: str, *, ttl_ms: int) -> bool:

@@ -7,30 +7,40 @@ cluster slot: one script reads or commits them. wire.py carries the commands. do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from decisioning.customer import Snapshot, partition_of
+from decisioning.customer import PARTITION_COUNT, Snapshot, partition_of
 from decisioning.errors import StoreUnavailable
 from decisioning.store.decision_id import whereabouts_of
+from decisioning.store.lanes import Argument, Command, Reply
 from decisioning.store.packing import fresh_state, pack, unpack_profile, unpack_state
 from decisioning.store.protocol import (
+    EXHAUSTED,
+    Block,
     Change,
+    Claim,
     Committed,
+    Counter,
+    Delivery,
+    Grant,
     LogEntry,
     Lost,
+    Movement,
     Note,
     Numbered,
     Outcome,
     Record,
     Repeated,
 )
-from decisioning.store.scripts import COMMIT, ERASE, OWN, READ, Script
-from decisioning.store.wire import Argument, Command, Reply, Wire
+from decisioning.store.scripts import BLOCKS, CLAIM, COMMIT, DELIVER, ERASE, OWN, READ, Script
+from decisioning.store.wire import Wire
 
 SEARCH_PAGE = 256  # log entries per round trip while looking for a record
+LEDGER = ("in", "out", "held", "over")  # a block's other counts, as Block has them
+RELEASED_MAX = 1_000  # reservations that end in one step: a millisecond of the server's time
 
 Keys = tuple[bytes, ...]
 Arguments = tuple[Argument, ...]
@@ -53,8 +63,9 @@ class RedisStore:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
-    async def read(self, customer_keys: Sequence[str]) -> list[Snapshot]:
-        replies = await self._run(READ, [((_customer(key),), ()) for key in customer_keys])
+    async def read(self, customer_keys: Sequence[str], *, quotas: bool = False) -> list[Snapshot]:
+        keys = [(_customer(key), _blocks(partition_of(key))) if quotas else (_customer(key),) for key in customer_keys]
+        replies = await self._run(READ, [(each, ()) for each in keys])
         return [_snapshot(key, *reply) for key, reply in zip(customer_keys, replies, strict=True)]
 
     async def commit(self, changes: Sequence[Change]) -> list[Outcome]:
@@ -124,6 +135,51 @@ class RedisStore:
             commands += [("SADD", *arguments), ("EXPIRE", key, each.ttl_s)]
         _accepted(await self._wire.exchange(commands))
 
+    async def blocks(self, partitions: Sequence[int]) -> list[dict[str, Block]]:
+        keys = [(_blocks(each), _ledger(each), _reservations(each)) for each in partitions]
+        replies = await self._run(BLOCKS, [(each, (RELEASED_MAX,)) for each in keys])
+        return [_blocks_of(_counts(blocks), _counts(ledger)) for blocks, ledger in replies]
+
+    async def deliver(self, deliveries: Sequence[Delivery]) -> list[Block]:
+        calls: list[tuple[Keys, Arguments]] = [
+            (
+                (_blocks(each.partition), _ledger(each.partition)),
+                (each.budget.encode(), each.granted, each.give_back, int(each.is_exhausted)),
+            )
+            for each in deliveries
+        ]
+        return [Block(*(int(count or 0) for count in reply)) for reply in await self._run(DELIVER, calls)]
+
+    async def claim(self, claims: Sequence[Claim]) -> list[Grant]:
+        calls: list[tuple[Keys, Arguments]] = [
+            (
+                (_counter(each.budget),),
+                (
+                    each.partition,
+                    each.received,
+                    each.returned,
+                    each.limit,
+                    each.wanted,
+                    each.least,
+                    2 * PARTITION_COUNT,
+                    each.ttl_s,
+                ),
+            )
+            for each in claims
+        ]
+        return [Grant(total, left) for total, left in await self._run(CLAIM, calls)]
+
+    async def counters(self, budgets: Sequence[str]) -> list[Counter]:
+        replies = _accepted(await self._wire.exchange([("HGETALL", _counter(each)) for each in budgets]))
+        return [_counter_of(_counts(reply)) for reply in replies]
+
+    async def drop_blocks(self, partition: int, budgets: Sequence[str]) -> None:
+        if budgets:
+            quotas: Arguments = tuple(field.encode() for each in budgets for field in (each, EXHAUSTED + each))
+            entries: Arguments = tuple(f"{name} {each}".encode() for each in budgets for name in LEDGER)
+            await self._ask("HDEL", _blocks(partition), *quotas)
+            await self._ask("HDEL", _ledger(partition), *entries)
+
     async def own(self, resource: str, owner: str, *, ttl_ms: int) -> bool:
         [reply] = await self._run(OWN, [((b"nb:own:" + resource.encode(),), (owner.encode(), ttl_ms))])
         return bool(reply)
@@ -182,7 +238,8 @@ def _command(verb: str, script: bytes, keys: Keys, arguments: Arguments) -> Comm
 def _commit_keys(change: Change) -> Keys:
     partition = partition_of(change.customer_key)
     places = _customer(change.customer_key), _log(partition), _people(partition)
-    return (*places, *(_once(change.customer_key, once.key) for once in change.once))
+    stocks = _blocks(partition), _ledger(partition), _reservations(partition)
+    return (*places, *stocks, *(_once(change.customer_key, once.key) for once in change.once))
 
 
 def _commit_arguments(change: Change) -> Arguments:
@@ -198,7 +255,14 @@ def _commit_arguments(change: Change) -> Arguments:
         arguments += (record.record_id.encode(), record.body)
     for once in change.once:
         arguments += (once.value.encode(), once.ttl_s)
+    for each in change.movements:
+        arguments += (each.kind.encode(), each.budget.encode(), each.units, _reserved(each), each.until_ms)
     return tuple(arguments)
+
+
+def _reserved(movement: Movement) -> bytes:
+    """The name of a reservation, from which BLOCKS reads what to release."""
+    return f"{movement.units} {movement.budget} {movement.reservation}".encode()
 
 
 def _outcome(change: Change, verdict: bytes, *rest: Reply) -> Outcome:
@@ -216,6 +280,7 @@ def _snapshot(
     version: bytes | None,
     state: bytes | None,
     profile: bytes | None,
+    quotas: Reply = None,
 ) -> Snapshot:
     return Snapshot(
         customer_key=customer_key,
@@ -223,7 +288,31 @@ def _snapshot(
         state_version=0 if version is None else int(version),
         profile=None if profile is None else unpack_profile(profile),
         state=fresh_state() if state is None else unpack_state(state),
+        quotas=_counts(quotas) if quotas else {},
     )
+
+
+def _counts(reply: Reply) -> dict[str, int]:
+    """A hash of numbers, as scripts reply it (field and value in turn) or a cluster client (a mapping)."""
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    return {field.decode(): int(value) for field, value in pairs}
+
+
+def _blocks_of(at_hand: Mapping[str, int], ledger: Mapping[str, int]) -> dict[str, Block]:
+    budgets = {field for field in at_hand if not field.startswith(EXHAUSTED)}
+    budgets |= {field.partition(" ")[2] for field in ledger}
+    return {
+        budget: Block(at_hand.get(budget, 0), *(ledger.get(f"{name} {budget}", 0) for name in LEDGER))
+        for budget in budgets
+    }
+
+
+def _counter_of(fields: Mapping[str, int]) -> Counter:
+    granted, returned = (
+        {int(field[1:]): count for field, count in fields.items() if field[0] == kind and field[1:].isdigit()}
+        for kind in "gr"
+    )
+    return Counter(fields.get("out", 0), granted, returned, fields.get("empty", 0))
 
 
 def _log_entry(position: bytes, fields: Iterable[bytes]) -> LogEntry:
@@ -251,6 +340,22 @@ def _once(customer_key: str, key: str) -> bytes:
 
 def _people(partition: int) -> bytes:
     return f"nb:{{p{partition:03d}}}:people".encode()
+
+
+def _blocks(partition: int) -> bytes:
+    return f"nb:{{p{partition:03d}}}:q".encode()
+
+
+def _ledger(partition: int) -> bytes:
+    return f"nb:{{p{partition:03d}}}:ledger".encode()
+
+
+def _reservations(partition: int) -> bytes:
+    return f"nb:{{p{partition:03d}}}:held".encode()
+
+
+def _counter(budget: str) -> bytes:
+    return f"nb:vol:{budget}".encode()
 
 
 def _note(partition: int, name: str) -> bytes:
