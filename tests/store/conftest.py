@@ -1,33 +1,27 @@
 """The stores that the contract holds for: the memory twin and real servers.
 
-Real are the embedded server, a cluster of one node, and Debian's redis-server where it is on PATH.
+Real are the embedded server and a cluster of three nodes, and both again from Debian's redis-server where it is on PATH.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
-from typing import NamedTuple
+from pathlib import Path
 
 import pytest
 import redis
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
 
 from decisioning.store.embedded import EmbeddedServer, find_binary
 from decisioning.store.memory import MemoryStore
-from decisioning.store.process import die_with_parent
 from decisioning.store.protocol import Store
 from decisioning.store.redis import connect
 from tests.conftest import PATIENCE_MS
+from tests.store.nodes import ClusterOfNodes, nodes_of
 
-SERVERS = ["server", "debian_server"] if shutil.which("redis-server") else ["server"]
+DEBIAN = shutil.which("redis-server")
+SERVERS = ["server", "cluster", *(["debian_server", "debian_cluster"] if DEBIAN else [])]
 
 
 @pytest.fixture(scope="session")
@@ -39,53 +33,38 @@ def debian_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded
         yield running
 
 
-class ClusterNode(NamedTuple):
-    """A server that serves all slots of a cluster."""
-
-    url: str
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory, server: EmbeddedServer) -> Iterator[ClusterOfNodes]:
+    """Three primaries; `server` skips the test where there is no binary."""
+    yield from running_cluster(find_binary(), tmp_path_factory.mktemp("cluster"))
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory, server: EmbeddedServer) -> Iterator[ClusterNode]:
-    port = free_port()
-    command = [str(find_binary()), "--port", str(port), "--cluster-enabled", "yes", "--save", ""]
-    folder = tmp_path_factory.mktemp("cluster")
-    log = (folder / "server.log").open("wb")
-    process = subprocess.Popen(command, cwd=folder, stdout=log, preexec_fn=partial(die_with_parent, os.getpid()))
-    try:
-        with redis.Redis(port=port, retry=Retry(ConstantBackoff(0.05), 100)) as client:
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True):
-                time.sleep(0.05)
-        yield ClusterNode(f"redis://127.0.0.1:{port}")
-    finally:
-        process.terminate()
-        process.wait(10)
-        log.close()
+def debian_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterOfNodes]:
+    yield from running_cluster(Path(DEBIAN or ""), tmp_path_factory.mktemp("debian_cluster"))
 
 
-def free_port() -> int:
-    """A free port whose neighbour 10,000 above, the cluster bus, exists."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port: int = probe.getsockname()[1]
-        if port < 55_000:
-            return port
+def running_cluster(binary: Path, folder: Path) -> Iterator[ClusterOfNodes]:
+    started = ClusterOfNodes.start(binary, folder)
+    yield started
+    started.stop()
 
 
-def emptied(server: EmbeddedServer | ClusterNode) -> str:
-    with redis.Redis.from_url(server.url) as client:
-        client.flushall()
+def emptied(server: EmbeddedServer | ClusterOfNodes) -> str:
+    """The server's URL, once nothing is left on any of its nodes."""
+    for url in nodes_of(server.url):
+        with redis.Redis.from_url(url) as client:
+            client.flushall()
     return server.url
 
 
-@pytest.fixture(params=[*SERVERS, "cluster"])
+@pytest.fixture(params=SERVERS)
 def any_url(request: pytest.FixtureRequest) -> str:
     """The URL of each kind of real server, empty."""
     return emptied(request.getfixturevalue(request.param))
 
 
-@pytest.fixture(params=["memory", *SERVERS, "cluster"])
+@pytest.fixture(params=["memory", *SERVERS])
 async def any_store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore()

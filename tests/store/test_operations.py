@@ -11,6 +11,7 @@ from decisioning.customer import partition_of
 from decisioning.store.packing import fresh_state
 from decisioning.store.protocol import Change, Note, Once, Record
 from decisioning.store.redis import connect
+from tests.store.nodes import nodes_of
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
@@ -18,10 +19,11 @@ GUIDE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 async def test_the_rights_in_the_guide_are_enough(any_url: str) -> None:
     rights = re.search(r"ACL SETUSER nextbest on >secret (.+?)\n\n", GUIDE, re.DOTALL)
     assert rights
-    with redis.Redis.from_url(any_url) as client:
-        client.execute_command(
-            "ACL", "SETUSER", "nextbest", "reset", "on", ">secret", *rights[1].replace("\\", "").split()
-        )
+    for url in nodes_of(any_url):
+        with redis.Redis.from_url(url) as client:
+            client.execute_command(
+                "ACL", "SETUSER", "nextbest", "reset", "on", ">secret", *rights[1].replace("\\", "").split()
+            )
     store = connect(any_url.replace("://", "://nextbest:secret@"))
     partition = partition_of("C-1")
 
