@@ -2,92 +2,152 @@
 
 Pure. Reads interactions, never the store. Windows slide (the last 7 x 24 h), they do not follow calendar weeks. Called
 after the rules, because most candidates are gone by then; a leased offer is not asked again, it was charged when it
-entered the lease.
+entered the lease, and where a channel has a limit of its own, when that channel first showed it.
+
+Of older interactions only the day is remembered, and of the oldest nothing. A policy must not guess, it holds back
+whenever they may have reached its limit. So it counts spans of time in place of times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from decisioning.catalog.strategy import ContactPolicy, Mask, Strategy
-from decisioning.customer import Interaction, State
-from decisioning.interactions import complete_since
+from decisioning.customer import State
+from decisioning.interactions import DAY_MS, JOINED, Row, complete_since, first_possible_ms
 
 KEY_DEPTH = {"issue": 1, "group": 2, "action": 3}  # how much of issue/group/action counts together
+_BEFORE_ALL_MS = -(1 << 62)
+
+
+class Span(NamedTuple):
+    """Interactions that happened at some time from from_ms to to_ms; one that is kept by itself has one time."""
+
+    from_ms: int
+    to_ms: int
+    times: int
 
 
 def held_back(strategy: Strategy, state: State, *, channel: str, now_ms: int) -> dict[str, Mask]:
-    """Policy name -> the actions it holds back now, for policies that hold any.
-
-    A policy whose window reaches past what is remembered holds everything back: it cannot know, and must not guess.
-    """
-    interactions = state.interactions
-    if not interactions:
+    """Policy name -> the actions it holds back now, for policies that hold any."""
+    if not state.interactions:
         return {}
     found = {}
     for policy in strategy.contact_policies:
-        is_unknown = complete_since(state, policy.outcomes) > now_ms - policy.window_ms
-        mask = policy.mask if is_unknown else 0
-        for key, times_ms in _times_by_key(policy, interactions, channel).items():
-            if is_holding(policy, times_ms, now_ms=now_ms):
+        if policy.channel not in (None, channel):
+            continue
+        mask = 0
+        forgotten = _forgotten(policy, state)
+        if forgotten and is_holding(policy, forgotten, now_ms=now_ms):
+            mask = policy.mask
+        for key, spans in _spans_by_key(policy, state, channel).items():
+            if is_holding(policy, _joined(forgotten, spans), now_ms=now_ms):
                 mask |= strategy.masks_under.get(key, 0) if key else policy.mask
         if mask := mask & policy.mask:
             found[policy.name] = mask
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Restraint:
-    """The interactions that reached a limit, and until when they hold back if nothing more happens."""
-
-    times_ms: Sequence[int]
-    until_ms: int
+def is_per_channel(policy: ContactPolicy) -> bool:
+    """True when it counts one channel by itself: an offer is asked and charged at its first render there too."""
+    return policy.scope == "channel" or policy.channel is not None
 
 
-def restraint_of(policy: ContactPolicy, times_ms: Sequence[int]) -> Restraint | None:
-    """What makes `is_holding` true for the longest, told to people; None when the limit was never reached.
-
-    times_ms ascends.
-    """
-    longest: Restraint | None = None
-    for last in range(policy.limit - 1, len(times_ms)):
-        first_ms, last_ms = times_ms[last - policy.limit + 1], times_ms[last]
-        until_ms = max(first_ms + policy.window_ms, last_ms + policy.hold_ms)
-        if last_ms - first_ms < policy.window_ms and (longest is None or until_ms >= longest.until_ms):
-            longest = Restraint([each for each in times_ms[: last + 1] if last_ms - each < policy.window_ms], until_ms)
-    return longest
-
-
-def counted_for(policy: ContactPolicy, action: str, interactions: Iterable[Interaction], channel: str) -> list[int]:
-    """Times of the interactions that a policy counts against one action, oldest first."""
-    depth = KEY_DEPTH.get(policy.scope, 0)
-    return _times_by_key(policy, interactions, channel).get("/".join(action.split("/", depth)[:depth]), [])
-
-
-def is_holding(policy: ContactPolicy, times_ms: Sequence[int], *, now_ms: int) -> bool:
-    """True while the limit is reached within the sliding window, or was and its hold lasts. times_ms ascends."""
-    limit = policy.limit
-    for last in range(len(times_ms) - 1, limit - 2, -1):
-        first_ms, last_ms = times_ms[last - limit + 1], times_ms[last]
-        if last_ms - first_ms < policy.window_ms and (
-            now_ms - first_ms < policy.window_ms or now_ms - last_ms < policy.hold_ms
-        ):
-            return True
+def is_holding(policy: ContactPolicy, spans: Sequence[Span], *, now_ms: int) -> bool:
+    """True while the limit is reached within the sliding window, or was and its hold lasts. spans ascend by to_ms."""
+    times = 0  # of the spans from first on
+    for first in range(len(spans) - 1, -1, -1):
+        if spans[first].to_ms + policy.window_ms + policy.hold_ms <= now_ms:
+            return False
+        times += spans[first].times
+        if times >= policy.limit:
+            restraint = _restraint_from(policy, spans, first)
+            if restraint is not None and restraint.until_ms > now_ms:
+                return True
     return False
 
 
-def _times_by_key(policy: ContactPolicy, interactions: Iterable[Interaction], channel: str) -> dict[str, list[int]]:
-    """Times of the counted interactions by what they count for; the key "" stands for everything the policy covers."""
-    if policy.channel is not None and policy.channel != channel:
-        return {}
+class Restraint(NamedTuple):
+    """A limit that was reached: the last interaction of its window, and until when it holds back if nothing more
+    happens.
+    """
+
+    last_ms: int
+    until_ms: int
+
+
+def restraint_of(policy: ContactPolicy, spans: Sequence[Span]) -> Restraint | None:
+    """What makes `is_holding` true for the longest, told to people; None when the limit was never reached."""
+    found = [_restraint_from(policy, spans, first) for first in range(len(spans))]
+    return max((each for each in found if each is not None), key=lambda each: each.until_ms, default=None)
+
+
+def times_within(policy: ContactPolicy, spans: Sequence[Span], restraint: Restraint) -> int:
+    """How many interactions a restraint counts: all within a window up to its last one."""
+    start_ms = restraint.last_ms - policy.window_ms
+    return sum(each.times for each in spans if each.to_ms > start_ms and each.from_ms <= restraint.last_ms)
+
+
+def counted_for(policy: ContactPolicy, action: str, state: State, channel: str) -> list[Span]:
+    """What a policy counts against one action, oldest first, without what is forgotten."""
     depth = KEY_DEPTH.get(policy.scope, 0)
-    times: dict[str, list[int]] = {}
-    for each in interactions:
-        if each.outcome not in policy.outcomes or (policy.channel is not None and each.channel != policy.channel):
-            continue
-        if policy.scope == "channel" and each.channel != channel:
-            continue
-        key = "/".join(each.action.split("/", depth)[:depth])
-        times.setdefault(key, []).append(each.at_ms)
-    return times
+    return _spans_by_key(policy, state, channel).get("/".join(action.split("/", depth)[:depth]), [])
+
+
+def unknown_until_ms(policy: ContactPolicy, action: str, state: State, channel: str) -> int:
+    """Until when what is forgotten may hold an action back, alone or with what is counted for it."""
+    spans = _joined(_forgotten(policy, state), counted_for(policy, action, state, channel))
+    restraint = restraint_of(policy, spans)
+    return 0 if restraint is None else restraint.until_ms
+
+
+def _restraint_from(policy: ContactPolicy, spans: Sequence[Span], first: int) -> Restraint | None:
+    """The restraint of the interactions within one window that starts with those of a span, if they reach the limit.
+
+    They start as late as they can, because that holds back for the longest.
+    """
+    last_ms = spans[first].to_ms
+    end_ms = last_ms + policy.window_ms
+    times = 0
+    for at in range(first, len(spans)):
+        each = spans[at]
+        if each.to_ms - DAY_MS >= end_ms:  # no span is longer than a day, except what is forgotten, which is the first
+            break
+        if each.from_ms < end_ms:
+            times += each.times
+            last_ms = max(last_ms, min(each.to_ms, end_ms - 1))
+    return Restraint(last_ms, max(end_ms, last_ms + policy.hold_ms)) if times >= policy.limit else None
+
+
+def _forgotten(policy: ContactPolicy, state: State) -> list[Span]:
+    """What nobody remembers: as many as the limit, at any time before the memory begins."""
+    since_ms = complete_since(state, policy.outcomes)
+    return [Span(_BEFORE_ALL_MS, since_ms - 1, policy.limit)] if since_ms else []
+
+
+def _joined(forgotten: list[Span], spans: list[Span]) -> list[Span]:
+    return forgotten + [each for each in spans if each.to_ms > forgotten[0].to_ms] if forgotten else spans
+
+
+def _spans_by_key(policy: ContactPolicy, state: State, channel: str) -> Mapping[str, list[Span]]:
+    """What a policy counts, by what it counts for; the key "" stands for everything the policy covers."""
+    found: dict[str, list[Span]] = {}
+    for key, each in _counted(policy, state.interactions, channel):
+        found.setdefault(key, []).append(Span(each.at_ms, each.at_ms, 1))
+    if state.day_counts:
+        for key, count in _counted(policy, state.day_counts, channel):
+            found.setdefault(key, []).append(Span(first_possible_ms(count), count.last_ms, count.times))
+        for spans in found.values():
+            spans.sort(key=lambda span: span.to_ms)  # answers are kept longer than what is counted by the day
+    return found
+
+
+def _counted(policy: ContactPolicy, rows: Iterable[Row], channel: str) -> Iterator[tuple[str, Row]]:
+    """The rows that a policy counts, each with the key it counts for."""
+    is_own = is_per_channel(policy)
+    outcomes = policy.outcomes | {JOINED} if is_own and "selected" in policy.outcomes else policy.outcomes
+    depth = KEY_DEPTH.get(policy.scope, 0)
+    for each in rows:
+        if each.outcome in outcomes and not (is_own and each.channel != channel):
+            yield "/".join(each.action.split("/", depth)[:depth]), each

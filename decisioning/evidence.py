@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from decisioning.catalog.strategy import Action, ContactPolicy, Gate
-from decisioning.contact_policy import counted_for, restraint_of
-from decisioning.customer import Interaction
+from decisioning.contact_policy import counted_for, restraint_of, times_within, unknown_until_ms
+from decisioning.customer import DayCount, Interaction
 from decisioning.errors import ContentUnknown
 from decisioning.filling import Filling
 from decisioning.interactions import DAY_MS, History, complete_since, is_under
@@ -67,8 +67,8 @@ class Evidence:
 
     def _policy(self, policy: ContactPolicy, action: Action) -> dict[str, Any]:
         """A policy with what it counted, or since when it can count at all."""
-        state, now_ms = self.filling.snapshot.state, self.filling.moment.now_ms
-        times_ms = counted_for(policy, action.key, state.interactions, self.filling.moment.channel)
+        state, now_ms, channel = self.filling.snapshot.state, self.filling.moment.now_ms, self.filling.moment.channel
+        spans = counted_for(policy, action.key, state, channel)
         found: dict[str, Any] = {
             "policy": policy.name,
             "where": policy.where,
@@ -79,12 +79,12 @@ class Evidence:
             "window_days": policy.window_ms / DAY_MS,
             "hold_days": policy.hold_ms / DAY_MS,
         }
-        restraint = restraint_of(policy, times_ms)
+        restraint = restraint_of(policy, spans)
         if restraint is None or restraint.until_ms <= now_ms:
-            kept_since_ms = complete_since(state, policy.outcomes)
-            return found | {"kept_since": instant(kept_since_ms), "until": instant(kept_since_ms + policy.window_ms)}
-        counted = restraint.times_ms
-        return found | {"count": len(counted), "last": instant(counted[-1]), "until": instant(restraint.until_ms)}
+            until_ms = unknown_until_ms(policy, action.key, state, channel)
+            return found | {"kept_since": instant(complete_since(state, policy.outcomes)), "until": instant(until_ms)}
+        last, until = instant(restraint.last_ms), instant(restraint.until_ms)
+        return found | {"count": times_within(policy, spans, restraint), "last": last, "until": until}
 
     def _beside(self, action: Action, placement: str) -> dict[str, str | None]:
         """The outcome of the same answer that keeps the action out: itself, else one of its group."""
@@ -148,18 +148,29 @@ class Witness:
 
     def count(self, outcome: str, scope: str, window: Duration) -> int:
         since_ms = self._now_ms - window.to_ms()
-        counted = [each for each in self._history.matching(outcome, scope) if each.at_ms > since_ms]
-        self._note("count", outcome, scope, counted, window_days=window.to_ms() / DAY_MS)
+        rows = [each for each in self._rows(outcome, scope) if _latest_ms(each) > since_ms]
+        self._note("count", outcome, scope, rows, window_days=window.to_ms() / DAY_MS)
         return self._history.count(outcome, scope, window)
 
     def days_since(self, outcome: str, scope: str) -> float:
-        self._note("days_since", outcome, scope, list(self._history.matching(outcome, scope))[-1:])
+        self._note("days_since", outcome, scope, self._rows(outcome, scope)[-1:])
         return self._history.days_since(outcome, scope)
 
     def last(self, outcome: str, scope: str) -> Timestamp:
-        self._note("last", outcome, scope, list(self._history.matching(outcome, scope))[-1:])
+        self._note("last", outcome, scope, self._rows(outcome, scope)[-1:])
         return self._history.last(outcome, scope)
 
-    def _note(self, method: str, outcome: str, scope: str, counted: list[Interaction], **more: Any) -> None:
-        rows = [{"at": instant(each.at_ms), "action": each.action, "channel": each.channel} for each in counted]
+    def _rows(self, outcome: str, scope: str) -> list[Interaction | DayCount]:
+        return [*self._history.counted(outcome, scope), *self._history.matching(outcome, scope)]
+
+    def _note(self, method: str, outcome: str, scope: str, counted: list[Interaction | DayCount], **more: Any) -> None:
+        rows = [
+            {"at": instant(_latest_ms(each)), "action": each.action, "channel": each.channel}
+            | ({"times": each.times} if isinstance(each, DayCount) else {})
+            for each in counted
+        ]
         self.asked.append({"method": method, "outcome": outcome, "scope": scope, **more, "interactions": rows})
+
+
+def _latest_ms(row: Interaction | DayCount) -> int:
+    return row.last_ms if isinstance(row, DayCount) else row.at_ms

@@ -1,19 +1,31 @@
 """Interactions: what a customer's recent past answers to rules and contact policies.
 
-Pure. `history.count(…)` and its two sisters in rules are the methods of `History`; contact policies count with the same
-scopes. A window that reaches further back than what is kept is unknown, never zero.
+Pure. Answers are kept one by one under a bound of their own, so that no flood of renders and impressions pushes out
+what somebody said; of the rest the recent ones are kept, older ones become counts of a UTC day, and the oldest days are
+forgotten. `history.count(…)` and its two sisters in rules are the methods of `History`; contact policies read the same
+state. What a window cannot know for certain is unknown, never zero.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from typing import TypeVar
 
-from decisioning.customer import Interaction, State
+from decisioning.customer import DayCount, Interaction, State
 from rules import Duration, EvaluationError, Timestamp
 
 ANSWERS = frozenset({"accepted", "rejected", "converted", "dismissed"})
-KEPT_COUNT_MAX = 400  # per customer; 45 bytes each, so about 18 KB at worst
+JOINED = "joined"  # an offer of the lease was shown in a further channel: for that channel alone as good as selected
+# 100 answers are years of anybody's, and 100 others ten days of a customer whom five decisions a day reach. 500 counts
+# are a season of that customer: one for each outcome, action and channel of a day. docs/operations.md has the bytes.
+ANSWER_COUNT_MAX = 100
+RECENT_COUNT_MAX = 100
+DAY_COUNT_MAX = 500
 DAY_MS = 86_400_000
+
+Row = TypeVar("Row", Interaction, DayCount)
 
 
 def is_under(action: str, key: str) -> bool:
@@ -24,23 +36,71 @@ def is_under(action: str, key: str) -> bool:
 
 
 def append(state: State, interaction: Interaction) -> None:
-    """Remember one interaction, in time order; past the bound the oldest that is no answer is forgotten first."""
+    """Remember one interaction, in time order; past a bound the oldest of its sort makes room.
+
+    Changes the state's list of interactions in place. One that is older than what is remembered changes nothing: no
+    window reaches it any more.
+    """
+    is_answer = interaction.outcome in ANSWERS
+    if interaction.at_ms < (state.answers_since_ms if is_answer else state.complete_since_ms):
+        return
     kept = state.interactions
     position = len(kept)
     while position and kept[position - 1].at_ms > interaction.at_ms:
         position -= 1
     kept.insert(position, interaction)
-    if len(kept) > KEPT_COUNT_MAX:
-        position = next((index for index, each in enumerate(kept) if each.outcome not in ANSWERS), 0)
-        forgotten = kept.pop(position)
-        state.complete_since_ms = max(state.complete_since_ms, forgotten.at_ms + 1)
-        if forgotten.outcome in ANSWERS:
-            state.answers_since_ms = max(state.answers_since_ms, forgotten.at_ms + 1)
+    bound = ANSWER_COUNT_MAX if is_answer else RECENT_COUNT_MAX
+    if len(kept) <= bound:
+        return
+    same = [index for index, each in enumerate(kept) if (each.outcome in ANSWERS) is is_answer]
+    if len(same) <= bound:
+        return
+    oldest = kept.pop(same[0])
+    if is_answer:
+        state.answers_since_ms = oldest.at_ms + 1
+    else:
+        _fold(state, oldest)
+
+
+def _fold(state: State, interaction: Interaction) -> None:
+    """Count an interaction with those of its day; past the bound the oldest day is forgotten as a whole, because a day
+    of which a part is forgotten could not say which windows it still answers.
+    """
+    day = interaction.at_ms // DAY_MS
+    counts = list(state.day_counts)
+    end = bisect_left(counts, day + 1, key=attrgetter("day"))
+    for index in range(bisect_left(counts, day, key=attrgetter("day")), end):
+        known = counts[index]
+        if known[1:4] == interaction[1:4]:
+            last_ms = max(known.last_ms, interaction.at_ms)
+            counts[index] = known._replace(times=known.times + 1, last_ms=last_ms)
+            break
+    else:
+        at_ms, outcome, action, channel = interaction
+        counts.insert(end, DayCount(day, outcome, action, channel, 1, at_ms))
+    if len(counts) > DAY_COUNT_MAX:
+        kept_from = bisect_left(counts, counts[0].day + 1, key=attrgetter("day"))
+        state.complete_since_ms = max(each.last_ms for each in counts[:kept_from]) + 1
+        counts = counts[kept_from:]
+    state.day_counts = counts
+
+
+def first_possible_ms(count: DayCount) -> int:
+    """When the earliest of a day's count can have been."""
+    return count.last_ms if count.times == 1 else count.day * DAY_MS
 
 
 def complete_since(state: State, outcomes: Iterable[str]) -> int:
-    """From when on all interactions of these outcomes are remembered."""
-    return state.answers_since_ms if ANSWERS.issuperset(outcomes) else state.complete_since_ms
+    """From when on all interactions of these outcomes are remembered, one by one or counted."""
+    asked = set(outcomes)
+    answers_since_ms = 0 if asked.isdisjoint(ANSWERS) else state.answers_since_ms
+    return answers_since_ms if asked <= ANSWERS else max(answers_since_ms, state.complete_since_ms)
+
+
+def actions_met(state: State) -> Iterator[str]:
+    """The actions of what is remembered, the latest interaction first."""
+    yield from (each.action for each in reversed(state.interactions))
+    yield from (each.action for each in sorted(state.day_counts, key=attrgetter("last_ms"), reverse=True))
 
 
 class History:
@@ -61,29 +121,45 @@ class History:
         kept_since_ms = complete_since(self._state, (outcome,))
         if since_ms < kept_since_ms:
             raise EvaluationError(f"history of {outcome} is kept only since {Timestamp.from_ms(kept_since_ms)}")
-        return sum(1 for each in self.matching(outcome, scope) if each.at_ms > since_ms)
+        times = sum(1 for each in self.matching(outcome, scope) if each.at_ms > since_ms)
+        for count in self.counted(outcome, scope):
+            if count.last_ms <= since_ms:
+                continue
+            if first_possible_ms(count) <= since_ms:
+                since = Timestamp.from_ms(since_ms)
+                raise EvaluationError(f"the window starts at {since}, of whose {outcome} only the day is remembered")
+            times += count.times
+        return times
 
     def days_since(self, outcome: str, scope: str) -> float:
         """Days since the latest such interaction; unknown when there was none."""
-        return (self._now_ms - self._latest(outcome, scope).at_ms) / DAY_MS
+        return (self._now_ms - self._latest_ms(outcome, scope)) / DAY_MS
 
     def last(self, outcome: str, scope: str) -> Timestamp:
         """When the latest such interaction happened; unknown when there was none."""
-        return Timestamp.from_ms(self._latest(outcome, scope).at_ms)
+        return Timestamp.from_ms(self._latest_ms(outcome, scope))
 
-    def _latest(self, outcome: str, scope: str) -> Interaction:
-        latest = None
-        for latest in self.matching(outcome, scope):  # noqa: B007 - they are in time order, the last one is wanted
-            pass
-        if latest is None:
+    def _latest_ms(self, outcome: str, scope: str) -> int:
+        latest_ms = max((each.at_ms for each in self.matching(outcome, scope)), default=None)
+        if latest_ms is None:
+            latest_ms = max((each.last_ms for each in self.counted(outcome, scope)), default=None)
+        if latest_ms is None:
             raise EvaluationError(f"no interaction {outcome!r} in scope {scope!r}")
-        return latest
+        return latest_ms
 
     def matching(self, outcome: str, scope: str) -> Iterator[Interaction]:
-        """The interactions of this outcome in this scope, oldest first."""
+        """The interactions of this outcome in this scope that are kept one by one, oldest first."""
+        return self._within(self._state.interactions, outcome, scope)
+
+    def counted(self, outcome: str, scope: str) -> Iterator[DayCount]:
+        """What was before those, counted by the day, oldest day first."""
+        return self._within(self._state.day_counts, outcome, scope)
+
+    def _within(self, rows: Iterable[Row], outcome: str, scope: str) -> Iterator[Row]:
         kind, _, key = scope.partition(":")
-        for each in self._state.interactions:
-            if each.outcome != outcome:
+        outcomes = (outcome, JOINED) if kind == "channel" and outcome == "selected" else (outcome,)
+        for each in rows:
+            if each.outcome not in outcomes:
                 continue
             if kind == "customer" or (
                 each.channel == self._channel if kind == "channel" else is_under(each.action, key)

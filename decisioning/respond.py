@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from decisioning.catalog.outcomes import UNCOUNTED_OUTCOMES
 from decisioning.catalog.strategy import Action, Strategy
 from decisioning.customer import Interaction, Snapshot, State
-from decisioning.interactions import ANSWERS, append
+from decisioning.interactions import ANSWERS, actions_met, append
 from decisioning.lease import end_by_answer
 
 ENDING_OUTCOMES = frozenset({"accepted", "rejected", "converted"})
@@ -83,6 +83,6 @@ def converted_action(product: str, snapshot: Snapshot, strategy: Strategy) -> Ac
     selling = [action for action in strategy.actions if action.product == product]
     keys = {action.key for action in selling}
     leased = (entry.action for entry in snapshot.state.lease if entry.action in keys)
-    met = (each.action for each in reversed(snapshot.state.interactions) if each.action in keys)
+    met = (action for action in actions_met(snapshot.state) if action in keys)
     chosen = next(leased, None) or next(met, None)
     return next((action for action in selling if chosen in (None, action.key)), None)

@@ -81,13 +81,19 @@ def _interactions(asked: Entry, zone: tzinfo) -> str:
     """What a rule's question to the history found."""
     of = _scope(asked["scope"])
     within = f" within {_days(asked['window_days'])}" if "window_days" in asked else ""
-    times = [f"on {_time(each['at'], zone)} in {each['channel']}" for each in asked["interactions"]]
+    times = [_occasion(each, zone) for each in asked["interactions"]]
     if not times:
         return f"There is no {asked['outcome']!r} {of}{within}."
-    count = (
-        f"{len(times)} {asked['outcome']!r} {of}{within}" if "window_days" in asked else f"{asked['outcome']!r} {of}"
-    )
-    return f"It counts {count}: {_joined(times)}." if within else f"It looks at the last {count}: {times[-1]}."
+    if not within:
+        return f"It looks at the last {asked['outcome']!r} {of}: {times[-1]}."
+    count = sum(each.get("times", 1) for each in asked["interactions"])
+    return f"It counts {count} {asked['outcome']!r} {of}{within}: {_joined(times)}."
+
+
+def _occasion(interaction: Entry, zone: tzinfo) -> str:
+    """One interaction; or several of a day, of which only the last is known by its time."""
+    times = f"{interaction['times']} times until " if interaction.get("times", 1) > 1 else "on "
+    return f"{times}{_time(interaction['at'], zone)} in {interaction['channel']}"
 
 
 def _scope(scope: str) -> str:

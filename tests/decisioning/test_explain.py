@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from decisioning.catalog.strategy import ContactPolicy, Strategy
-from decisioning.contact_policy import is_holding, restraint_of
+from decisioning.contact_policy import Span, is_holding, restraint_of, times_within
 from decisioning.customer import Snapshot
 from decisioning.decide import decide, prepare
 from decisioning.explain import explain
@@ -71,7 +71,8 @@ def test_a_policy_that_cannot_look_far_enough_back_says_since_when_it_can():
 
     (policy,) = explained(strategy(), snapshot)[GOLD]["contact_policies"]
 
-    assert (policy["kept_since"], policy["until"]) == ("2026-09-19T14:13:20Z", "2026-09-26T14:13:20Z")
+    # It counts 2 within 7 days and rests 7: one before the memory would have reached the limit with yesterday's.
+    assert (policy["kept_since"], policy["until"]) == ("2026-09-19T14:13:20Z", "2026-09-27T14:13:20Z")
     assert "count" not in policy
 
 
@@ -141,7 +142,9 @@ def test_a_value_of_the_moment_is_shown():
 def test_the_end_a_reader_is_told_is_the_end_of_the_hold(times, limit, window, hold, now):
     policy = ContactPolicy("p", "customer", frozenset({"impression"}), limit, window, hold, None, 1, "here")
 
-    restraint = restraint_of(policy, times)
+    spans = [Span(time, time, 1) for time in times]
 
-    assert is_holding(policy, times, now_ms=now) == (restraint is not None and now < restraint.until_ms)
-    assert restraint is None or len(restraint.times_ms) >= limit
+    restraint = restraint_of(policy, spans)
+
+    assert is_holding(policy, spans, now_ms=now) == (restraint is not None and now < restraint.until_ms)
+    assert restraint is None or times_within(policy, spans, restraint) >= limit
