@@ -17,7 +17,7 @@ from api.publications import unpack_bundle
 from decisioning.catalog.load import load_bundle
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import VersionMissing
-from decisioning.learning.chain import state_of
+from decisioning.learning.chain import States
 from decisioning.records import Versions
 from decisioning.scoring import Model, load_model
 from decisioning.store.protocol import Store
@@ -52,10 +52,11 @@ class Shelf:
         self._models_dir = models_dir
         self._strategies: Recent[str, Strategy] = Recent()
         self._models: Recent[str, Model] = Recent()
+        self._states: Recent[str, States] = Recent()  # by model
         self._pairs: Recent[Versions, Deployed] = Recent()
 
     async def deployed(self, versions: Versions) -> Deployed:
-        """What decided under these versions. Raises what `strategy`, `model` and `state_of` raise."""
+        """What decided under these versions. Raises what `strategy`, `model` and `States` raise."""
         return await self._pairs.get(versions, self._paired)
 
     async def strategy(self, version: str) -> Strategy:
@@ -75,9 +76,13 @@ class Shelf:
     async def _read(self, version: str) -> Model:
         return await asyncio.to_thread(load_model, self._models_dir / version)
 
+    async def _states_of(self, version: str) -> States:
+        return States(self._store, await self.model(version))
+
     async def _paired(self, versions: Versions) -> Deployed:
         strategy, model = await self.strategy(versions.strategy), await self.model(versions.model)
         state = None
         if versions.model_state is not None:
-            state = await state_of(self._store, model, int(versions.model_state))
+            states = await self._states.get(versions.model, self._states_of)
+            state = await states.state(int(versions.model_state))
         return await asyncio.to_thread(pair, strategy, model, state)

@@ -54,6 +54,10 @@ class VersionMissing(NextbestError):
     """A strategy or model that the registry points at is not here yet."""
 
 
+class StateMissing(VersionMissing):
+    """A state of a model is older than what is kept, or was learnt in part from somebody who was erased since."""
+
+
 class RegistryDamaged(NextbestError):
     """An entry of the store's registry cannot be read."""
 

@@ -20,28 +20,28 @@ PAGE = 100  # read between two breaths: a serving process looks people up while 
 async def person_of(store: Store, decision_id: str, person_key: str) -> Snapshot | None:
     """The customer of a decision's record; None after an erasure."""
     where = whereabouts_of(decision_id)
-    if where is None:
-        return None
-    return (await _living(store, [(where.partition, person_key)])).get(person_key)
+    return None if where is None else (await living(store, [(where.partition, person_key)])).get(person_key)
 
 
 async def sealing_keys(store: Store, people: Sequence[tuple[int, str]]) -> list[str | None]:
     """The sealing key of each (partition, person key), in order; None after an erasure."""
-    keys: list[str | None] = []
-    for first in range(0, len(people), PAGE):
-        page = people[first : first + PAGE]
-        living = await _living(store, page)
-        keys += [living[person].state.sealing_key if person in living else None for _, person in page]
-    return keys
+    found = await living(store, people)
+    return [found[person].state.sealing_key if person in found else None for _, person in people]
 
 
-async def _living(store: Store, people: Sequence[tuple[int, str]]) -> dict[str, Snapshot]:
-    """Those who are customers still, by person key."""
+async def living(store: Store, people: Sequence[tuple[int, str]]) -> dict[str, Snapshot]:
+    """Those who are customers still, by person key; people are asked for as (partition, person key)."""
+    pages = [people[first : first + PAGE] for first in range(0, len(people), PAGE)]
+    snapshots = [snapshot for page in pages for snapshot in await _behind(store, page)]
+    asked = {person for _, person in people}
+    return {each.state.person_key: each for each in snapshots if each.state.person_key in asked}
+
+
+async def _behind(store: Store, people: Sequence[tuple[int, str]]) -> list[Snapshot]:
+    """Who is stored under the ids that once had these person keys."""
     by_partition: dict[int, list[str]] = {}
     for partition, person_key in dict.fromkeys(people):
         by_partition.setdefault(partition, []).append(person_key)
     found = await asyncio.gather(*(store.customers_of(each, keys) for each, keys in by_partition.items()))
     customers = [customer for several in found for customer in several if customer is not None]
-    snapshots = await store.read(customers) if customers else []
-    asked = {person for _, person in people}
-    return {each.state.person_key: each for each in snapshots if each.state.person_key in asked}
+    return await store.read(customers) if customers else []

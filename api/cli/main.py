@@ -23,8 +23,10 @@ from rich.console import Console
 from api.cli.authoring import fmt, schema
 from api.cli.bars import Bars, told
 from api.cli.check import check
+from api.cli.explain import explain
 from api.cli.modelling import evaluate, score, train
 from api.cli.models import models
+from api.cli.replay import replay
 from api.cli.strategies import strategies
 from api.cli.why import why
 from api.cli.worker import worker
@@ -157,7 +159,7 @@ async def load(
     OUT.print(told(summary, rejects))
 
 
-for each in (check, why, fmt, schema, strategies, models, train, evaluate, score, worker):
+for each in (check, why, explain, replay, fmt, schema, strategies, models, train, evaluate, score, worker):
     commands.add_command(each)
 
 

@@ -6,7 +6,7 @@ for an hour, which bounds how long one connection should be used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,67 @@ def find_decisions(history_dir: Path, decision_ids: Iterable[str]) -> dict[str, 
             )
             span = [min(each.from_ms for each in wanted.values()), max(each.until_ms for each in wanted.values())]
             found = connection.execute(query, [*span, list(wanted)])
-            names = [column[0] for column in found.description]
-            for cells in found.fetchall():
-                record = record_of(DECISIONS, dict(zip(names, cells, strict=True)))
-                records[record["decision_id"]] = record
+            records |= {record["decision_id"]: record for record in _records(found)}
     return records
+
+
+def count_between(history_dir: Path, from_ms: int, until_ms: int) -> int:
+    """How many decisions were made from one time until before another."""
+    with duckdb.connect(config=DUCKDB_CONFIG) as connection:
+        return sum(
+            count
+            for _, table in _days_between(history_dir, from_ms, until_ms)
+            for _, count in _by_second(connection, table, from_ms, until_ms)
+        )
+
+
+def decisions_between(
+    history_dir: Path, from_ms: int, until_ms: int, *, page_rows: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Records of the decisions from one time until before another, in the order of time.
+
+    Pages hold whole seconds, so that no page asks for what another has, and memory has about page_rows at most. Files
+    are looked up again for each page: a long look through history outlives those that are merged meanwhile.
+    """
+    with duckdb.connect(config=DUCKDB_CONFIG) as connection:
+        for day, table in _days_between(history_dir, from_ms, until_ms):
+            for low_ms, high_ms in _spans(_by_second(connection, table, from_ms, until_ms), page_rows):
+                files = _table(DECISIONS, _files(history_dir, DECISIONS, day))
+                query = f"FROM {files} WHERE at_ms >= ? AND at_ms < ? ORDER BY at_ms, decision_id"
+                span = [max(low_ms, from_ms), min(high_ms, until_ms)]
+                yield list(_records(connection.execute(query, span)))
+
+
+def _days_between(history_dir: Path, from_ms: int, until_ms: int) -> Iterator[tuple[str, str]]:
+    """The folders that hold these times, with SQL for their files."""
+    first, last = f"day={day_of(from_ms)}", f"day={day_of(max(from_ms, until_ms - 1))}"
+    for folder in sorted((history_dir / DECISIONS.name).glob("day=*")):
+        if first <= folder.name <= last:
+            yield folder.name, _table(DECISIONS, _files(history_dir, DECISIONS, folder.name))
+
+
+def _by_second(connection: duckdb.DuckDBPyConnection, table: str, from_ms: int, until_ms: int) -> list[tuple[int, int]]:
+    """Seconds since 1970 in which decisions were made, and how many."""
+    query = f"SELECT at_ms // 1000, count(*) FROM {table} WHERE at_ms >= ? AND at_ms < ? GROUP BY 1 ORDER BY 1"
+    return connection.execute(query, [from_ms, until_ms]).fetchall()
+
+
+def _spans(seconds: Iterable[tuple[int, int]], page_rows: int) -> Iterator[tuple[int, int]]:
+    """From when until when each page goes."""
+    rows, start, end = 0, 0, 0
+    for second, count in seconds:
+        if rows and rows + count > page_rows:
+            yield start * 1000, end * 1000
+            rows = 0
+        start, end, rows = start if rows else second, second + 1, rows + count
+    if rows:
+        yield start * 1000, end * 1000
+
+
+def _records(found: duckdb.DuckDBPyConnection) -> Iterator[dict[str, Any]]:
+    names = [column[0] for column in found.description]
+    for cells in found.fetchall():
+        yield record_of(DECISIONS, dict(zip(names, cells, strict=True)))
 
 
 def _files(history_dir: Path, dataset: Dataset, days: str) -> list[Path]:

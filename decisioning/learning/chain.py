@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decisioning.customer import PARTITION_COUNT
-from decisioning.errors import Overtaken, SealBroken, VersionMissing
+from decisioning.errors import Overtaken, SealBroken, StateMissing
 from decisioning.learning.checkpoints import CHECKPOINT, Checkpoint, checkpoints, folds_of
 from decisioning.learning.labels import Step, Trial
 from decisioning.learning.model_state import ModelState, Standing, days, opened, pack, state_at, states_of, unpack
@@ -171,40 +171,62 @@ def _fold(learner: Learner, row: Row, regressors: Floats, at: float) -> None:
             learner.retract(regressors, row.trial.action, at)
 
 
-async def state_of(store: Store, model: PropensityModel, number: int) -> ModelState:
-    """A state by its number: as it was published while it is kept, else folded again from a checkpoint.
+class States:
+    """A model's states by their numbers. Whoever asks in rising order has each entry folded once."""
 
-    Raises VersionMissing for a number that never was, that is older than what is kept, or whose rows belong in part to
-    customers who were erased since.
-    """
-    for kept in await store.entries(states_of(model.version), after=number - 1, limit=1):
-        if kept.number == number:
-            return await asyncio.to_thread(unpack, kept.body, model)
-    standing, learner = await _checkpoint_before(store, model, number)
-    while standing.number < number:
-        page = await store.entries(folds_of(model.version), after=standing.number, limit=ENTRIES_PAGE)
-        if not page:
-            break
-        for numbered in page[: number - standing.number]:
-            standing = await _folded_again(store, learner, standing, numbered)
-    if standing.number != number or number < 1:
-        raise VersionMissing(f"state {number} of model {model.version[:12]} is not in the store, or no more.")
-    return await asyncio.to_thread(state_at, standing, learner, model)
+    def __init__(self, store: Store, model: PropensityModel) -> None:
+        self._store = store
+        self._model = model
+        self._reached: tuple[Standing, Learner] | None = None  # the last state that was folded here
+        self._folding = asyncio.Lock()
+
+    async def state(self, number: int) -> ModelState:
+        """As it was published while it is kept, else folded again from the state before that is at hand.
+
+        Raises StateMissing for a number that never was, that is older than what is kept, or whose rows belong in part
+        to customers who were erased since.
+        """
+        for kept in await self._store.entries(states_of(self._model.version), after=number - 1, limit=1):
+            if kept.number == number:
+                return await asyncio.to_thread(unpack, kept.body, self._model)
+        async with self._folding:
+            standing, learner = await self._folded_up_to(number)
+            if standing.number != number or number < 1:
+                name = f"state {number} of model {self._model.version[:12]}"
+                raise StateMissing(f"{name} is not in the store, or no more.")
+            return await asyncio.to_thread(state_at, standing, learner, self._model)
+
+    async def _folded_up_to(self, number: int) -> tuple[Standing, Learner]:
+        standing, learner = await self._before(number)
+        while standing.number < number:
+            page = await self._store.entries(folds_of(self._model.version), after=standing.number, limit=ENTRIES_PAGE)
+            if not page:
+                break
+            for numbered in page[: number - standing.number]:
+                entry, regressors = await _read_again(self._store, numbered, standing.number)
+                self._reached = None  # half folded, should somebody give up here
+                standing = await asyncio.to_thread(folded, learner, standing, numbered.number, entry, regressors)
+                self._reached = standing, learner
+        return standing, learner
+
+    async def _before(self, number: int) -> tuple[Standing, Learner]:
+        """The state folded last, or a checkpoint that is nearer to the number."""
+        kept = [each for each in await checkpoints_of(self._store, self._model) if each.number <= number]
+        nearest = kept[-1].number if kept else 0
+        if self._reached is not None and nearest <= self._reached[0].number <= number:
+            return self._reached
+        packed = await self._store.get(CHECKPOINT, kept[-1].name) if kept else None
+        return await asyncio.to_thread(opened, packed, self._model) if packed else _beginning(self._model, START)
 
 
-async def _folded_again(store: Store, learner: Learner, standing: Standing, numbered: Numbered) -> Standing:
+async def _read_again(store: Store, numbered: Numbered, before: int) -> tuple[Entry, list[Floats | None]]:
+    """An entry that follows the number before, with its regressors."""
     entry = await asyncio.to_thread(Entry.unpacked, numbered.body)
     regressors = await regressors_of(store, entry.rows)
-    if numbered.number != standing.number + 1 or any(each is None for each in regressors):
-        why = "older entries are gone" if numbered.number != standing.number + 1 else "a customer in it was erased"
-        raise VersionMissing(f"state {numbered.number} cannot be rebuilt: {why}.")
-    return await asyncio.to_thread(folded, learner, standing, numbered.number, entry, regressors)
-
-
-async def _checkpoint_before(store: Store, model: PropensityModel, number: int) -> tuple[Standing, Learner]:
-    kept = [each for each in await checkpoints_of(store, model) if each.number <= number]
-    packed = await store.get(CHECKPOINT, kept[-1].name) if kept else None
-    return await asyncio.to_thread(opened, packed, model) if packed else _beginning(model, START)
+    if numbered.number != before + 1 or any(each is None for each in regressors):
+        why = "older entries are gone" if numbered.number != before + 1 else "a customer in it was erased"
+        raise StateMissing(f"state {numbered.number} cannot be rebuilt: {why}.")
+    return entry, regressors
 
 
 async def checkpoints_of(store: Store, model: PropensityModel) -> list[Checkpoint]:

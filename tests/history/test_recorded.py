@@ -40,6 +40,7 @@ class Bank:
         self.store = MemoryStore(lambda: self.now_ms)
         self.directory = directory
         self.strategy = offered or strategy()
+        self.states: list[str] = []  # of the model, which decide in turn
         self._logged: list[Record] = []
 
     async def know(self, customer: str, **attributes: Any) -> None:
@@ -58,7 +59,8 @@ class Bank:
         decision = decide(
             request, snapshot, self.strategy, StatedScorer(self.strategy, PROPENSITIES), decision_id=partition_and_time
         )
-        versions = Versions(self.strategy.version, "m" * 64)
+        state = self.states[len(self._logged) % len(self.states)] if self.states else None
+        versions = Versions(self.strategy.version, "m" * 64, state)
         body = record_of(decision, request, snapshot, self.strategy, versions, key_id="k")
         record = Record(decision.decision_id, body)
         await self._commit(Change(customer, snapshot.state_version, decision.state, records=[record]))
@@ -81,15 +83,15 @@ class Bank:
 
     async def recorded(self) -> TrainingTable:
         """The training table of all that was logged."""
-        self._move()
+        self.move()
         return await read_recorded(self.directory, self.strategy, self.store, lambda done, total: None)
 
     async def explored(self) -> TrainingTable | None:
         """The randomised test that all that was logged amounts to."""
-        self._move()
+        self.move()
         return await read_explored(self.directory, self.strategy, self.store, lambda done, total: None)
 
-    def _move(self) -> None:
+    def move(self) -> None:
         """Do the worker's work."""
         archive = Archive(self.directory)
         archive.commit(archive.prepare([row_of(each.record_id, each.body) for each in self._logged], [], {}))

@@ -13,7 +13,7 @@ import pytest
 
 from decisioning.customer import Snapshot, partition_of
 from decisioning.errors import Overtaken, StoreUnavailable, VersionMissing
-from decisioning.learning.chain import HALF_LIFE_DAYS, TRIAL_KEPT_S, Chain, Entry, regressors_of, state_of
+from decisioning.learning.chain import HALF_LIFE_DAYS, TRIAL_KEPT_S, Chain, Entry, States, regressors_of
 from decisioning.learning.checkpoints import checkpoints, folds_of
 from decisioning.learning.model_state import ModelState, days, latest_state, state_at, states_of
 from decisioning.scoring import ModelScorer
@@ -329,10 +329,10 @@ async def test_any_state_is_rebuilt_bit_by_bit_from_a_checkpoint_and_the_entries
     kept = [each.number for each in await checkpoints(room.store)]
     assert 1 < len(kept) < len(published)
     for state in published:
-        assert same(await state_of(room.store, room.current_model, state.number), state)
+        assert same(await States(room.store, room.current_model).state(state.number), state)
     for number in (0, len(published) + 1):
         with pytest.raises(VersionMissing):
-            await state_of(room.store, room.current_model, number)
+            await States(room.store, room.current_model).state(number)
 
 
 async def test_a_rebuild_that_needs_an_erased_customer_says_so(room: Classroom) -> None:
@@ -341,10 +341,10 @@ async def test_a_rebuild_that_needs_an_erased_customer_says_so(room: Classroom) 
         await room.learn()
     await room.store.erase("C-1")
 
-    assert (await state_of(room.store, room.current_model, 5)).number == 5  # it is kept as it was published
-    assert (await state_of(room.store, room.current_model, 1)).number == 1  # nothing of the customer is in it
+    assert (await States(room.store, room.current_model).state(5)).number == 5  # it is kept as it was published
+    assert (await States(room.store, room.current_model).state(1)).number == 1  # nothing of the customer is in it
     with pytest.raises(VersionMissing, match="erased"):
-        await state_of(room.store, room.current_model, 2)
+        await States(room.store, room.current_model).state(2)
 
 
 async def test_a_rebuild_asks_for_a_few_customers_at_a_time(room: Classroom, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,7 +362,7 @@ async def test_a_rebuild_asks_for_a_few_customers_at_a_time(room: Classroom, mon
 
     monkeypatch.setattr(room.store, "read", counted)
 
-    assert same(await state_of(room.store, room.current_model, published.number), published)
+    assert same(await States(room.store, room.current_model).state(published.number), published)
     assert max(asked) <= 4 and sum(asked) >= 10
 
 
@@ -378,9 +378,9 @@ async def test_what_no_younger_state_needs_is_forgotten(
 
     entries = [each.number for each in await room.store.entries(folds_of(room.current), after=0, limit=100)]
     assert 5 <= len(entries) < 12 and entries[-1] == 12
-    assert (await state_of(room.store, room.current_model, 8)).number == 8
+    assert (await States(room.store, room.current_model).state(8)).number == 8
     with pytest.raises(VersionMissing):
-        await state_of(room.store, room.current_model, 2)
+        await States(room.store, room.current_model).state(2)
 
 
 async def test_of_a_model_that_decides_no_more_one_state_stays_from_which_it_goes_on(
@@ -403,8 +403,8 @@ async def test_of_a_model_that_decides_no_more_one_state_stays_from_which_it_goe
         await room.tell(await room.decide(f"C-{number}"), "accepted", customer_key=f"C-{number}")
         await room.learn(pace=pace)
     for number in (6, 7, 9):
-        assert (await state_of(room.store, room.current_model, number)).number == number
-    assert same(await state_of(room.store, room.current_model, 5), last)
+        assert (await States(room.store, room.current_model).state(number)).number == number
+    assert same(await States(room.store, room.current_model).state(5), last)
 
 
 async def test_a_stale_learner_can_neither_fork_the_order_nor_publish(room: Classroom) -> None:

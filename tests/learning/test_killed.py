@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 
-from decisioning.learning.chain import Chain, state_of
+from decisioning.learning.chain import Chain, States
 from decisioning.learning.model_state import latest_state
 from decisioning.store.redis import RedisStore
 from tests.learning.classroom import Classroom
@@ -45,7 +45,7 @@ async def test_a_learner_killed_while_answers_arrive_folds_each_step_once(store:
     chain = await Chain.resume(store, room.current_model, start="0-0")
     assert chain.standing.number == published.number, f"seed {seed}"
     for number in range(1, published.number, 7):
-        rebuilt = await state_of(store, room.current_model, number)
+        rebuilt = await States(store, room.current_model).state(number)
         assert rebuilt.number == number, f"seed {seed}"
 
 
