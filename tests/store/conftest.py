@@ -1,6 +1,6 @@
 """The stores that the contract holds for: the memory twin and real servers.
 
-Real are the embedded server and a cluster of three nodes, and both again from Debian's redis-server where it is on PATH.
+Real are the embedded server and a cluster of three nodes, and both again of Debian's redis-server where it is there.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ Put together by hand, slots and epochs included, so that it is ready within two 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -25,24 +24,27 @@ from redis.retry import Retry
 from decisioning.store.process import die_with_parent
 
 PATIENCE_S = 30  # far beyond what a busy machine takes
-OPTIONS = ("--cluster-enabled", "yes", "--save", "", "--repl-diskless-sync-delay", "0", "--enable-debug-command", "yes")
+CLUSTERED = ("--cluster-enabled", "yes", "--save", "", "--repl-diskless-sync-delay", "0")
 
 
 class Node:
-    """One server of a cluster; killed with the process that started it."""
+    """One server on a port of its own; killed with the process that started it."""
 
     def __init__(self, binary: Path, folder: Path, options: tuple[str, ...]) -> None:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self.port = free_port()
-        self._command = [str(binary), "--port", str(self.port), *OPTIONS, *options]
+        self._command = [str(binary), "--port", str(self.port), *options]
         self._folder = folder
         self.launch()
 
-    def launch(self) -> None:
-        """Start the server, for the first time or again on what it left."""
+    def launch(self, *more: str) -> None:
+        """Start the server, for the first time or again on what it left; with more options if need be."""
         with (self._folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                self._command, cwd=self._folder, stdout=log, preexec_fn=partial(die_with_parent, os.getpid())
+                [*self._command, *more],
+                cwd=self._folder,
+                stdout=log,
+                preexec_fn=partial(die_with_parent, os.getpid()),
             )
 
     @property
@@ -53,7 +55,7 @@ class Node:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End the server at once, however it is; returns when it is gone."""
+        """End the server at once; returns when it is gone."""
         self.process.kill()
         self.process.wait()
 
@@ -77,7 +79,7 @@ class ClusterOfNodes:
     """Primaries with equal shares of the slots, and replicas of them in the same order."""
 
     def __init__(self, binary: Path, folder: Path, *, primaries: int, replicas: int, options: tuple[str, ...]) -> None:
-        self.nodes = [Node(binary, folder / f"node-{n}", options) for n in range(primaries + replicas)]
+        self.nodes = [Node(binary, folder / f"node-{n}", (*CLUSTERED, *options)) for n in range(primaries + replicas)]
         self.primaries, self.replicas = self.nodes[:primaries], self.nodes[primaries:]
 
     @classmethod
@@ -105,7 +107,6 @@ class ClusterOfNodes:
 
     def stop(self) -> None:
         for node in self.nodes:
-            node.send(signal.SIGCONT)
             node.kill()
 
     def _join(self) -> None:
@@ -116,7 +117,9 @@ class ClusterOfNodes:
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
         for node in self.nodes[1:]:
             self.nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", node.port)
-        wait_until(lambda: all(f"known_nodes:{len(self.nodes)}\r" in node.ask("CLUSTER", "INFO") for node in self.nodes))
+        wait_until(
+            lambda: all(f"known_nodes:{len(self.nodes)}\r" in node.ask("CLUSTER", "INFO") for node in self.nodes)
+        )
         for node, primary in zip(self.replicas, self.primaries, strict=False):
             node.ask("CLUSTER", "REPLICATE", primary.name)
         wait_until(lambda: all("cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in self.nodes))
