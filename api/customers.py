@@ -1,4 +1,4 @@
-"""Customers: read, change and erase one; state consents. Effective on the very next request, in every channel."""
+"""Customers: read, change and erase one. Effective on the very next request, in every channel."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 from api.changes import changed
 from api.endpoint import Call
 from api.errors import Problem
-from api.instants import ms_of, text_of
+from api.instants import text_of
 from decisioning.catalog.schema import Schema
-from decisioning.consent import change
-from decisioning.customer import Profile, Snapshot, State
+from decisioning.customer import Consent, Profile, Snapshot, State
 from decisioning.errors import InvalidIdentifier
 from decisioning.identifiers import checked_customer_id
 from decisioning.profile import restated
@@ -27,7 +26,7 @@ async def get_customer(call: Call) -> dict[str, Any]:
     snapshot = await _read(call)
     if snapshot.state_version == 0:
         raise Problem("not_found", "Nobody is stored under this id.", "customer_id")
-    return _answer(snapshot)
+    return answer_of(snapshot)
 
 
 async def patch_customer(call: Call) -> dict[str, Any]:
@@ -42,47 +41,19 @@ async def patch_customer(call: Call) -> dict[str, Any]:
     def apply(snapshot: Snapshot) -> tuple[State, Profile | None]:
         return replace(snapshot.state, holds={}), _patched(snapshot, call.body.attributes, schema)
 
-    return _answer(await _changed(call, apply))
-
-
-async def put_consents(call: Call) -> dict[str, Any]:
-    """PUT: state permissions and withdrawals; the newest statement wins, a withdrawal wins a tie."""
-    strategy = call.service.deployed().strategy
-    for at, statement in enumerate(call.body):
-        if statement.channel not in strategy.channels:
-            raise Problem("unknown_channel", f"Known: {', '.join(sorted(strategy.channels))}.", f"[{at}].channel")
-        if statement.purpose not in strategy.schema.purposes:
-            raise Problem(
-                "invalid_field", f"Unknown purpose. Known: {', '.join(strategy.schema.purposes)}.", f"[{at}].purpose"
-            )
-
-    def apply(snapshot: Snapshot) -> tuple[State, Profile | None]:
-        consents = list(snapshot.state.consents)
-        for at, each in enumerate(call.body):
-            now_ms = snapshot.now_ms
-            at_ms = ms_of(each.at, now_ms=now_ms, where=f"[{at}].at") if isinstance(each.at, str) else now_ms
-            consents = change(
-                consents,
-                channel=each.channel,
-                purpose=each.purpose,
-                granted=each.granted,
-                at_ms=at_ms,
-                source=call.key.key_id,
-            )
-        return replace(snapshot.state, consents=consents, holds={}), None
-
-    return _answer(await _changed(call, apply))
+    return answer_of(await _changed(call, apply))
 
 
 async def delete_customer(call: Call) -> dict[str, Any]:
     """DELETE: erase everything, the key of the sealed history included."""
-    customer_key = _customer_key(call)
+    customer_key = customer_key_of(call)
     if not await call.service.store.erase(customer_key):
         raise Problem("not_found", "Nobody is stored under this id.", "customer_id")
     return {"customer_id": customer_key, "erased": True}
 
 
-def _customer_key(call: Call) -> str:
+def customer_key_of(call: Call) -> str:
+    """The customer that the path names."""
     try:
         return checked_customer_id(call.path["customer_id"])
     except InvalidIdentifier as error:
@@ -90,7 +61,7 @@ def _customer_key(call: Call) -> str:
 
 
 async def _read(call: Call) -> Snapshot:
-    return (await call.service.store.read([_customer_key(call)]))[0]
+    return (await call.service.store.read([customer_key_of(call)]))[0]
 
 
 async def _changed(call: Call, apply: Callable[[Snapshot], tuple[State, Profile | None]]) -> Snapshot:
@@ -100,7 +71,7 @@ async def _changed(call: Call, apply: Callable[[Snapshot], tuple[State, Profile 
         state, profile = apply(snapshot)
         return Change(snapshot.customer_key, snapshot.state_version, state, profile)
 
-    change, snapshot, _ = await changed(call.service.store, _customer_key(call), change_of)
+    change, snapshot, _ = await changed(call.service.store, customer_key_of(call), change_of)
     return replace(snapshot, state=change.state or snapshot.state, profile=change.profile or snapshot.profile)
 
 
@@ -114,7 +85,8 @@ def _patched(snapshot: Snapshot, attributes: dict[str, Any], schema: Schema) -> 
     return Profile(sources)
 
 
-def _answer(snapshot: Snapshot) -> dict[str, Any]:
+def answer_of(snapshot: Snapshot) -> dict[str, Any]:
+    """A customer on the wire."""
     state, profile = snapshot.state, snapshot.profile
     sources = profile.sources if profile is not None else {}
     return {
@@ -128,17 +100,7 @@ def _answer(snapshot: Snapshot) -> dict[str, Any]:
             }
             for name, facts in sources.items()
         },
-        "consents": [
-            {
-                "channel": each.channel,
-                "purpose": each.purpose,
-                "granted": each.granted,
-                "at": text_of(each.at_ms),
-                "version": each.version,
-                "source": each.source,
-            }
-            for each in state.consents
-        ],
+        "consents": [consent_answer(each) for each in state.consents],
         "lease": [
             {"action": each.action, "decision_id": each.decision_id, "until": text_of(each.until_ms)}
             for each in state.lease
@@ -148,4 +110,17 @@ def _answer(snapshot: Snapshot) -> dict[str, Any]:
             {"at": text_of(each.at_ms), "outcome": each.outcome, "action": each.action, "channel": each.channel}
             for each in state.interactions
         ],
+    }
+
+
+def consent_answer(consent: Consent) -> dict[str, Any]:
+    """One permission on the wire."""
+    return {
+        "channel": consent.channel,
+        "purpose": consent.purpose,
+        "granted": consent.granted,
+        "at": text_of(consent.at_ms),
+        "version": consent.version,
+        "source": consent.source,
+        "basis": consent.basis,
     }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from api.customers import delete_customer, get_customer, patch_customer, put_consents
+from api.consents import post_consents, put_consents
+from api.customers import delete_customer, get_customer, patch_customer
 from api.decide import decide_endpoint, fallback
 from api.endpoint import KIB, Endpoint
 from api.explain import explain_endpoint
 from api.respond import respond_endpoint
 from api.schemas import (
+    ConsentBatch,
+    ConsentBatchAnswer,
     ConsentStatements,
     CustomerAnswer,
     CustomerPatch,
@@ -68,7 +71,7 @@ def endpoints(service: Service) -> list[Endpoint]:
 
 
 def customer_endpoints(service: Service) -> list[Endpoint]:
-    """What may be read and changed of one customer."""
+    """What may be read and changed of customers."""
     return [
         Endpoint(
             service, "GET", CUSTOMER, "customers", get_customer, CustomerAnswer, "Read a customer.", problems=KNOWN
@@ -96,6 +99,18 @@ def customer_endpoints(service: Service) -> list[Endpoint]:
             CustomerAnswer,
             "State consents.",
             ConsentStatements,
+            problems=("unknown_channel", "invalid_identifier"),
+        ),
+        Endpoint(
+            service,
+            "POST",
+            "/v1/consents",
+            "customers",
+            post_consents,
+            ConsentBatchAnswer,
+            "State consents of many customers.",
+            ConsentBatch,
+            body_bytes_max=1024 * KIB,
             problems=("unknown_channel", "invalid_identifier"),
         ),
     ]

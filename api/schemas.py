@@ -41,6 +41,10 @@ ResponseOutcome = Literal[
     "undelivered",
 ]
 
+LawfulBasis = Literal[
+    "consent", "contract", "legal_obligation", "vital_interests", "public_task", "legitimate_interest"
+]
+
 
 class Strict(Struct, forbid_unknown_fields=True, kw_only=True):
     """A body whose every field is known."""
@@ -61,6 +65,9 @@ class DecisionRequest(Strict):
         list[Name], Meta(min_length=1, max_length=20, description="Each at most once; filled in this order.")
     ]
     context: dict[str, Any] = {}
+    sending: Annotated[
+        bool, Meta(description="The answer goes out now, unasked for: the channel's quiet hours count.")
+    ] = False
     dry_run: bool = False
     explain: bool = False
     idempotency_key: IdempotencyKey | UnsetType = UNSET
@@ -159,9 +166,25 @@ class ConsentStatement(Strict):
     purpose: Name
     granted: bool
     at: Instant | UnsetType = UNSET
+    source: Annotated[str, Meta(min_length=1, max_length=64, description="Who says it; the API key unless stated.")] | (
+        UnsetType
+    ) = UNSET
+    basis: LawfulBasis = "consent"
 
 
 ConsentStatements = Annotated[list[ConsentStatement], Meta(min_length=1, max_length=100)]
+
+
+class CustomerConsent(ConsentStatement, kw_only=True):
+    """One permission given or withdrawn by one of many customers."""
+
+    customer: CustomerRef
+
+
+class ConsentBatch(Strict):
+    """Up to 1,000 statements; a fault in one refuses all, a repeat changes nothing."""
+
+    statements: Annotated[list[CustomerConsent], Meta(min_length=1, max_length=1000)]
 
 
 class SourceAnswer(Struct, kw_only=True):
@@ -181,6 +204,19 @@ class ConsentAnswer(Struct, kw_only=True):
     at: str
     version: int
     source: str
+    basis: str
+
+
+class CustomerConsentAnswer(ConsentAnswer, kw_only=True):
+    """What holds for one statement of a batch now: the statement, or a newer one."""
+
+    customer_id: str
+
+
+class ConsentBatchAnswer(Struct, kw_only=True):
+    """The batch, in order."""
+
+    consents: list[CustomerConsentAnswer]
 
 
 class LeaseAnswer(Struct, kw_only=True):

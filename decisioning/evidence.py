@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from decisioning.catalog.strategy import Action, ContactPolicy, Gate
-from decisioning.contact_policy import counted_for, restraint_of, times_within, unknown_until_ms
-from decisioning.customer import DayCount, Interaction
+from decisioning.consent import stated_about
+from decisioning.contact_policy import counted_for, held_back, restraint_of, times_within, unknown_until_ms
+from decisioning.customer import DayCount, Interaction, State
 from decisioning.errors import ContentUnknown
 from decisioning.filling import Filling
 from decisioning.interactions import DAY_MS, History, complete_since, is_under
@@ -55,11 +56,11 @@ class Evidence:
 
     def _consent(self, action: Action) -> dict[str, Any]:
         asked = self.filling.moment.channel, action.purpose
-        found: dict[str, Any] = {"channel": asked[0], "purpose": asked[1], "stated": False}
-        for consent in self.filling.snapshot.state.consents:
-            if (consent.channel, consent.purpose) == asked:
-                found |= {"stated": True, "since": instant(consent.at_ms), "source": consent.source}
-        return found
+        stated = stated_about(self.filling.snapshot.state.consents, *asked)
+        found = {"channel": asked[0], "purpose": asked[1], "stated": stated is not None}
+        if stated is None:
+            return found
+        return found | {"since": instant(stated.at_ms), "source": stated.source, "version": stated.version}
 
     def _contact_policies(self, action: Action) -> list[dict[str, Any]]:
         holding = [name for name, mask in self.filling.gated.policies.items() if mask >> action.index & 1]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from decisioning.catalog.strategy import Strategy
+from decisioning.consent import in_force
 from decisioning.customer import Profile, Snapshot, SourceFacts, State
 from decisioning.decide import decide
 from decisioning.request import Decision, Placed, Request
@@ -77,6 +78,8 @@ def record_of(
             "at_ms": decision.at_ms,
             "person_key": state.person_key,
             "channel": request.channel,
+            "sending": request.sending,
+            "consents": in_force(strategy, state.consents, channel=request.channel),
             "placement_names": request.placements,
             "context": {name: value for name, value in context.items() if name not in sealed["context"]},
             "profile_found": snapshot.profile is not None,
@@ -145,7 +148,8 @@ def open_record(body: Mapping[str, Any], sealing_key: str, strategy: Strategy) -
     known = strategy.schema.attributes
     told = {**body["context"], **private["context"]}
     context = strategy.schema.context_of({name: each for name, each in told.items() if f"context.{name}" in known})
-    request = Request(private["customer_id"], body["channel"], tuple(body["placement_names"]), context)
+    asked = private["customer_id"], body["channel"], tuple(body["placement_names"]), context
+    request = Request(*asked, sending=body["sending"])
     snapshot = Snapshot(
         private["customer_id"], body["at_ms"], seen["state_version"], profile, state, quotas=seen["quotas"]
     )

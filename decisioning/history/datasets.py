@@ -128,6 +128,8 @@ DECISIONS = Dataset(
         Column("draw_index", "BIGINT", _whole),
         Column("versions", "VARCHAR", _json),
         Column("api_key", "VARCHAR", _text),
+        Column("sending", "BOOLEAN", _flag),
+        Column("consents", "VARCHAR", _json),
         Column("snapshot", "VARCHAR", _json),
         Column("sealed", "VARCHAR", _text),
         Column(
@@ -160,7 +162,27 @@ RESPONSES = Dataset(
     ),
 )
 
-DATASETS = (DECISIONS, RESPONSES)
+CONSENTS = Dataset(
+    name="consents",
+    kind="consent",
+    id_column="consent_id",
+    time_column="received_ms",
+    columns=(
+        Column("consent_id", "VARCHAR", _text, required=True),
+        Column("person_key", "VARCHAR", _text, required=True),
+        Column("channel", "VARCHAR", _text, required=True),
+        Column("purpose", "VARCHAR", _text, required=True),
+        Column("version", "BIGINT", _whole, required=True),
+        Column("granted", "BOOLEAN", _flag, required=True),
+        Column("basis", "VARCHAR", _text),
+        Column("source", "VARCHAR", _text),
+        Column("at_ms", "BIGINT", _whole, required=True),
+        Column("received_ms", "BIGINT", _time, required=True),
+        Column("more", "VARCHAR", _text),
+    ),
+)
+
+DATASETS = (DECISIONS, RESPONSES, CONSENTS)
 _BY_KIND = {dataset.kind: dataset for dataset in DATASETS}
 
 
@@ -190,7 +212,7 @@ def row_of(record_id: str, body: bytes) -> Row:
     kind = record.pop("kind", None)
     dataset = _BY_KIND.get(kind) if isinstance(kind, str) else None
     if dataset is None:
-        raise RecordUnreadable("kind: neither decision nor response")
+        raise RecordUnreadable(f"kind: none of {', '.join(_BY_KIND)}")
     try:
         cells = _cells(record, dataset.columns)
         line = json.dumps(cells, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from decisioning.catalog.faults import Faults, known
+from decisioning.catalog.layout import LAWFUL_BASES
 from decisioning.catalog.schema import Schema
 from decisioning.catalog.yaml_text import Node
 from decisioning.errors import InvalidIdentifier
-from decisioning.history.cells import attribute_reader, bad_cells, converted, flag_of, label_of
-from decisioning.history.mapping import ConsentColumn, FeatureColumn, Source, TableMapping, refuse
+from decisioning.history.cells import attribute_reader, bad_cells, converted, flag_of, label_of, moment_ms
+from decisioning.history.mapping import CONSENT_MORE, ConsentColumn, FeatureColumn, Source, TableMapping, refuse
 from decisioning.history.tables import Columns, column_names, read_table
 from decisioning.identifiers import checked_customer_id
 
 SOURCE = "load"  # of attributes whose schema and whose file name none
 CUSTOMER_COLUMN = "customer_id"
 CONSENT_ROOT = "consent"
+AHEAD_MS_MAX = 300_000  # clocks differ; a consent of later than that is no statement yet
+SOURCE_LENGTH_MAX = 64
 
 
 @dataclass(slots=True)
@@ -33,7 +36,7 @@ class Facts:
     row: int  # within its file, from 1
     customer_id: str | None = None
     attributes: defaultdict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))  # by source, name
-    consents: dict[tuple[str, str], bool] = field(default_factory=dict)  # by channel and purpose
+    consents: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # by channel and purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,13 @@ def mapping_by_names(path: Path, schema: Schema) -> TableMapping:
     for name in names:
         root, _, permission = name.partition(".")
         channel, _, purpose = permission.partition(".")
+        consent, _, more = name.rpartition(".")
         if name in paths:
             features.append(FeatureColumn(paths[name], name, None, frozenset(), start))
-        elif root == CONSENT_ROOT:
-            consents.append(ConsentColumn(channel, purpose, name, start))
-        elif name != CUSTOMER_COLUMN:
+        elif root == CONSENT_ROOT and not (more in CONSENT_MORE and consent in names):
+            beside = {each: f"{name}.{each}" for each in CONSENT_MORE if f"{name}.{each}" in names}
+            consents.append(ConsentColumn(channel, purpose, name, start, beside))
+        elif root != CONSENT_ROOT and name != CUSTOMER_COLUMN:
             faults.add(start, f"column {name!r} is no attribute of a customer", known(name, paths))
     if CUSTOMER_COLUMN not in names:
         faults.add(start, f"there is no column {CUSTOMER_COLUMN}", "Rename one, or describe the file in a mapping")
@@ -91,7 +96,14 @@ class Plan:
     """How one file is read. Raises MappingFaulty when the mapping does not fit the schema, the channels or the file."""
 
     def __init__(
-        self, path: Path, mapping: TableMapping, schema: Schema, channels: Collection[str], said_by: str | None
+        self,
+        path: Path,
+        mapping: TableMapping,
+        schema: Schema,
+        channels: Collection[str],
+        said_by: str | None,
+        *,
+        now_ms: int,
     ) -> None:
         features = [feature for feature in mapping.features if feature.path.startswith("customer.")]
         _check(features, mapping, schema, channels, said_by)
@@ -100,7 +112,8 @@ class Plan:
         self._customer = _customer_reader(mapping)
         self._readers = [self._customer]
         self._readers += [_attribute_reader(feature, schema, said_by or SOURCE) for feature in features]
-        self._readers += [_consent_reader(consent, mapping.missing) for consent in mapping.consents]
+        for consent in mapping.consents:
+            self._readers += _consent_readers(consent, mapping.missing, now_ms=now_ms)
 
     def batches(self, batch_rows: int) -> Iterator[Batch]:
         """The whole file, in its order."""
@@ -173,9 +186,38 @@ def _attribute_reader(feature: FeatureColumn, schema: Schema, said_by: str) -> _
     return _Reader(feature.column, attribute_reader(attribute), feature.missing, put)
 
 
-def _consent_reader(consent: ConsentColumn, missing: Collection[str]) -> _Reader:
+def _consent_readers(consent: ConsentColumn, missing: Collection[str], *, now_ms: int) -> Iterator[_Reader]:
+    """Readers of a permission's column and of those that say more about it, in this order."""
+
+    def moment(cell: Any) -> int:
+        at_ms = int(moment_ms(cell))
+        if not 0 <= at_ms <= now_ms + AHEAD_MS_MAX:
+            raise ValueError("lies in the future, or before 1970")
+        return at_ms
+
+    def source(cell: Any) -> str:
+        if len(name := label_of(cell)) > SOURCE_LENGTH_MAX:
+            raise ValueError(f"longer than {SOURCE_LENGTH_MAX} characters")
+        return name
+
+    def basis(cell: Any) -> str:
+        if cell not in LAWFUL_BASES:
+            raise ValueError(f"expected one of {', '.join(LAWFUL_BASES)}")
+        return str(cell)
+
     def put(facts: Facts, granted: bool | None) -> None:
         if granted is not None:
-            facts.consents[consent.channel, consent.purpose] = granted
+            facts.consents[consent.channel, consent.purpose] = {"granted": granted}
 
-    return _Reader(consent.column, flag_of, missing, put)
+    def putter(name: str) -> Callable[[Facts, Any], None]:
+        def put_more(facts: Facts, value: Any) -> None:
+            stated = facts.consents.get((consent.channel, consent.purpose))
+            if stated is not None and value is not None:
+                stated[name] = value
+
+        return put_more
+
+    yield _Reader(consent.column, flag_of, missing, put)
+    for each, convert in (("time", moment), ("source", source), ("basis", basis)):
+        if each in consent.beside:
+            yield _Reader(consent.beside[each], convert, missing, putter("at_ms" if each == "time" else each))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Any, Self, TextIO
 
 from decisioning import consent
 from decisioning.catalog.schema import Schema
+from decisioning.consent import Statement
 from decisioning.customer import Consent, Profile, Snapshot, SourceFacts
 from decisioning.history.facts import SOURCE, Facts, Plan, Reject, mapping_by_names
 from decisioning.history.mapping import TableMapping
@@ -63,7 +64,9 @@ async def load_customers(
     Raises MappingFaulty or TableFaulty; before anything is written, unless a file is damaged further down.
     """
     said_by = source or (mapping.source if mapping else None)
-    plans = [Plan(path, mapping or mapping_by_names(path, schema), schema, channels, said_by) for path in paths]
+    plans = [
+        Plan(path, mapping or mapping_by_names(path, schema), schema, channels, said_by, now_ms=at_ms) for path in paths
+    ]
     total = sum(row_count(path) for path in paths)
     news = News(schema, at_ms, said_by or SOURCE)
     summary = Summary()
@@ -120,13 +123,13 @@ class News:
                 merged = self._merged(sources.get(source), attributes, at_ms)
                 if merged:
                     sources[source] = merged
-            for (channel, purpose), granted in facts.consents.items():
-                consents = self._consents(consents, channel, purpose, granted, at_ms)
+            consents = consent.taken(consents, self._statements(facts, consents, at_ms), now_ms=snapshot.now_ms)
         profile = Profile(sources)
-        if snapshot.profile == profile and consents is snapshot.state.consents:
+        if snapshot.profile == profile and consents == snapshot.state.consents:
             return None
         state = replace(snapshot.state, consents=consents)
-        return Change(snapshot.customer_key, snapshot.state_version, state, profile=profile)
+        records = consent.records_of(snapshot.state.consents, consents, state, received_ms=snapshot.now_ms)
+        return Change(snapshot.customer_key, snapshot.state_version, state, profile=profile, records=records)
 
     def _merged(self, before: SourceFacts | None, attributes: Mapping[str, Any], at_ms: int) -> SourceFacts | None:
         """The source's facts with these taken in, None when they stay as they are.
@@ -147,16 +150,16 @@ class News:
             for name in attributes
         )
 
-    def _consents(
-        self, consents: list[Consent], channel: str, purpose: str, granted: bool, at_ms: int
-    ) -> list[Consent]:
-        for each in consents:
-            same = (each.channel, each.purpose, each.granted) == (channel, purpose, granted)
-            if same and at_ms - each.at_ms < RENEWED_AFTER_MS:
-                return consents
-        return consent.change(
-            consents, channel=channel, purpose=purpose, granted=granted, at_ms=at_ms, source=self.said_by
-        )
+    def _statements(self, facts: Facts, consents: Sequence[Consent], at_ms: int) -> Iterator[Statement]:
+        """What a row states. Without a time of its own it is one of the file's time, and only what is new counts: not
+        that something still holds, and never a yes where the customer has said no, or an old file that is loaded again
+        would bring back what was withdrawn since.
+        """
+        for (channel, purpose), said in facts.consents.items():
+            before = consent.stated_about(consents, channel, purpose)
+            if "at_ms" not in said and before is not None and (said["granted"] or not before.granted):
+                continue
+            yield Statement(channel, purpose, **{"source": self.said_by, "at_ms": at_ms, **said})
 
 
 class Rejects:

@@ -17,6 +17,7 @@ from decisioning.catalog.yaml_text import Listing, Node, Scalar, read_yaml
 from decisioning.catalog.yaml_text import Mapping as Entries
 from decisioning.errors import MappingFaulty
 
+CONSENT_MORE = ("time", "source", "basis")  # what a table may say about a consent besides yes and no
 KINDS = ("numeric", "categorical", "flag", "timestamp")
 VALIDATIONS = ("random", "time")
 ATTRIBUTE = re.compile(r"(customer|context|derived)\.[a-z][a-z0-9_]{0,63}")
@@ -70,6 +71,7 @@ class ConsentColumn:
     purpose: str
     column: str
     place: Node
+    beside: Mapping[str, str] = field(default_factory=dict)  # of CONSENT_MORE, the column that says it
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,8 @@ class TableMapping:
     def _columns(self) -> Iterator[tuple[str, Node]]:
         yield from ((each.column, each.place) for each in self.sources if each.column is not None)
         yield from ((feature.column, feature.place) for feature in self.features)
-        yield from ((consent.column, consent.place) for consent in self.consents)
+        for consent in self.consents:
+            yield from ((column, consent.place) for column in (consent.column, *consent.beside.values()))
         if self.outcome:
             yield self.outcome.column, self.outcome.place
 
@@ -194,6 +197,7 @@ _ACTION = OneOf(
 )
 _PROBABILITY = OneOf({"column": Text(), "value": Number(1e-6, 1.0)})
 _FEATURE = Either(Text(), Record(required={"column": Text()}, optional={"kind": Text(words=KINDS), "missing": _LABELS}))
+_CONSENT = Either(Text(), Record(required={"column": Text()}, optional=dict.fromkeys(CONSENT_MORE, Text())))
 SHAPE = Record(
     required={"customer": Record(required={"column": Text()}, optional={"prefix": Text()})},
     optional={
@@ -202,7 +206,7 @@ SHAPE = Record(
         "person": _COLUMN,
         "validation": Text(words=VALIDATIONS),
         "features": Named(_FEATURE, ATTRIBUTE, "an attribute, like customer.age or context.page"),
-        "consents": Named(Text(), CONSENT, "a channel and a purpose, like email.marketing"),
+        "consents": Named(_CONSENT, CONSENT, "a channel and a purpose, like email.marketing"),
         "action": _ACTION,
         "channel": _COLUMN_OR_VALUE,
         "outcome": Record(required={"column": Text(), "positive": _LABELS, "negative": _LABELS}),
@@ -271,7 +275,12 @@ class _Builder:
         consents = self.entries.mapping("consents")
         for name, node in consents.entries.items():
             channel, _, purpose = name.partition(".")
-            yield ConsentColumn(channel, purpose, consents.value(name), node)
+            if isinstance(node, Entries):
+                beside = {each: node.value(each) for each in CONSENT_MORE if each in node.entries}
+                place = node.scalar("column") or node
+                yield ConsentColumn(channel, purpose, node.value("column"), place, beside)
+            else:
+                yield ConsentColumn(channel, purpose, consents.value(name), node)
 
     def _outcome(self) -> OutcomeColumn | None:
         entry = self.entries.mapping("outcome")
