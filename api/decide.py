@@ -58,8 +58,11 @@ def request_of(body: DecisionRequest, deployed: Deployed) -> Request:
         context = deployed.strategy.schema.context_of(body.context)
     except InvalidAttribute as error:
         raise Problem("invalid_attribute", str(error), "context") from None
-    request = Request(checked_customer_id(body.customer.id), body.channel, tuple(body.placements), context)
+    customer_key, placements = checked_customer_id(body.customer.id), tuple(body.placements)
+    request = Request(customer_key, body.channel, placements, context, sending=body.sending)
     candidates_for(request, deployed.strategy)
+    if body.sending and deployed.strategy.channels[body.channel].direction != "outbound":
+        raise Problem("invalid_field", "Nothing is sent in an inbound channel. Leave it out.", "sending")
     return request
 
 

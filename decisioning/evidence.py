@@ -43,6 +43,8 @@ class Evidence:
                 return {"live": {"from": instant(action.start_ms), "until": instant(action.end_ms)}}
             case "consent":
                 return {"consent": self._consent(action)}
+            case "quiet_hours":
+                return {"quiet": {"until": instant(self.filling.moment.quiet_until_ms)}}
             case "contact_policy":
                 return {"contact_policies": self._contact_policies(action)}
             case "lease":

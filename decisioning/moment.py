@@ -11,6 +11,7 @@ from decisioning.catalog.derived import DerivedValues
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Snapshot
 from decisioning.interactions import DAY_MS, History
+from decisioning.quiet_hours import quiet_until, zone_of
 from decisioning.request import Request
 from rules import Timestamp
 
@@ -24,6 +25,7 @@ class Moment:
     channel: str
     now_ms: int
     activation: dict[str, Any]
+    quiet_until_ms: int | None = None  # until when nothing may be sent; None: it may, or nothing is being sent
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -55,7 +57,7 @@ def _by_root(paths: frozenset[str]) -> tuple[tuple[str, tuple[tuple[str, str], .
 def moment_of(request: Request, snapshot: Snapshot, strategy: Strategy, reads: frozenset[str]) -> Moment:
     """What is known now, decoded as far as strategy and model can ask."""
     now_ms = snapshot.now_ms
-    activation = {
+    activation: dict[str, Any] = {
         "customer": strategy.schema.attributes_of(snapshot.profile, now_ms, reads),
         "context": request.context,
         "history": History(snapshot.state, channel=request.channel, now_ms=now_ms),
@@ -64,4 +66,8 @@ def moment_of(request: Request, snapshot: Snapshot, strategy: Strategy, reads: f
     }
     if strategy.derived:
         activation["derived"] = DerivedValues(strategy.derived, activation.copy())
-    return Moment(request.channel, now_ms, activation)
+    quiet = strategy.channels[request.channel].quiet
+    if quiet is None or not request.sending:
+        return Moment(request.channel, now_ms, activation)
+    zone = zone_of(strategy, activation["customer"])
+    return Moment(request.channel, now_ms, activation, quiet_until(quiet, zone, now_ms=now_ms))

@@ -69,7 +69,8 @@ def _failures(persona: Persona, strategy: Strategy, now_ms: int) -> Iterator[str
 def _request(persona: Persona, strategy: Strategy) -> Request:
     body = persona.body
     context = strategy.schema.context_of(body.get("context", {}))
-    return Request(persona.name, body["channel"], tuple(body["placements"]), context)
+    sending = body.get("sending", False)
+    return Request(persona.name, body["channel"], tuple(body["placements"]), context, sending=sending)
 
 
 def _snapshot(persona: Persona, strategy: Strategy, now_ms: int) -> Snapshot:
@@ -78,6 +79,8 @@ def _snapshot(persona: Persona, strategy: Strategy, now_ms: int) -> Snapshot:
         source = strategy.schema.attributes[f"customer.{name}"].source or "persona"
         profile.sources.setdefault(source, SourceFacts(now_ms, {})).attributes[name] = value
     state = State(person_key=persona.name, assignment_key=persona.name, sealing_key="")
+    if persona.at_ms is not None:
+        now_ms = persona.at_ms
     state.consents = [
         Consent(each["channel"], each["purpose"], each["granted"], now_ms, 1)
         for each in persona.body.get("consents", ())

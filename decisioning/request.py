@@ -20,6 +20,7 @@ class Request:
     placements: tuple[str, ...]
     context: Mapping[str, Any] = field(default_factory=dict)  # typed by the schema
     offers_allowed: bool = (
+    sending: bool = False  # True: the answer goes out now, unasked for, and quiet hours count
         True  # False after two lost races: only what the newest state leases may be placed as an offer
     )
 
@@ -46,7 +47,7 @@ class Placed:
     @property
     def is_trial(self) -> bool:
         """True when this outcome was drawn now, False when it repeats an earlier draw."""
-        return self.lease_of is None
+        return self.selection_probability is not None
 
 
 @dataclass(slots=True)

@@ -115,6 +115,11 @@ def _consent(entry: Entry, zone: tzinfo) -> tuple[str, list[str]]:
     return headline, ["Nothing was ever said about it, and here silence means no."]
 
 
+def _quiet_hours(entry: Entry, zone: tzinfo) -> tuple[str, list[str]]:
+    until = _time(entry["quiet"]["until"], zone)
+    return "nothing is sent at this hour", [f"By the customer's clock it is quiet time, until {until} on ours."]
+
+
 def _contact_policy(entry: Entry, zone: tzinfo) -> tuple[str, list[str]]:
     policies = entry["contact_policies"]
     names = _joined([repr(each["policy"]) for each in policies])
@@ -199,6 +204,7 @@ _TELLERS: Mapping[str, Callable[[Entry, tzinfo], tuple[str, list[str]]]] = {
     "not_live": _not_live,
     "lease": _lease,
     "consent": _consent,
+    "quiet_hours": _quiet_hours,
     "contact_policy": _contact_policy,
     "content_unknown": _content_unknown,
     "placed_elsewhere": _beside,

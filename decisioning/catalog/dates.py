@@ -18,9 +18,9 @@ def window_of(node: Mapping, zone: tzinfo, faults: Faults) -> tuple[int | None, 
 
     A bare date is its midnight in the strategy's zone.
     """
-    start_ms = _moment_ms(node.scalar("start"), zone, faults)
+    start_ms = moment_ms(node.scalar("start"), zone, faults)
     end = node.scalar("end")
-    end_ms = _moment_ms(end, zone, faults)
+    end_ms = moment_ms(end, zone, faults)
     if end is not None and start_ms is not None and end_ms is not None and end_ms <= start_ms:
         start = node.value("start")
         faults.add(
@@ -31,7 +31,8 @@ def window_of(node: Mapping, zone: tzinfo, faults: Faults) -> tuple[int | None, 
     return start_ms, end_ms
 
 
-def _moment_ms(node: Scalar | None, zone: tzinfo, faults: Faults) -> int | None:
+def moment_ms(node: Scalar | None, zone: tzinfo, faults: Faults) -> int | None:
+    """A date or time in ms, None where there is none; a bare date is its midnight in this zone."""
     if node is None:
         return None
     text = node.value

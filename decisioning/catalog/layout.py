@@ -34,6 +34,10 @@ TARGETS = Listed(
     Text(re.compile(r"[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*){0,2}"), "an issue, group or action like grow/cards"), least=1
 )
 CLOCK = Text(re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]"), "a time of day like 22:00")
+DAY = Text(
+    re.compile(r"(mon|tues|wednes|thurs|fri|satur|sun)day|[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    "a day like sunday or 2026-12-25",
+)
 PIXELS = Text(re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}"), "pixels like 1200x400")
 CURRENCY = Text(re.compile(r"[A-Z]{3}"), "three capital letters like EUR")
 MONEY = Number(0.0, 1e9)
@@ -52,6 +56,7 @@ STRATEGY = Record(
     },
     optional={
         "language_attribute": ATTRIBUTE_PATH,
+        "timezone_attribute": ATTRIBUTE_PATH,
         "holdout": Record({"share": SHARE, "salt": Text(), "gets": Text(words=("nothing",))}),
         "exploration": Record(
             optional={
@@ -73,7 +78,7 @@ CHANNELS = Named(
             "lease_minutes": Number(1, 527_040, whole=True),
             "contact_cost": MONEY,
         },
-        optional={"quiet_hours": Listed(CLOCK, least=2)},
+        optional={"quiet_hours": Listed(CLOCK, least=2), "quiet_days": Listed(DAY, least=1)},
     )
 )
 
@@ -206,6 +211,8 @@ FILES: tuple[tuple[re.Pattern[str], Shape | None], ...] = (
     (re.compile(r"tables/[^/]+\.yaml"), TABLE),
     (re.compile(r"consents\.yaml"), CONSENTS),
     (re.compile(r"contact_policies\.yaml"), CONTACT_POLICIES),
+        "at": Text(),
+        "sending": Flag(),
     (re.compile(r"experiments\.yaml"), EXPERIMENTS),
     (re.compile(r"actions/[^/]+\.yaml"), ACTIONS),
     (re.compile(r"content/blocks\.yaml"), BLOCKS),

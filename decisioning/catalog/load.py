@@ -231,7 +231,8 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
     gates = gates_of(drafts, expressions)
     weights = context_weights_of(drafts, expressions, faults)
     tables = tables_of(table_drafts, actions, expressions, faults) if reading.has_all_actions else ()
-    language_attribute = _language_attribute(settings, schema, faults)
+    language_attribute = _named_attribute(settings, "language_attribute", schema, faults)
+    timezone_attribute = _named_attribute(settings, "timezone_attribute", schema, faults)
     return Strategy(
         name=settings.value("name", ""),
         version=reading.version,
@@ -248,6 +249,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         worth=np.array([action.worth for action in actions], dtype=np.float64),
         lever=np.array([action.lever for action in actions], dtype=np.float64),
         action_hash=hashes_of(actions),
+        timezone_attribute=timezone_attribute,
         gates=gates,
         purpose_masks=purpose_masks(actions, schema.purposes),
         masks_under=masks_under(actions),
@@ -264,7 +266,9 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         mandatory_mask=mask_of([action for action in actions if action.mandatory]),
         offer_mask=mask_of([action for action in actions if action.kind == "offer"]),
         dated=tuple(each.index for each in actions if each.start_ms is not None or each.end_ms is not None),
-        reads=expressions.attributes_behind(_reads(gates, weights, tables, actions, language_attribute)),
+        reads=expressions.attributes_behind(
+            _reads(gates, weights, tables, actions, language_attribute, timezone_attribute)
+        ),
         features=features_of(schema, derived.values()),
         barred=barred_of(actions, schema, derived.values()),
         warnings=() if faults else _warnings(drafts, table_drafts, actions, expressions, around),
@@ -301,13 +305,15 @@ def _zone(settings: Mapping, faults: Faults) -> tzinfo:
         return UTC
     try:
         return ZoneInfo(node.value)
+        slots={name: slots_of(name, node.value("count", 1)) for name, node in placements.named()},
     except (ZoneInfoNotFoundError, ValueError, OSError):  # besides unknown: no name of a file, or one of a folder
         faults.add(node, f"unknown time zone {node.value!r}", known(node.value, available_timezones()))
         return UTC
 
 
-def _language_attribute(settings: Mapping, schema: Schema, faults: Faults) -> str | None:
-    node = settings.scalar("language_attribute")
+def _named_attribute(settings: Mapping, name: str, schema: Schema, faults: Faults) -> str | None:
+    """The attribute of the customer that strategy.yaml names for something, without its prefix."""
+    node = settings.scalar(name)
     if node is None:
         return None
     attribute = schema.attributes.get(node.value)
@@ -324,13 +330,12 @@ def _reads(
     weights: Iterable[ContextWeight],
     tables: Iterable[DecisionTable],
     actions: Iterable[Action],
-    language_attribute: str | None,
+    *named: str | None,
 ) -> frozenset[str]:
     """Every path that a decision under this strategy may have to decode."""
     reads = [clause.reads for gate in gates for rules in gate.rules for rule in rules for clause in rule.clauses]
     reads += [weight.when.reads for weight in weights]
     reads += [table.reads for table in tables if table.mask]  # one that derives is read by whoever reads its attribute
     reads += [each.content.reads for action in actions for each in action.treatments.values()]
-    if language_attribute is not None:
-        reads.append(frozenset({f"customer.{language_attribute}"}))
+    reads.append(frozenset(f"customer.{name}" for name in named if name is not None))
     return frozenset().union(*reads)

@@ -11,6 +11,7 @@ REMEMBERED_OUTCOMES = ("selected", *REPORTED_OUTCOMES)  # a decision remembers b
 DROP_REASONS = (
     "not_live",
     "consent",
+    "quiet_hours",
     "eligibility",
     "eligibility_unknown",
     "applicability",

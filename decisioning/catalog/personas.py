@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from decisioning.catalog.actions import Surroundings
 from decisioning.catalog.channels import check_channel
+from decisioning.catalog.dates import moment_ms
 from decisioning.catalog.faults import Faults, known
 from decisioning.catalog.schema import Schema
 from decisioning.catalog.strategy import Action, Persona
@@ -48,7 +49,19 @@ class _Checker:
                 self._check_known("action", key, self.actions)
         for key in tree.mapping("expect_dropped").keys.values():
             self._check_known("action", key, self.actions)
-        return Persona(tree.value("name", ""), tree.where, plain(tree))
+        return Persona(tree.value("name", ""), tree.where, plain(tree), self._moment(tree))
+
+    def _moment(self, tree: Mapping) -> int | None:
+        """The moment it is met in. Who tests sending names one: by now it would come out by the time of day."""
+        sending = tree.scalar("sending")
+        if sending is not None and sending.value:
+            channel = self.around.channels.get(tree.value("channel"))
+            if channel is not None and channel.direction != "outbound":
+                self.faults.add(sending, f"nothing is sent in the inbound channel {channel.name}", "Remove sending")
+            if "at" not in tree.keys:
+                way_out = "Add at: 2026-11-22T23:30:00Z, the moment of sending"
+                self.faults.add(sending, "what may be sent depends on the time", way_out)
+        return moment_ms(tree.scalar("at"), self.around.zone, self.faults)
 
     def _check_attributes(self, root: str, node: Mapping) -> None:
         names = [path.partition(".")[2] for path in self.schema.attributes if path.startswith(f"{root}.")]
@@ -73,7 +86,7 @@ class _Checker:
                 message = f"the placement {placement.value} belongs to the channel {home}, not to {channel}"
                 self.faults.add(placement, message, "Ask for placements of one channel")
         expected = tree.mapping("expect")
-        names = [placement.value for placement in asked]
+        names = [slot for placement in asked for slot in self.around.slots.get(placement.value, ())]
         for name, node in expected.named():
             if name not in names:
                 message = f"{name!r} is expected but not among the placements asked for"

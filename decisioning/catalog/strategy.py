@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, time
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,15 @@ def members(mask: Mask, count: int) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, slots=True)
+class Quiet:
+    """When nothing may be sent in a channel, by the customer's own clock."""
+
+    hours: tuple[time, time] | None  # from, until; until is not one of them, and may lie behind midnight
+    weekdays: frozenset[int]  # whole days, Monday is 0
+    dates: frozenset[date]
+
+
+@dataclass(frozen=True, slots=True)
 class Channel:
     """A way to reach a customer."""
 
@@ -37,6 +47,7 @@ class Channel:
     direction: str  # inbound or outbound
     lease_ms: int  # how long an offer decided in this channel is promised
     contact_cost: float  # marginal cost of one contact here
+    quiet: Quiet | None  # None: what is sent here may be sent at any time
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +241,8 @@ class Strategy:
     name: str
     version: str  # sha-256 over all files
     currency: str
-    timezone: str
+    timezone: str  # an IANA name
+    timezone_attribute: str | None  # whose value stands in its place for a customer, without its `customer.` prefix
     languages: tuple[str, ...]  # first one is the default
     language_attribute: str | None  # whose value chooses among them, without its `customer.` prefix
     ranking: str
@@ -255,6 +267,7 @@ class Strategy:
     experiments: tuple[Experiment, ...]
     personas: tuple[Persona, ...]
     bypass_mask: Mask  # service and mandatory actions
+    at_ms: int | None = None  # the moment it is met in; None: now
     mandatory_mask: Mask
     offer_mask: Mask
     dated: tuple[int, ...]  # indexes of actions with a start or an end
