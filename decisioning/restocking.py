@@ -1,0 +1,140 @@
+"""Restocking: how units of a budget come from its counter to the partitions that spend them, and back.
+
+A counter and a partition lie on different servers of a cluster, so nothing moves in one step. Each names running totals
+to the other: the partition what it has received and put aside, the counter what it has granted. Every step can be
+repeated, by any process; one that dies between two steps leaves units under way, and whoever comes next brings them in.
+Spent units and outstanding ones are therefore never more than the limit, at any instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from decisioning.catalog.strategy import Strategy
+from decisioning.customer import PARTITION_COUNT
+from decisioning.store.protocol import Block, Claim, Counter, Delivery, Store
+from decisioning.volume import Budget, budgets_of, day_of_budget, is_low, local_day
+
+IDLE_MS = 60_000  # a block nobody touched for so long goes back, when others found the counter empty meanwhile
+AHEAD_MS = 300_000  # before midnight the blocks of the next day are laid out
+DAY_MS = 86_400_000
+
+
+class Place(NamedTuple):
+    """One partition's block of one budget."""
+
+    partition: int
+    budget: Budget
+
+
+async def restock(store: Store, places: Sequence[Place], left: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Bring in what is under way, and more where a block is low; returns what each counter has left.
+
+    left: what the counters had left when last asked, by which a block is judged low or not.
+    """
+    known_left = left or {}
+    blocks = await store.deliver([Delivery(place.partition, place.budget.name) for place in places])
+    claims = [_claim(*both, known_left) for both in zip(places, blocks, strict=True)]
+    grants = await store.claim(claims)
+    deliveries = []
+    for claim, block, grant in zip(claims, blocks, grants, strict=True):
+        if grant.total > block.received:
+            deliveries.append(Delivery(claim.partition, claim.budget, granted=grant.total))
+        elif claim.wanted:
+            deliveries.append(Delivery(claim.partition, claim.budget, is_exhausted=True))
+    if deliveries:
+        await store.deliver(deliveries)
+    return {claim.budget: grant.left for claim, grant in zip(claims, grants, strict=True)}
+
+
+async def give_back(store: Store, places: Sequence[Place]) -> None:
+    """Return what these blocks have at hand to their counters."""
+    if not places:
+        return
+    everything = max(place.budget.constraint.limit for place in places)
+    fetched = [Delivery(place.partition, place.budget.name, give_back=everything) for place in places]
+    blocks = await store.deliver(fetched)
+    await store.claim([_settlement(place, block) for place, block in zip(places, blocks, strict=True)])
+
+
+class Upkeep:
+    """What somebody has to do from time to time, whether or not anybody asks; budgets hold without it too."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._idle_since: dict[tuple[int, str], tuple[Block, int]] = {}  # a block as it was, and since when
+
+    async def run(self, strategy: Strategy) -> None:
+        """End reservations, finish transfers, lay out blocks where there were none, fetch idle ones, clear old days."""
+        [clock] = await self._store.read([""])  # nobody's snapshot, for the store's time
+        now_ms = clock.now_ms
+        blocks = await self._store.blocks(range(PARTITION_COUNT))
+        budgets = budgets_of(strategy, now_ms=now_ms, ahead_ms=AHEAD_MS)
+        counters = await self._store.counters([budget.name for budget in budgets])
+        for budget, counter in zip(budgets, counters, strict=True):
+            here = [Place(partition, budget) for partition in range(PARTITION_COUNT)]
+            held = [blocks[partition].get(budget.name, Block()) for partition in range(PARTITION_COUNT)]
+            await self._supply(here, held, counter)
+            await self._fetch_idle(here, held, counter, now_ms=now_ms)
+        await self._clear(blocks, yesterday=local_day(strategy, now_ms - DAY_MS))
+
+    async def _supply(self, places: Sequence[Place], blocks: Sequence[Block], counter: Counter) -> None:
+        """Finish what is under way; a first block for everybody while there is enough for all."""
+        budget = places[0].budget
+        share = (budget.constraint.limit - counter.outstanding) // (2 * PARTITION_COUNT)
+        wanting = [
+            place
+            for place, block in zip(places, blocks, strict=True)
+            if counter.granted.get(place.partition, 0) > block.received
+            or counter.returned.get(place.partition, 0) < block.returned
+            or (not block.received and share >= budget.most)
+        ]
+        if wanting:
+            await restock(self._store, wanting)
+
+    async def _fetch_idle(
+        self, places: Sequence[Place], blocks: Sequence[Block], counter: Counter, *, now_ms: int
+    ) -> None:
+        is_sought = counter.exhausted_ms > now_ms - IDLE_MS
+        is_over = counter.outstanding > places[0].budget.constraint.limit  # a limit that was lowered
+        idle = [place for place, _ in self._untouched(places, blocks, now_ms=now_ms)] if is_sought else []
+        await give_back(self._store, list(places) if is_over else idle)
+
+    def _untouched(
+        self, places: Sequence[Place], blocks: Sequence[Block], *, now_ms: int
+    ) -> Iterator[tuple[Place, Block]]:
+        for place, block in zip(places, blocks, strict=True):
+            key = place.partition, place.budget.name
+            before, since_ms = self._idle_since.get(key, (None, now_ms))
+            if before != block:
+                self._idle_since[key] = block, now_ms
+            elif block.at_hand and now_ms - since_ms >= IDLE_MS:
+                yield place, block
+
+    async def _clear(self, blocks: Sequence[Mapping[str, Block]], *, yesterday: str) -> None:
+        """Forget the blocks of days before yesterday, when nothing of them is reserved any more."""
+        for partition, here in enumerate(blocks):
+            over = [name for name, block in here.items() if "" < day_of_budget(name) < yesterday and not block.reserved]
+            if over:
+                await self._store.drop_blocks(partition, over)
+        self._idle_since = {
+            key: seen for key, seen in self._idle_since.items() if not "" < day_of_budget(key[1]) < yesterday
+        }
+
+
+def _claim(place: Place, block: Block, left: Mapping[str, int]) -> Claim:
+    """What a block asks for: nothing while it is not low, else at least what the dearest spend is short of."""
+    budget, claim = place.budget, _settlement(place, block)
+    if not is_low(budget, block.at_hand, left.get(budget.name, 0)):
+        return claim
+    shortage = max(1, budget.most - block.at_hand)
+    return replace(claim, wanted=shortage, least=min(shortage, max(1, budget.least - block.at_hand)))
+
+
+def _settlement(place: Place, block: Block) -> Claim:
+    """A claim that asks for nothing and tells the counter what came back."""
+    budget = place.budget
+    limit = budget.constraint.limit
+    return Claim(place.partition, budget.name, block.received, block.returned, limit, ttl_s=budget.ttl_s)

@@ -1,0 +1,244 @@
+"""Volume: how much of what all customers share is left for this one.
+
+Pure. Reads the quotas of the snapshot, which are the units that the customer's partition has at hand, and says what a
+decision takes of them; the store takes it in the same step as the state, or the decision has lost a race. restocking.py
+keeps the partitions supplied. Asked after contact policies, for what is drawn; what is leased was charged already, but
+for budgets of a channel, which are charged when it is first rendered there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from decisioning.catalog.strategy import Mask, Share, Strategy, VolumeConstraint
+from decisioning.customer import EXHAUSTED, PARTITION_COUNT, LeaseEntry
+from decisioning.store.protocol import Movement
+
+RETRY_MS = 5_000  # after a counter was found empty, before a partition asks it again
+DAY_TTL_S = 3 * 86_400  # a day's counter is kept so long after its last use, for whoever wants to know how it ended
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """Where and when something is selected."""
+
+    channel: str
+    now_ms: int
+    is_join: bool = False  # a leased offer's first render in a further channel: only what the channel limits is charged
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one selection takes of one budget."""
+
+    budget: str
+    units: int
+    is_reserved: bool  # until the offer is answered or its lease ends
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One counter of a strategy."""
+
+    name: str
+    constraint: VolumeConstraint
+    most: int  # units of its dearest spend
+    least: int  # and of its cheapest
+
+    @property
+    def ttl_s(self) -> int:
+        """How long its counter is kept after its last use; 0: for ever."""
+        return DAY_TTL_S if self.constraint.period == "day" else 0
+
+
+def withheld(
+    candidates: Mask, strategy: Strategy, quotas: Mapping[str, int], occasion: Occasion, spent: Mapping[str, int]
+) -> dict[str, Mask]:
+    """Drop reason -> the candidates for which a budget has too few units at hand, beside what is spent already.
+
+    `volume_constraint`: its counter is known to be empty; `volume_wait`: more may be on its way.
+    """
+    waiting = empty = 0
+    for _, share, budget in _named(strategy, occasion):
+        if not share.mask & candidates:
+            continue
+        short = share.short_of(quotas.get(budget, 0) - spent.get(budget, 0)) & candidates
+        if EXHAUSTED + budget in quotas:
+            empty |= short
+        else:
+            waiting |= short
+    found = {"volume_constraint": empty, "volume_wait": waiting & ~empty}
+    return {reason: mask for reason, mask in found.items() if mask}
+
+
+def charges(index: int, strategy: Strategy, occasion: Occasion) -> list[Charge]:
+    """What selecting an action takes, budget by budget."""
+    return [
+        Charge(budget, constraint.spends[index], constraint.spend_on == "accepted")
+        for constraint, share, budget in _named(strategy, occasion)
+        if share.mask >> index & 1
+    ]
+
+
+def chargeable(strategy: Strategy, occasion: Occasion) -> Mask:
+    """The actions that take anything when they are selected so."""
+    mask = 0
+    for constraint in _asked(strategy, occasion):
+        mask |= constraint.mask
+    return mask
+
+
+def movements_for(made: Sequence[Charge], entry: LeaseEntry | None) -> list[Movement]:
+    """How charges leave the block; what is reserved is noted in the lease's entry. entry: None for a message."""
+    moved = []
+    for charge in made:
+        if charge.is_reserved and entry is not None:
+            entry.reserved = entry.reserved | {charge.budget: charge.units}
+            moved.append(_of_entry("reserve", entry, charge.budget))
+        else:
+            moved.append(Movement("spend", charge.budget, charge.units))
+    return moved
+
+
+def settled(
+    before: Sequence[LeaseEntry], after: Sequence[LeaseEntry], *, now_ms: int, kept: str = ""
+) -> list[Movement]:
+    """What becomes of the reservations of entries that ended before their time: kept for the action accepted, else
+    released. Those whose time is over release themselves.
+    """
+    standing = {(entry.decision_id, entry.action) for entry in after}
+    return [
+        _of_entry("keep" if entry.action == kept else "release", entry, budget)
+        for entry in before
+        if entry.until_ms > now_ms and (entry.decision_id, entry.action) not in standing
+        for budget in entry.reserved
+    ]
+
+
+def belated(action: str, strategy: Strategy, quotas: Mapping[str, int], occasion: Occasion) -> list[Movement]:
+    """What accepting an offer takes whose reservation is over: spent anew where units are at hand, else an overrun."""
+    index = strategy.action_index.get(action)
+    made = [] if index is None else charges(index, strategy, occasion)
+    return [
+        Movement("spend" if quotas.get(each.budget, 0) >= each.units else "overrun", each.budget, each.units)
+        for each in made
+        if each.is_reserved
+    ]
+
+
+def overrun_of(moved: Sequence[Movement]) -> dict[str, int]:
+    """Budget -> units that were spent although none were at hand."""
+    return {each.budget: each.units for each in moved if each.kind == "overrun"}
+
+
+def budgets_of(strategy: Strategy, *, now_ms: int, ahead_ms: int = 0) -> list[Budget]:
+    """Every budget that selections can ask for now; with those of the next day when it begins within ahead_ms."""
+    found: dict[str, Budget] = {}
+    for constraint in strategy.volume_constraints:
+        days = {_day_of(constraint, strategy, now_ms): None, _day_of(constraint, strategy, now_ms + ahead_ms): None}
+        for share in constraint.shares:
+            channels = _channels_of(constraint, strategy)
+            for name in (_budget(constraint, share.key, channel, day) for day in days for channel in channels):
+                found[name] = _as_budget(name, constraint, share)
+    return list(found.values())
+
+
+def is_low(budget: Budget, at_hand: int, left: int) -> bool:
+    """True when a block should get more: the dearest spend does not fit, or half a block is used up.
+
+    left: what the counter has left, as far as known. A new block is 1 / (2 x partitions) of it.
+    """
+    return at_hand < max(budget.most, left // (4 * PARTITION_COUNT))
+
+
+def sought(
+    interest: Mask,
+    strategy: Strategy,
+    quotas: Mapping[str, int],
+    occasion: Occasion,
+    taken: Sequence[Movement],
+    left: Mapping[str, int],
+) -> list[Budget]:
+    """The budgets of actions that somebody has shown interest in and that are low now, in one partition.
+
+    quotas and taken: what the decision saw and what it took. A counter that was found empty is not asked again for a
+    while.
+    """
+    at_hand = dict(quotas)
+    for movement in taken:
+        if movement.kind in ("spend", "reserve"):
+            at_hand[movement.budget] = at_hand.get(movement.budget, 0) - movement.units
+    return [
+        budget
+        for constraint, share, name in _named(strategy, occasion)
+        if share.mask & interest
+        and is_low(budget := _as_budget(name, constraint, share), at_hand.get(name, 0), left.get(name, 0))
+        and occasion.now_ms - quotas.get(EXHAUSTED + name, 0) >= RETRY_MS
+    ]
+
+
+def unspent(strategy: Strategy, *, now_ms: int) -> dict[str, int]:
+    """Quotas of a partition that has all of every budget: for personas and simulations, where nobody else asks."""
+    return {budget.name: budget.constraint.limit for budget in budgets_of(strategy, now_ms=now_ms)}
+
+
+def quotas_for(candidates: Mask, strategy: Strategy, quotas: Mapping[str, int], occasion: Occasion) -> dict[str, int]:
+    """Those of the quotas that a decision among these candidates can have read."""
+    names = {budget for _, share, budget in _named(strategy, occasion) if share.mask & candidates}
+    return {name: units for name, units in quotas.items() if name.removeprefix(EXHAUSTED) in names}
+
+
+def day_of_budget(name: str) -> str:
+    """The local day that a budget is for, as YYYY-MM-DD; empty for one without a day."""
+    return name.partition("#")[2]
+
+
+def local_day(strategy: Strategy, now_ms: int) -> str:
+    """The day in the strategy's time zone, as YYYY-MM-DD."""
+    return datetime.fromtimestamp(now_ms / 1000, ZoneInfo(strategy.timezone)).date().isoformat()
+
+
+def _asked(strategy: Strategy, occasion: Occasion) -> Iterator[VolumeConstraint]:
+    """The constraints that such a selection is charged to."""
+    for constraint in strategy.volume_constraints:
+        if constraint.channel not in (None, occasion.channel):
+            continue
+        if not occasion.is_join or constraint.scope == "channel" or constraint.channel is not None:
+            yield constraint
+
+
+def _named(strategy: Strategy, occasion: Occasion) -> Iterator[tuple[VolumeConstraint, Share, str]]:
+    """Every share that a selection on this occasion can be charged to, with its budget's name."""
+    for constraint in _asked(strategy, occasion):
+        day = _day_of(constraint, strategy, occasion.now_ms)
+        for share in constraint.shares:
+            yield constraint, share, _budget(constraint, share.key, occasion.channel, day)
+
+
+def _as_budget(name: str, constraint: VolumeConstraint, share: Share) -> Budget:
+    return Budget(name, constraint, most=share.steps[0][0], least=share.steps[-1][0])
+
+
+def _channels_of(constraint: VolumeConstraint, strategy: Strategy) -> list[str]:
+    """The channels that have a budget of their own; any one of them where they have not."""
+    every = [constraint.channel] if constraint.channel is not None else list(strategy.channels)
+    return every if constraint.scope == "channel" else every[:1]
+
+
+def _day_of(constraint: VolumeConstraint, strategy: Strategy, now_ms: int) -> str:
+    return local_day(strategy, now_ms) if constraint.period == "day" else ""
+
+
+def _budget(constraint: VolumeConstraint, key: str, channel: str, day: str) -> str:
+    """The name of a counter, `gift_cards@grow/cards#2026-03-01`: what has it of its own, and the day, where it has."""
+    own = channel if constraint.scope == "channel" else key
+    return constraint.name + (f"@{own}" if own else "") + (f"#{day}" if day else "")
+
+
+def _of_entry(kind: Literal["reserve", "keep", "release"], entry: LeaseEntry, budget: str) -> Movement:
+    name = f"{entry.decision_id} {entry.action}"
+    return Movement(kind, budget, entry.reserved[budget], name, entry.until_ms)
