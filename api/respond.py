@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
@@ -27,9 +27,10 @@ from api.service import Service
 from decisioning.customer import Snapshot
 from decisioning.identifiers import checked_customer_id
 from decisioning.people import person_of
-from decisioning.respond import Response, converted_action, ended_by, record_of, respond
+from decisioning.respond import Response, converted_action, ended_by, moved, record_of, respond
 from decisioning.store.packing import canonical, parsed
 from decisioning.store.protocol import Change, Committed, Once, Record
+from decisioning.volume import overrun_of
 
 ONCE_TTL_S = 7 * 86_400  # a repeat later than this is dropped by history, not here
 AT_ONCE_MAX = 32  # customers of one batch written at the same time
@@ -99,7 +100,7 @@ def _by_token(service: Service, stated: dict[str, Any], prefix: str) -> dict[str
 
 
 async def _by_decision(service: Service, stated: dict[str, Any], prefix: str) -> dict[str, Any]:
-    _refuse(stated, {"customer", "action", "product", "channel"}, "decision_id says it already", prefix)
+    _refuse(stated, {"customer", "product", "channel"}, "decision_id says it already", prefix)
     packed = await service.store.find_record(stated["decision_id"])
     if packed is None:
         raise Problem(
@@ -108,14 +109,7 @@ async def _by_decision(service: Service, stated: dict[str, Any], prefix: str) ->
             f"{prefix}decision_id",
         )
     record = parsed(packed)
-    shown = {each["placement"]: each["action"] for each in record["placements"] if each["action"] is not None}
-    placement = stated.get("placement") or next(iter(shown), None)
-    if placement not in shown or ("placement" not in stated and len(shown) > 1):
-        raise Problem(
-            "invalid_field",
-            f"Name a placement that showed an action: {', '.join(shown) or 'none did'}.",
-            f"{prefix}placement",
-        )
+    placement, action = _shown(record["placements"], stated, prefix)
     person = await person_of(service.store, stated["decision_id"], record["person_key"])
     if person is None:
         raise Problem("erased", "The customer of this decision was erased.", f"{prefix}decision_id")
@@ -124,9 +118,26 @@ async def _by_decision(service: Service, stated: dict[str, Any], prefix: str) ->
         "person_key": record["person_key"],
         "decision_id": stated["decision_id"],
         "placement": placement,
-        "action": shown[placement],
+        "action": action,
         "channel": record["channel"],
     }
+
+
+def _shown(placements: Sequence[Mapping[str, Any]], stated: dict[str, Any], prefix: str) -> tuple[str, str]:
+    """The one placement and action of a decision that are meant."""
+    shown = [(each["placement"], each["action"]) for each in placements if each["action"] is not None]
+    meant = [
+        each
+        for each in shown
+        if stated.get("placement", each[0]) == each[0] and stated.get("action", each[1]) == each[1]
+    ]
+    if len(meant) != 1:
+        named = ", ".join(f"{placement} showed {action}" for placement, action in shown) or "none did"
+        where = "action" if meant and "placement" in stated else "placement"
+        raise Problem(
+            "invalid_field", f"Name a placement that showed an action, and which: {named}.", f"{prefix}{where}"
+        )
+    return meant[0]
 
 
 async def _by_customer(
@@ -162,13 +173,13 @@ def _refuse(stated: dict[str, Any], names: set[str], why: str, prefix: str) -> N
 
 
 def _identity(call: Call, named: dict[str, Any], stated: dict[str, Any]) -> str:
-    """What makes two reports the same response: the caller's key, else decision, placement and outcome; else nothing
-    can.
+    """What makes two reports the same response: the caller's key, else decision, placement, action and outcome; else
+    nothing can.
     """
     if "idempotency_key" in stated:
         parts = ["key", call.key.key_id, named["customer_key"], stated["idempotency_key"]]
     elif "decision_id" in named:
-        parts = ["decision", named["decision_id"], named["placement"], stated["outcome"]]
+        parts = ["decision", named["decision_id"], named["placement"], named["action"], stated["outcome"]]
     else:
         parts = ["single", secrets.token_hex(16)]
     return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
@@ -193,22 +204,28 @@ async def _all_counted(service: Service, responses: Sequence[Response]) -> list[
 
 async def _counted(service: Service, response: Response) -> dict[str, str]:
     """Count one response; its time is the store's when the caller stated none."""
+    strategy = service.deployed().strategy
 
     def change_of(snapshot: Snapshot) -> Change:
         if response.person_key not in (None, snapshot.state.person_key):
             raise Problem("erased", "The customer of this decision was erased.", "event_token")
         dated = response if response.at_ms else replace(response, at_ms=snapshot.now_ms)
+        after = respond(dated, snapshot.state)
+        movements = moved(dated, snapshot, after, strategy)
+        record = record_of(dated, snapshot.state, received_ms=snapshot.now_ms, overrun=overrun_of(movements))
         return Change(
             response.customer_key,
             snapshot.state_version,
-            respond(dated, snapshot.state),
-            records=[
-                Record(response.response_id, canonical(record_of(dated, snapshot.state, received_ms=snapshot.now_ms)))
-            ],
+            after,
+            records=[Record(response.response_id, canonical(record))],
             once=[Once(f"respond:{response.response_id}", "", ONCE_TTL_S)],
+            movements=movements,
         )
 
-    _, _, outcome = await changed(service.store, response.customer_key, change_of)
+    is_spending = bool(strategy.volume_constraints) and response.outcome == "accepted"
+    change, _, outcome = await changed(service.store, response.customer_key, change_of, quotas=is_spending)
     status = "counted" if isinstance(outcome, Committed) else "repeated"
+    if isinstance(outcome, Committed) and overrun_of(change.movements):
+        metrics.OVERRUNS.inc()
     metrics.RESPONSES.labels(response.outcome, status).inc()
     return {"response_id": response.response_id, "status": status}

@@ -74,7 +74,7 @@ def explored(
         np.append(filling.strategy.action_hash[index], NOTHING_HASH),
         person=state.assignment_key,
         draw_index=state.draw_index,
-        position=filling.request.placements.index(placement.name),
+        position=len(filling.placed),
         salt=SALT,
     )
     action = None if choice == at.size else _key(filling, index[choice])
@@ -107,13 +107,12 @@ def chances(filling: Filling, placement: Placement, exploration: Exploration, co
 
 
 def at_random(filling: Filling, placement: Placement, contenders: Mask, reasons: list[str]) -> Placed:
-    """A uniformly random eligible action, drawn by hash of person, running number of draws and placement."""
+    """A uniformly random eligible action, drawn by hash of person, running number of draws and position."""
     candidates, state = placement.candidates, filling.snapshot.state
     at = candidates.positions(_showable(filling, placement, contenders), len(filling.strategy.actions))
     if not at.size:
         return nothing(filling, placement, ["no_candidate", *reasons])
-    position = filling.request.placements.index(placement.name)
-    share = draw("random", state.assignment_key, state.draw_index, position)
+    share = draw("random", state.assignment_key, state.draw_index, len(filling.placed))
     choice = int(at[int(share * at.size)])
     content = filling.content(int(candidates.action_index[choice]))
     return _winner(filling, placement, choice, content, ["random_arm", *reasons], 1.0 / at.size)

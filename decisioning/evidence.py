@@ -8,7 +8,7 @@ themselves only keep masks.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from decisioning.catalog.strategy import Action, ContactPolicy, Gate
@@ -17,9 +17,9 @@ from decisioning.contact_policy import counted_for, held_back, restraint_of, tim
 from decisioning.customer import DayCount, Interaction, State
 from decisioning.errors import ContentUnknown
 from decisioning.filling import Filling
-from decisioning.interactions import DAY_MS, History, complete_since, is_under
+from decisioning.interactions import DAY_MS, JOINED, History, complete_since, is_under
 from decisioning.records import as_json, instant
-from decisioning.request import Decision
+from decisioning.request import Decision, Placed
 from rules import Duration, EvaluationError, Program, Timestamp
 
 MISSING, MASKED = "missing", "masked"
@@ -33,7 +33,7 @@ class Evidence:
     decision: Decision
     hidden: frozenset[str]
 
-    def of(self, reason: str, action: Action, placement: str) -> dict[str, Any]:
+    def of(self, reason: str, action: Action, placed: Placed) -> dict[str, Any]:
         """What decided a drop reason, by the entries that docs/api.md lists."""
         for stage in self.filling.strategy.gates:
             if reason.removesuffix("_unknown") == stage.name:
@@ -46,12 +46,12 @@ class Evidence:
             case "quiet_hours":
                 return {"quiet": {"until": instant(self.filling.moment.quiet_until_ms)}}
             case "contact_policy":
-                return {"contact_policies": self._contact_policies(action)}
+                return {"contact_policies": self._contact_policies(action, placed)}
             case "lease":
                 entry = next(iter(self.filling.renewed.entries), None)
                 return {"lease": {"action": entry.action, "until": instant(entry.until_ms)}} if entry else {}
             case "placed_elsewhere" | "one_per_group":
-                return {"beside": self._beside(action, placement)}
+                return {"beside": self._beside(action, placed)}
             case "content_unknown":
                 return self._content(action)
         return {}
@@ -64,13 +64,27 @@ class Evidence:
             return found
         return found | {"since": instant(stated.at_ms), "source": stated.source, "version": stated.version}
 
-    def _contact_policies(self, action: Action) -> list[dict[str, Any]]:
-        holding = [name for name, mask in self.filling.gated.policies.items() if mask >> action.index & 1]
-        return [self._policy(each, action) for each in self.filling.strategy.contact_policies if each.name in holding]
+    def _contact_policies(self, action: Action, placed: Placed) -> list[dict[str, Any]]:
+        filling, state, held = self.filling, self.filling.snapshot.state, self.filling.gated.policies
+        if not any(mask >> action.index & 1 for mask in held.values()):  # a limit that this very answer reached
+            state = replace(state, interactions=[*state.interactions, *self._met_beside(placed)])
+            held = held_back(filling.strategy, state, channel=filling.moment.channel, now_ms=filling.moment.now_ms)
+        holding = [name for name, mask in held.items() if mask >> action.index & 1]
+        return [self._policy(each, action, state) for each in filling.strategy.contact_policies if each.name in holding]
 
-    def _policy(self, policy: ContactPolicy, action: Action) -> dict[str, Any]:
+    def _met_beside(self, placed: Placed) -> list[Interaction]:
+        """What the rest of the answer adds to the customer's interactions."""
+        channel, now_ms = self.filling.moment.channel, self.filling.moment.now_ms
+        joining = {entry.action for entry in self.filling.renewed.entries if channel not in entry.channels}
+        return [
+            Interaction(now_ms, "selected" if each.is_trial else JOINED, each.action, channel)
+            for each in self.decision.placements
+            if each.action is not None and each.slot != placed.slot and (each.is_trial or each.action in joining)
+        ]
+
+    def _policy(self, policy: ContactPolicy, action: Action, state: State) -> dict[str, Any]:
         """A policy with what it counted, or since when it can count at all."""
-        state, now_ms, channel = self.filling.snapshot.state, self.filling.moment.now_ms, self.filling.moment.channel
+        now_ms, channel = self.filling.moment.now_ms, self.filling.moment.channel
         spans = counted_for(policy, action.key, state, channel)
         found: dict[str, Any] = {
             "policy": policy.name,
@@ -89,9 +103,9 @@ class Evidence:
         last, until = instant(restraint.last_ms), instant(restraint.until_ms)
         return found | {"count": times_within(policy, spans, restraint), "last": last, "until": until}
 
-    def _beside(self, action: Action, placement: str) -> dict[str, str | None]:
+    def _beside(self, action: Action, placed: Placed) -> dict[str, str | None]:
         """The outcome of the same answer that keeps the action out: itself, else one of its group."""
-        others = [each for each in self.decision.placements if each.placement != placement and each.action]
+        others = [each for each in self.decision.placements if each.slot != placed.slot and each.action]
         same = [each for each in others if each.action == action.key]
         group = [each for each in others if each.action and is_under(each.action, f"{action.issue}/{action.group}")]
         first = (same + group)[0]

@@ -24,7 +24,7 @@ SETTLED = ("nothing_worth_more", "lease", "held", "random_arm", "explored")
 
 
 def explain(filling: Filling, decision: Decision, *, hidden: Collection[str] = ()) -> list[dict[str, Any]]:
-    """One entry per placement and candidate: `placed`, `ranked` or `dropped`, with what decided it.
+    """One entry per placed outcome and candidate: `placed`, `ranked` or `dropped`, with what decided it.
 
     filling is the prepared answer of the same request and snapshot as the decision; hidden are the attribute paths
     whose values are shown as `masked`.
@@ -41,14 +41,15 @@ def hidden_by(strategy: Strategy, hidden: frozenset[str]) -> frozenset[str]:
 def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence: Evidence) -> Iterator[dict[str, Any]]:
     strategy = filling.strategy
     candidates = strategy.placements[placed.placement].candidates
-    kept_out = decision.placement_drops.get(placed.placement, {})
+    kept_out = decision.placement_drops.get(placed.slot, {})
     ranked = ranks(candidates, filling, kept_out)
     chosen_with = _chances(placed, filling, ranked)
     for index in sorted(
         (int(each) for each in candidates.action_index), key=lambda each: ranked.get(each, (np.inf,))[0]
     ):
         action = strategy.actions[index]
-        entry: dict[str, Any] = {"placement": placed.placement, "action": action.key, "kind": action.kind}
+        entry: dict[str, Any] = {"placement": placed.placement, "slot": placed.slot, "action": action.key}
+        entry["kind"] = action.kind
         if index in ranked:
             rank, priority = ranked[index]
             entry |= {"rank": rank, "priority": priority, **_model_says(filling, action)}
@@ -60,7 +61,7 @@ def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence
         if placed.action == action.key:
             entry |= {"status": "placed", "reasons": placed.reasons, "until": instant(placed.valid_until_ms)}
         elif reason is not None:
-            entry |= {"status": "dropped", "reason": reason, **evidence.of(reason, action, placed.placement)}
+            entry |= {"status": "dropped", "reason": reason, **evidence.of(reason, action, placed)}
         else:
             entry |= {"status": "ranked", **_lost_to(placed)}
         yield entry

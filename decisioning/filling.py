@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from decisioning.catalog.strategy import Mask, Strategy
-from decisioning.customer import Snapshot
+from decisioning.catalog.strategy import Mask, Placement, Strategy
+from decisioning.contact_policy import held_back
+from decisioning.customer import Interaction, LeaseEntry, Snapshot
 from decisioning.eligibility import Gated
 from decisioning.errors import ContentUnknown
 from decisioning.experiments.assignment import Standing
+from decisioning.interactions import JOINED
 from decisioning.lease import Renewed
 from decisioning.moment import Moment
-from decisioning.request import Placed, Request
+from decisioning.request import NOTHING, Placed, Request, slot_of
 from decisioning.scoring import Appraisal
+from decisioning.volume import Occasion, chargeable, charges, withheld
 from rules import EvaluationError
 
 
@@ -32,15 +35,72 @@ class Filling:
     appraisal: Appraisal
     decision_id: str
     language: str
-    placed: dict[str, Placed] = field(default_factory=dict)
+    placed: list[Placed] = field(default_factory=list)  # in the order they were found
+    rendered: list[LeaseEntry] = field(default_factory=list)  # what of the lease stands among them
+    met: list[Interaction] = field(default_factory=list)  # what the customer's interactions grow by
+    spent: dict[str, int] = field(default_factory=dict)  # budget -> units that what stands in the answer takes
     used: Mask = 0
-    drops: dict[str, dict[str, Mask]] = field(default_factory=dict)  # placement -> reason -> actions
+    drops: dict[str, dict[str, Mask]] = field(default_factory=dict)  # slot -> reason -> actions
 
     def place(self, placed: Placed) -> None:
-        """Take one outcome into the answer."""
-        self.placed[placed.placement] = placed
+        """Take one outcome into the answer, below what its placement has already."""
+        placed.rank = len(self.placed_in(placed.placement)) + 1
+        self.placed.append(placed)
         if placed.action is not None:
             self.used |= 1 << self.strategy.action_index[placed.action]
+            if placed.is_trial:
+                self._meet("selected", placed.action)
+                self._charge(placed.action, self.occasion())
+
+    def place_leased(self, placed: Placed, entry: LeaseEntry) -> None:
+        """Take a render of the lease into the answer."""
+        self.place(placed)
+        self.rendered.append(entry)
+        if self.request.channel not in entry.channels:
+            self._meet(JOINED, entry.action)
+            self._charge(entry.action, self.occasion(is_join=True))
+
+    def policies(self) -> Mapping[str, Mask]:
+        """Contact policy -> what it holds back, beside what stands in the answer already."""
+        counts_selected = any("selected" in policy.outcomes for policy in self.strategy.contact_policies)
+        if not self.met or not counts_selected:
+            return self.gated.policies
+        state = replace(self.snapshot.state, interactions=[*self.snapshot.state.interactions, *self.met])
+        return held_back(self.strategy, state, channel=self.request.channel, now_ms=self.moment.now_ms)
+
+    def withheld(self, candidates: Mask, occasion: Occasion) -> dict[str, Mask]:
+        """Drop reason -> the candidates that no budget can pay for, beside what stands in the answer already.
+
+        An answer after two lost races is not committed and cannot pay for anything.
+        """
+        if not self.request.offers_allowed:
+            mask = candidates & chargeable(self.strategy, occasion)
+            return {"volume_wait": mask} if mask else {}
+        return withheld(candidates, self.strategy, self.snapshot.quotas, occasion, self.spent)
+
+    def occasion(self, *, is_join: bool = False) -> Occasion:
+        """What budgets are asked for: this channel, now."""
+        return Occasion(self.request.channel, self.moment.now_ms, is_join)
+
+    def _meet(self, outcome: str, action: str) -> None:
+        self.met.append(Interaction(self.moment.now_ms, outcome, action, self.request.channel))
+
+    def _charge(self, action: str, occasion: Occasion) -> None:
+        for charge in charges(self.index_of(action), self.strategy, occasion):
+            self.spent[charge.budget] = self.spent.get(charge.budget, 0) + charge.units
+
+    def placed_in(self, placement: str) -> list[Placed]:
+        """What one placement has so far, from the top."""
+        return [each for each in self.placed if each.placement == placement]
+
+    def next_slot(self, placement: str) -> str:
+        """The slot of a placement that is filled next."""
+        return slot_of(placement, len(self.placed_in(placement)) + 1)
+
+    def is_full(self, placement: Placement) -> bool:
+        """True when the placement has all it may have, or nothing more was worth showing."""
+        placed = self.placed_in(placement.name)
+        return len(placed) == placement.count or (bool(placed) and placed[-1].outcome == NOTHING)
 
     def index_of(self, action: str) -> int:
         """The index of an action that the strategy has."""
@@ -49,15 +109,15 @@ class Filling:
     def groups_used(self) -> Mask:
         """All actions of the groups that stand in the answer already."""
         mask = 0
-        for placed in self.placed.values():
+        for placed in self.placed:
             if placed.action is not None:
                 mask |= self.strategy.masks_under[placed.action.rpartition("/")[0]]
         return mask
 
     def drop(self, placement: str, reason: str, mask: Mask) -> None:
-        """Note which actions did not get into one placement, and why."""
+        """Note which actions did not get into the next slot of a placement, and why."""
         if mask:
-            drops = self.drops.setdefault(placement, {})
+            drops = self.drops.setdefault(self.next_slot(placement), {})
             drops[reason] = drops.get(reason, 0) | mask
 
     def content(self, index: int) -> Mapping[str, Any] | None:

@@ -3,7 +3,7 @@
 Pure. An ordered list of offers with an end. The first live entry is *the* offer: a channel that cannot show it shows a
 message or nothing, never a competing offer; further entries only stand beside it. An entry ends by time, by an answer,
 or when a gate says no on the customer's own facts. A gate that reads the context or is unknown, and a channel's
-consent, silence that render only.
+consent or limit, silence that render only.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from decisioning.interactions import DAY_MS, append
 from decisioning.moment import Moment, moment_of
 from decisioning.request import Decision, Request
 from decisioning.scoring import StatedScorer
+from decisioning.volume import unspent
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,15 @@ def moment_with(persona: Persona, strategy: Strategy, *, now_ms: int) -> Moment:
 
 def _failures(persona: Persona, strategy: Strategy, now_ms: int) -> Iterator[str]:
     decision = meet(persona, strategy, now_ms=now_ms)
-    for placed in decision.placements:
-        expected = persona.body.get("expect", {}).get(placed.placement, {})
+    shown = {placed.slot: placed for placed in decision.placements}
+    for slot, expected in persona.body.get("expect", {}).items():
+        placed = shown.get(slot)
+        if placed is None:
+            yield f"{slot}: expected {expected['outcome']}, but the answer ends above it"
+            continue
         for name, wanted in expected.items():
             if (got := getattr(placed, name)) != wanted:
-                yield f"{placed.placement}: expected {name} {wanted}, got {got} ({', '.join(placed.reasons)})"
+                yield f"{slot}: expected {name} {wanted}, got {got} ({', '.join(placed.reasons)})"
     for action, wanted in persona.body.get("expect_dropped", {}).items():
         got = decision.reasons_against(strategy.action_index[action])
         if wanted not in got:
@@ -74,13 +79,13 @@ def _request(persona: Persona, strategy: Strategy) -> Request:
 
 
 def _snapshot(persona: Persona, strategy: Strategy, now_ms: int) -> Snapshot:
+    if persona.at_ms is not None:
+        now_ms = persona.at_ms
     profile = Profile()
     for name, value in persona.body.get("customer", {}).items():
         source = strategy.schema.attributes[f"customer.{name}"].source or "persona"
         profile.sources.setdefault(source, SourceFacts(now_ms, {})).attributes[name] = value
     state = State(person_key=persona.name, assignment_key=persona.name, sealing_key="")
-    if persona.at_ms is not None:
-        now_ms = persona.at_ms
     state.consents = [
         Consent(each["channel"], each["purpose"], each["granted"], now_ms, 1)
         for each in persona.body.get("consents", ())
@@ -90,4 +95,4 @@ def _snapshot(persona: Persona, strategy: Strategy, now_ms: int) -> Snapshot:
             state,
             Interaction(now_ms - int(each["days_ago"] * DAY_MS), each["outcome"], each["action"], each["channel"]),
         )
-    return Snapshot(persona.name, now_ms, 1, profile, state)
+    return Snapshot(persona.name, now_ms, 1, profile, state, unspent(strategy, now_ms=now_ms))

@@ -1,7 +1,8 @@
-"""Placements: filled in the order asked, no action twice, each with one outcome.
+"""Placements: filled in the order asked, no action twice.
 
-Pure. Three things can fill a placement: a render of the customer's lease, the message or nothing this channel already
-holds, or a fresh draw. Only a draw is a trial of the policy and carries a selection probability.
+Pure. Each has one outcome, or, where its `count` is higher, several from the top down to the first `nothing`. Three
+things can fill it: a render of the customer's lease, the message or nothing this channel already holds, or a fresh
+draw. Only a draw is a trial of the policy and carries a selection probability.
 """
 
 from __future__ import annotations
@@ -12,24 +13,28 @@ from decisioning.catalog.strategy import Mask, Placement
 from decisioning.draws import arbitrated, at_random, explored, nothing
 from decisioning.filling import Filling
 from decisioning.interactions import ANSWERS, DAY_MS
-from decisioning.renders import held, place_lease
+from decisioning.renders import held, hushed, place_lease
 from decisioning.request import NOTHING, Placed
 
 
 def fill(filling: Filling) -> list[Placed]:
-    """Outcomes in the order the placements were asked for.
+    """Outcomes in the order the placements were asked for, those of one placement by rank.
 
     Mandatory actions come first: neither a promise nor a deliberate silence keeps them from the customer.
     """
     placements = [filling.strategy.placements[name] for name in filling.request.placements]
     for placement in placements:
-        if (placed := mandatory(filling, placement)) is not None:
+        while not filling.is_full(placement) and (placed := mandatory(filling, placement)) is not None:
             filling.place(placed)
     offers_open = place_lease(filling)
     for placement in placements:
-        if placement.name not in filling.placed:
-            filling.place(_settled(filling, placement) or drawn(filling, placement, offers_open=offers_open))
-    return [filling.placed[placement.name] for placement in placements]
+        while not filling.is_full(placement):
+            filling.place(
+                hushed(filling, placement)
+                or _settled(filling, placement)
+                or drawn(filling, placement, offers_open=offers_open)
+            )
+    return [placed for placement in placements for placed in filling.placed_in(placement.name)]
 
 
 def mandatory(filling: Filling, placement: Placement) -> Placed | None:
@@ -87,6 +92,11 @@ def contenders_for(filling: Filling, placement: Placement, *, offers_open: bool)
         kept_out["lease"] = filling.strategy.offer_mask & ~filling.strategy.bypass_mask
     if placement.one_per_group:
         kept_out["one_per_group"] = filling.groups_used()
+    if filling.met:
+        for mask in filling.policies().values():
+            kept_out["contact_policy"] = kept_out.get("contact_policy", 0) | mask
+    if filling.spent or not filling.request.offers_allowed:  # else the gate has asked already
+        kept_out |= filling.withheld(contenders, filling.occasion())
     for reason, mask in kept_out.items():
         filling.drop(placement.name, reason, contenders & mask)
         contenders &= ~mask

@@ -12,11 +12,13 @@ from typing import Any
 from decisioning.catalog.strategy import Placement, Strategy
 from decisioning.consent import is_granted
 from decisioning.customer import Hold, LeaseEntry, Snapshot
+from decisioning.entering import may_enter
 from decisioning.errors import ContentUnknown
 from decisioning.filling import Filling
+from decisioning.interactions import is_under
 from decisioning.lease import showable
 from decisioning.moment import moment_of
-from decisioning.request import MESSAGE, NOTHING, OFFER, Placed, Request
+from decisioning.request import MESSAGE, NOTHING, OFFER, Placed, Request, slot_of
 from rules import EvaluationError
 
 
@@ -26,25 +28,28 @@ def place_lease(filling: Filling) -> bool:
     The first entry goes to the first placement that can show it, one that already shows a message only if no other can,
     so that a page looks the same when it is loaded again. If none can, no other offer may appear: it would compete.
     """
-    free_first = sorted(filling.request.placements, key=lambda name: _hold(filling, name) is not None)
-    shown = showable(filling.renewed.entries, filling.gated.allowed, filling.strategy)
-    for position, entry in enumerate(filling.renewed.entries):
-        rendered = _render_entry(filling, entry, free_first) if shown >> filling.index_of(entry.action) & 1 else None
-        if rendered is not None:
-            filling.place(rendered)
-        elif position == 0:
-            return False
+    entries = filling.renewed.entries
+    if entries:
+        placements = [filling.strategy.placements[name] for name in filling.request.placements]
+        free_first = sorted(placements, key=lambda placement: not _has_room(filling, placement))
+        shown = showable(entries, filling.gated.allowed, filling.strategy)
+        for position, entry in enumerate(entries):
+            is_showable = shown >> filling.index_of(entry.action) & 1 and may_enter(filling, entry)
+            rendered = _render_entry(filling, entry, free_first) if is_showable else None
+            if rendered is not None:
+                filling.place_leased(rendered, entry)
+            elif position == 0:
+                return False
     return filling.request.offers_allowed
 
 
-def _render_entry(filling: Filling, entry: LeaseEntry, names: Sequence[str]) -> Placed | None:
-    for name in names:
-        if name in filling.placed:
-            continue
-        content = _content_in(filling, filling.strategy.placements[name], entry.action)
+def _render_entry(filling: Filling, entry: LeaseEntry, placements: Sequence[Placement]) -> Placed | None:
+    for placement in placements:
+        content = None if filling.is_full(placement) else _content_in(filling, placement, entry.action)
         if content is not None:
+            _keep_above(filling, placement, entry.action)
             return Placed(
-                name,
+                placement.name,
                 OFFER,
                 ["lease"],
                 entry.action,
@@ -56,9 +61,29 @@ def _render_entry(filling: Filling, entry: LeaseEntry, names: Sequence[str]) -> 
     return None
 
 
+def _keep_above(filling: Filling, placement: Placement, action: str) -> None:
+    """Let the messages stay that stood above this offer when the placement was filled before."""
+    group = action.rpartition("/")[0]
+    while _has_room(filling, placement):
+        shown = held(filling, placement)
+        if shown is None or shown.action is None:
+            break
+        if placement.one_per_group and is_under(shown.action, group):
+            break
+        filling.place(shown)
+
+
+def _has_room(filling: Filling, placement: Placement) -> bool:
+    """True when an offer fits below the messages that the placement already shows."""
+    above = len(filling.placed_in(placement.name))
+    while (hold := _hold(filling, slot_of(placement.name, above + 1))) is not None and hold.action is not None:
+        above += 1
+    return above < placement.count and hold is None
+
+
 def held(filling: Filling, placement: Placement) -> Placed | None:
-    """The message or nothing that this placement already shows, while it lasts and its gates still pass."""
-    hold = _hold(filling, placement.name)
+    """The message or nothing that the placement's next slot already shows, while it lasts and its gates still pass."""
+    hold = _hold(filling, filling.next_slot(placement.name))
     if hold is None:
         return None
     if hold.action is None:
@@ -81,8 +106,16 @@ def held(filling: Filling, placement: Placement) -> Placed | None:
     )
 
 
-def _hold(filling: Filling, name: str) -> Hold | None:
-    hold = filling.snapshot.state.holds.get(name)
+def hushed(filling: Filling, placement: Placement) -> Placed | None:
+    """Nothing, while nothing may be sent. Nobody drew it, so it is neither held nor a trial; the end says when to ask
+    again.
+    """
+    until_ms = filling.moment.quiet_until_ms
+    return None if until_ms is None else Placed(placement.name, NOTHING, ["quiet_hours"], valid_until_ms=until_ms)
+
+
+def _hold(filling: Filling, slot: str) -> Hold | None:
+    hold = filling.snapshot.state.holds.get(slot)
     return hold if hold is not None and hold.until_ms > filling.moment.now_ms else None
 
 
@@ -107,6 +140,8 @@ def render_again(placed: Placed, request: Request, snapshot: Snapshot, strategy:
     if not is_granted(strategy, snapshot.state.consents, channel=request.channel, purpose=purpose):
         return _silent(placed, "consent")
     moment = moment_of(request, snapshot, strategy, strategy.reads)
+    if moment.quiet_until_ms is not None and not strategy.mandatory_mask >> index & 1:
+        return replace(_silent(placed, "quiet_hours"), valid_until_ms=moment.quiet_until_ms)
     try:
         content = treatment.content.render(strategy.language_of(moment.attributes), moment.activation)
     except (ContentUnknown, EvaluationError):

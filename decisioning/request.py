@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from decisioning.customer import State
+from decisioning.store.protocol import Movement
 
 OFFER, MESSAGE, NOTHING = "offer", "message", "nothing"
 
@@ -19,22 +20,32 @@ class Request:
     channel: str
     placements: tuple[str, ...]
     context: Mapping[str, Any] = field(default_factory=dict)  # typed by the schema
-    offers_allowed: bool = (
     sending: bool = False  # True: the answer goes out now, unasked for, and quiet hours count
+    offers_allowed: bool = (
         True  # False after two lost races: only what the newest state leases may be placed as an offer
     )
 
 
+def slot_of(placement: str, rank: int) -> str:
+    """The name of one rank of a placement: the placement's own for the first, `web.list#2` for the second."""
+    return placement if rank == 1 else f"{placement}#{rank}"
+
+
+def slots_of(placement: str, count: int) -> list[str]:
+    """The names of all ranks of a placement."""
+    return [slot_of(placement, rank) for rank in range(1, count + 1)]
+
+
 @dataclass(slots=True)
 class Placed:
-    """The outcome of one placement. Propensity to expected_value are None where nothing was scored."""
+    """One outcome in a placement. Propensity to expected_value are None where nothing was scored."""
 
     placement: str
     outcome: str  # offer, message or nothing
     reasons: list[str]  # `code` or `code:detail`
     action: str | None = None
     treatment: str | None = None
-    rank: int = 1
+    rank: int = 1  # from the top of its placement
     content: Mapping[str, Any] | None = None
     propensity: float | None = None
     uplift: float | None = None  # what acting adds; None where the strategy ranks gross
@@ -43,6 +54,11 @@ class Placed:
     selection_probability: float | None = None  # None: no trial of the policy (render of a lease or a hold, fallback)
     lease_of: str | None = None  # the decision whose draw this renders again
     valid_until_ms: int = 0
+
+    @property
+    def slot(self) -> str:
+        """Its place in the answer: what a hold, and what kept others out, is remembered by."""
+        return slot_of(self.placement, self.rank)
 
     @property
     def is_trial(self) -> bool:
@@ -61,9 +77,11 @@ class Decision:
     arm_probability: float  # of this holdout and these arms; 1 where there are none
     placements: list[Placed]
     drops: dict[str, int]  # reason -> the actions a gate removed, as a mask
-    placement_drops: dict[str, dict[str, int]]  # the same for what kept actions out of one placement
+    placement_drops: dict[str, dict[str, int]]  # the same for what kept actions out of one slot
     state: State
+    changes_state: bool  # False: it repeats what was promised and shown before, and only its record is new
     attributes: Mapping[str, Any]  # what was read of the profile, typed: enough to decide again
+    movements: list[Movement]  # what it takes of budgets, committed with the state
 
     def reasons_against(self, index: int) -> list[str]:
         """Why an action dropped out, anywhere in this answer."""

@@ -1,6 +1,6 @@
 """Shadow: what another model would have made of a decision. It is scored and logged, and decides nothing.
 
-It is asked about the very candidates that stood for each drawn placement, given what earlier placements got, so that
+It is asked about the very candidates that stood for each drawn outcome, given what was placed before it, so that
 its choice and the recorded one differ by the model alone.
 """
 
@@ -14,7 +14,7 @@ from decisioning.request import NOTHING, OFFER, Decision, Placed
 
 
 def shadowed(filling: Filling, decision: Decision) -> list[dict[str, Any]]:
-    """One entry per drawn placement: the other model's propensity for the placed action, and whom it would put first.
+    """One entry per drawn outcome: the other model's propensity for the placed action, and whom it would put first.
 
     filling is the answer to the same request and snapshot as the decision, prepared with the other model.
     """
@@ -24,7 +24,7 @@ def shadowed(filling: Filling, decision: Decision) -> list[dict[str, Any]]:
 def _of_placement(placed: Placed, filling: Filling, decision: Decision) -> dict[str, Any]:
     strategy = filling.strategy
     placement = strategy.placements[placed.placement]
-    ranked = ranks(placement.candidates, filling, decision.placement_drops.get(placed.placement, {}))
+    ranked = ranks(placement.candidates, filling, decision.placement_drops.get(placed.slot, {}))
     first, priority = NOTHING, placement.nothing_value
     for index, (rank, reached) in ranked.items():
         if rank == 1 and (reached > priority or "mandatory" in placed.reasons):
@@ -32,4 +32,5 @@ def _of_placement(placed: Placed, filling: Filling, decision: Decision) -> dict[
     propensity = None
     if placed.outcome == OFFER and placed.action is not None:
         propensity = float(filling.appraisal.propensity[strategy.action_index[placed.action]])
-    return {"placement": placed.placement, "propensity": propensity, "first": first, "priority": priority}
+    found = {"placement": placed.placement, "rank": placed.rank, "propensity": propensity}
+    return found | {"first": first, "priority": priority}

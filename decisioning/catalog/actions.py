@@ -55,6 +55,7 @@ class Surroundings:
     channels: dict[str, Channel]
     fields: Names[str, Names[str, Field]]  # by placement
     channel_of: Names[str, str | None]  # by placement
+    slots: Names[str, Sequence[str]]  # by placement: the names of its ranks
     policies: frozenset[str]
     purposes: tuple[str, ...]
     zone: tzinfo

@@ -95,7 +95,7 @@ PLACEMENTS = Named(
             ),
             "fallback": NAME,
         },
-        optional={"default_url": Text(), "one_per_group": Flag()},
+        optional={"count": Number(1, 10, whole=True), "default_url": Text(), "one_per_group": Flag()},
     ),
     DOTTED,
     "a name like web.home.hero",
@@ -149,6 +149,20 @@ CONTACT_POLICIES = Named(
     )
 )
 
+AMOUNT = Number(0.001, 1e9)  # of money or pieces: on a counter in thousandths at most, far below what a float can hold
+VOLUME_CONSTRAINTS = Named(
+    Record(
+        required={
+            "limit": AMOUNT,
+            "unit": Text(words=("money", "number")),
+            "scope": Text(words=("action", "group", "issue", "channel", "all")),
+            "period": Text(words=("day", "total")),
+            "spend_on": Text(words=("selected", "accepted")),
+        },
+        optional={"channel": NAME},
+    )
+)
+
 EXPERIMENTS = Named(Record({"salt": Text(), "arms": Named(SHARE)}))
 
 ACTION = Record(
@@ -172,6 +186,7 @@ ACTION = Record(
         "suitability": RULES,
         "context_weights": Listed(Record({"when": Expression(), "weight": FACTOR})),
         "contact_policies": Listed(NAME),
+        "volume_constraints": Named(AMOUNT),
         "behaviour": Named(Text(words=BEHAVIOURS)),
     },
 )
@@ -196,6 +211,8 @@ PERSONA = Record(
             )
         ),
         "context": Named(Anything()),
+        "at": Text(),
+        "sending": Flag(),
         "propensities": Named(SHARE, None),
         "expect_dropped": Named(Text(words=DROP_REASONS), None),
     },
@@ -211,8 +228,7 @@ FILES: tuple[tuple[re.Pattern[str], Shape | None], ...] = (
     (re.compile(r"tables/[^/]+\.yaml"), TABLE),
     (re.compile(r"consents\.yaml"), CONSENTS),
     (re.compile(r"contact_policies\.yaml"), CONTACT_POLICIES),
-        "at": Text(),
-        "sending": Flag(),
+    (re.compile(r"volume_constraints\.yaml"), VOLUME_CONSTRAINTS),
     (re.compile(r"experiments\.yaml"), EXPERIMENTS),
     (re.compile(r"actions/[^/]+\.yaml"), ACTIONS),
     (re.compile(r"content/blocks\.yaml"), BLOCKS),

@@ -56,10 +56,12 @@ from decisioning.catalog.shape import Shape
 from decisioning.catalog.strategy import Action, ContextWeight, Gate, Persona, Strategy
 from decisioning.catalog.table_warnings import table_warnings
 from decisioning.catalog.tables import TableDraft, table_drafts_of, tables_of
+from decisioning.catalog.volume import volume_constraints_of
 from decisioning.catalog.warnings import warnings_of
 from decisioning.catalog.writing import Writer
 from decisioning.catalog.yaml_text import Mapping, Node, read_yaml
 from decisioning.errors import StrategyFaulty
+from decisioning.request import slots_of
 
 BUNDLE_BYTES_MAX = 64 << 20  # pictures included
 FOUNDATION = ("strategy.yaml", "channels.yaml", "placements.yaml", "schema.yaml")  # what all other files refer to
@@ -149,7 +151,9 @@ class _Reading:
     @property
     def is_sound(self) -> bool:
         """True when everything that others refer to could be read."""
-        referred = self.unreadable.intersection((*FOUNDATION, "contact_policies.yaml", "derived.yaml"))
+        referred = self.unreadable.intersection(
+            (*FOUNDATION, "contact_policies.yaml", "volume_constraints.yaml", "derived.yaml")
+        )
         return not referred and not any(path.startswith("tables/") for path in self.unreadable)
 
     @property
@@ -227,6 +231,13 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
     if reading.has_all_actions:
         check_reached(policy_tree, policies, faults)
         personas = personas_of(reading.below("personas/"), schema, actions, around, faults)
+    volume_constraints = volume_constraints_of(
+        reading.tree("volume_constraints.yaml"),
+        drafts,
+        around.channels,
+        faults,
+        has_all_actions=reading.has_all_actions,
+    )
     placements = placements_of(reading.tree("placements.yaml"), around, reading.blocks, actions, writer)
     gates = gates_of(drafts, expressions)
     weights = context_weights_of(drafts, expressions, faults)
@@ -238,6 +249,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         version=reading.version,
         currency=settings.value("currency", ""),
         timezone=settings.value("timezone", ""),
+        timezone_attribute=timezone_attribute,
         languages=languages,
         language_attribute=language_attribute,
         ranking=settings.value("ranking", "gross"),
@@ -249,12 +261,12 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         worth=np.array([action.worth for action in actions], dtype=np.float64),
         lever=np.array([action.lever for action in actions], dtype=np.float64),
         action_hash=hashes_of(actions),
-        timezone_attribute=timezone_attribute,
         gates=gates,
         purpose_masks=purpose_masks(actions, schema.purposes),
         masks_under=masks_under(actions),
         consent_defaults=consents_of(reading.tree("consents.yaml"), around.channels, schema.purposes, faults),
         contact_policies=contact_policies_of(policy_tree, around.channels, policies, faults),
+        volume_constraints=volume_constraints,
         context_weights=weights,
         derived=MappingProxyType(derived),
         tables=tables,
@@ -293,6 +305,7 @@ def _surroundings(reading: _Reading, schema: Schema, faults: Faults) -> Surround
         channels=channels_of(reading.tree("channels.yaml"), faults),
         fields=fields_of(placements, faults),
         channel_of={name: node.value("channel") for name, node in placements.named()},
+        slots={name: slots_of(name, node.value("count", 1)) for name, node in placements.named()},
         policies=frozenset(reading.tree("contact_policies.yaml").keys),
         purposes=schema.purposes,
         zone=_zone(reading.tree("strategy.yaml"), faults),
@@ -305,7 +318,6 @@ def _zone(settings: Mapping, faults: Faults) -> tzinfo:
         return UTC
     try:
         return ZoneInfo(node.value)
-        slots={name: slots_of(name, node.value("count", 1)) for name, node in placements.named()},
     except (ZoneInfoNotFoundError, ValueError, OSError):  # besides unknown: no name of a file, or one of a folder
         faults.add(node, f"unknown time zone {node.value!r}", known(node.value, available_timezones()))
         return UTC
@@ -320,7 +332,7 @@ def _named_attribute(settings: Mapping, name: str, schema: Schema, faults: Fault
     if attribute is None:
         faults.add(node, f"unknown attribute {node.value}", known(node.value, schema.attributes))
     elif attribute.type != "string":
-        way_out = "Name an attribute of type string, like customer.language"
+        way_out = f"Name an attribute of type string, like customer.{name.removesuffix('_attribute')}"
         faults.add(node, f"{node.value} is of type {attribute.type}", way_out)
     return str(node.value).partition(".")[2]
 

@@ -86,7 +86,7 @@ class _Checker:
                 message = f"the placement {placement.value} belongs to the channel {home}, not to {channel}"
                 self.faults.add(placement, message, "Ask for placements of one channel")
         expected = tree.mapping("expect")
-        names = [slot for placement in asked for slot in self.around.slots.get(placement.value, ())]
+        names = [slot for placement in asked for slot in self.around.slots.get(placement.value, [placement.value])]
         for name, node in expected.named():
             if name not in names:
                 message = f"{name!r} is expected but not among the placements asked for"

@@ -55,6 +55,7 @@ def placements_of(
             name=name,
             channel=node.value("channel", ""),
             nothing_value=float(node.value("nothing_value", 0.0)),
+            count=node.value("count", 1),
             fields=fields,
             fallback=_fallback(node, fields, blocks, writer),
             default_url=node.value("default_url", ""),

@@ -68,6 +68,7 @@ class Placement:
     name: str
     channel: str
     nothing_value: float
+    count: int  # how many actions an answer may give for it, one below the other
     fields: Mapping[str, Field]
     fallback: Content  # prepared brand content for trouble
     default_url: str
@@ -158,6 +159,41 @@ class ContactPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """The part of a volume constraint that has a budget of its own."""
+
+    key: str  # the action, group or issue that has it; "" where the channel has, or all share one
+    mask: Mask
+    steps: tuple[tuple[int, Mask], ...]  # units that one spend takes, most first, and the actions that take so many
+
+    def short_of(self, at_hand: int) -> Mask:
+        """The actions whose next spend needs more units than these."""
+        short = 0
+        for units, mask in self.steps:
+            if units <= at_hand:
+                break
+            short |= mask
+        return short
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeConstraint:
+    """A limit over all customers, in units of its counter: pieces, or thousandths of the currency."""
+
+    name: str
+    limit: int
+    unit: str  # money or number
+    scope: str  # what has a budget of its own: each action, group, issue or channel; all: one for everything
+    period: str  # day (of the strategy's time zone) or total
+    spend_on: str  # selected: when it is drawn; accepted: reserved when it is drawn, spent by the answer
+    channel: str | None  # None: what is selected in any channel spends
+    mask: Mask  # the actions that refer to it
+    spends: Mapping[int, int]  # action index -> units of one spend
+    shares: tuple[Share, ...]
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     """One thing that can be said or done."""
 
@@ -230,6 +266,7 @@ class Persona:
     name: str
     where: str
     body: Mapping[str, Any]
+    at_ms: int | None = None  # the moment it is met in; None: now
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +296,7 @@ class Strategy:
     masks_under: Mapping[str, Mask]  # issue, issue/group and issue/group/action -> the actions under it
     consent_defaults: Mapping[tuple[str, str], ConsentDefault]  # (channel, purpose)
     contact_policies: tuple[ContactPolicy, ...]
+    volume_constraints: tuple[VolumeConstraint, ...]
     context_weights: tuple[ContextWeight, ...]
     derived: Mapping[str, DerivedAttribute]  # by short name
     tables: tuple[DecisionTable, ...]
@@ -267,7 +305,6 @@ class Strategy:
     experiments: tuple[Experiment, ...]
     personas: tuple[Persona, ...]
     bypass_mask: Mask  # service and mandatory actions
-    at_ms: int | None = None  # the moment it is met in; None: now
     mandatory_mask: Mask
     offer_mask: Mask
     dated: tuple[int, ...]  # indexes of actions with a start or an end

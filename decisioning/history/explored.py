@@ -27,7 +27,7 @@ WINDOW_DAYS = 7
 # Draws of the random arm never choose nothing; younger draws may still be answered.
 _EXPLORED = f"""
 CREATE TEMP TABLE explored AS
-SELECT d.decision_id, d.placement, count(w.person_key) > 0 AS came, sum(w.value) AS value
+SELECT d.decision_id, d.placement, d.rank, count(w.person_key) > 0 AS came, sum(w.value) AS value
 FROM placements d LEFT JOIN won w
   ON w.person_key = d.person_key AND w.at_ms > d.at_ms AND w.at_ms <= d.at_ms + {WINDOW_DAYS * DAY_MS}
 WHERE d.lease_of IS NULL AND NOT coalesce(d.degraded, false) AND NOT coalesce(d.holdout, false)
@@ -47,6 +47,7 @@ class Draw(NamedTuple):
 
     decision_id: str
     placement: str
+    rank: int
 
 
 class Followed(NamedTuple):
@@ -66,8 +67,8 @@ async def read_explored(
     rows, reopened, done_count = Rows(), Reopened(strategy, store), 0
     with closing(open_history(history_dir)) as history:
         _find_explored(history, strategy)
-        found = history.execute("SELECT decision_id, placement, came, value FROM explored").fetchall()
-        followed = {Draw(*row[:2]): Followed(*row[2:]) for row in found}
+        found = history.execute("SELECT decision_id, placement, rank, came, value FROM explored").fetchall()
+        followed = {Draw(*row[:3]): Followed(*row[3:]) for row in found}
         decision_count = counted(history, "SELECT count(DISTINCT decision_id) FROM explored")
         for page in pages_of(history, _WAS_EXPLORED):
             await reopened.fetch(page)
@@ -83,7 +84,7 @@ def _add(
 ) -> None:
     """The record's explored draws as rows."""
     for placed in record["placements"]:
-        found = followed.get(Draw(record["decision_id"], placed["placement"]))
+        found = followed.get(Draw(record["decision_id"], placed["placement"], placed["rank"]))
         action = placed["action"] or NOTHING
         if found is None:
             continue

@@ -27,7 +27,7 @@ _ANSWERED = """
 CREATE TEMP TABLE answered AS
 SELECT coalesce(p.lease_of, p.decision_id) AS decision_id, p.action AS action,
        list(DISTINCT r.outcome ORDER BY r.outcome) AS outcomes, sum(r.value) AS value
-FROM responses r JOIN placements p USING (decision_id, placement)
+FROM responses r JOIN placements p USING (decision_id, placement, action)
 WHERE p.outcome = 'offer' GROUP BY ALL
 """
 _WAS_ANSWERED = "decision_id IN (SELECT decision_id FROM answered)"

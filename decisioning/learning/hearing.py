@@ -130,7 +130,7 @@ async def told_in(responses: Sequence[Record], model_version: str, records: Reco
 
 def _trial(response: Record, shown: Record | None) -> Trial | None:
     for placed in shown["placements"] if shown else ():
-        if placed["placement"] == response["placement"]:
+        if (placed["placement"], placed["action"]) == (response["placement"], response["action"]):
             return trial_of(response["decision_id"], placed)
     return None
 
@@ -147,7 +147,9 @@ def _read(body: bytes, kind: str) -> Record | None:
 def _response(body: bytes) -> Record | None:
     """A response that names a decision; conversions without one are about no trial."""
     record = _read(body, "response")
-    named = record and all(isinstance(record.get(each), str) for each in ("decision_id", "placement", "outcome"))
+    named = record and all(
+        isinstance(record.get(each), str) for each in ("decision_id", "placement", "action", "outcome")
+    )
     return record if named else None
 
 

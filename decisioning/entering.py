@@ -1,0 +1,39 @@
+"""Entering: what a leased offer's first render in a further channel is asked and charged.
+
+Its draw has passed and paid all limits but those that count one channel by itself. They are asked here, silence this
+render where they say no, and are charged in the commit that records it. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from decisioning.catalog.strategy import Mask
+from decisioning.contact_policy import is_per_channel
+from decisioning.customer import LeaseEntry, State
+from decisioning.filling import Filling
+
+
+def may_enter(filling: Filling, entry: LeaseEntry) -> bool:
+    """True for an offer that stood in this channel before, or whose first render here every limit of it permits."""
+    if filling.request.channel in entry.channels:
+        return True
+    action = 1 << filling.index_of(entry.action)
+    return not (action & _limited(filling) or filling.withheld(action, filling.occasion(is_join=True)))
+
+
+def enter(state: State, action: str, channel: str) -> None:
+    """Note in the lease that a channel shows an action from now on."""
+    for position, entry in enumerate(state.lease):
+        if entry.action == action:
+            state.lease[position] = replace(entry, channels=[*entry.channels, channel])
+
+
+def _limited(filling: Filling) -> Mask:
+    """What contact policies of this channel hold back; in an answer that is not committed, all they would count."""
+    request, held, mask = filling.request, filling.policies(), 0
+    for policy in filling.strategy.contact_policies:
+        if is_per_channel(policy) and policy.channel in (None, request.channel):
+            is_unpaid = "selected" in policy.outcomes and not request.offers_allowed
+            mask |= policy.mask if is_unpaid else held.get(policy.name, 0)
+    return mask
