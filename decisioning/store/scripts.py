@@ -158,12 +158,19 @@ if ARGV[8] ~= '0' then redis.call('EXPIRE', KEYS[1], ARGV[8]) end
 return {granted + grown, left}
 """)
 
-# KEYS: customer, people. Replies 1 when there was such a customer. The person key is read from the state as it is now:
-# a caller's copy may be older than a commit that has just made it. A state that cannot be read is erased all the same.
+# KEYS: customer, people. Replies 1 when there was such a customer. The person key is read from the state as it is now,
+# where packing.py puts it: a caller's copy may be older than a commit that has just made it. A state that cannot be
+# read is erased all the same.
 ERASE = Script("""
-local readable, state = pcall(cjson.decode, redis.call('HGET', KEYS[1], 's') or '{}')
-if readable and state['person_key'] then redis.call('HDEL', KEYS[2], state['person_key']) end
+local state = redis.call('HGET', KEYS[1], 's') or ''
+redis.call('HDEL', KEYS[2], string.sub(state, 3, 2 + (string.byte(state, 2) or 0)))
 return redis.call('DEL', KEYS[1])
+""")
+
+# KEYS: log. Replies {bytes of memory, position of the first record or nil}.
+LOG_SIZE = Script("""
+local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+return {redis.call('MEMORY', 'USAGE', KEYS[1]) or 0, first and first[1] or false}
 """)
 
 # KEYS: the lease on a job. ARGV: owner, milliseconds to live. Replies 1 when the job is the owner's now.
