@@ -19,6 +19,8 @@ class Settings:
     history_dir: Path  # Parquet written by the worker
     models_dir: Path  # model artifacts, one folder per version
     deadline_ms: int  # a decision later than this is answered with the placement's fallback
+    records_hours: int  # records stay in the store so long once they are in history,
+    records_mb: int  # or until all records in the store take more than so many MB
     demo: bool  # accept `demo-key` from this machine; only `nextbest run` sets it
 
     @property
@@ -36,6 +38,8 @@ class Settings:
             history_dir=Path(environment.get("NEXTBEST_HISTORY_DIR", data_dir / "history")),
             models_dir=Path(environment.get("NEXTBEST_MODELS_DIR", data_dir / "models")),
             deadline_ms=_positive(environment, "NEXTBEST_DEADLINE_MS", 250),
+            records_hours=_positive(environment, "NEXTBEST_RECORDS_HOURS", 24),
+            records_mb=_positive(environment, "NEXTBEST_RECORDS_MB", 512),
             demo=environment.get("NEXTBEST_DEMO") == "1",
         )
 

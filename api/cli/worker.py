@@ -24,6 +24,7 @@ from decisioning.store.protocol import Store
 
 LOG = logging.getLogger("nextbest")
 POLL_MS = 1_000  # between two looks at the log: history follows within seconds
+HOUR_MS = 3_600_000
 BROKEN_PAUSE_S = 60.0  # a record that breaks the learner is still there a second later
 TOLD_EVERY_S = 60.0  # how often it says how far it is
 
@@ -41,7 +42,7 @@ def worker() -> None:
 
 
 async def _work() -> None:
-    from decisioning.history.worker import run_worker
+    from decisioning.history.worker import Pace, run_worker
     from decisioning.learning.job import run_learner
 
     settings = Settings.from_environment()
@@ -50,7 +51,9 @@ async def _work() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with opened(settings) as store:
         library = WorkersLibrary(store, settings)
-        moving = run_worker(store, settings.history_dir, poll_ms=POLL_MS, stop=stop, on_progress=lag_log("worker"))
+        pace = Pace(retention_ms=settings.records_hours * HOUR_MS, retention_bytes=settings.records_mb << 20)
+        told = lag_log("worker")
+        moving = run_worker(store, settings.history_dir, poll_ms=POLL_MS, stop=stop, on_progress=told, pace=pace)
 
         def learning() -> Coroutine[Any, Any, None]:
             return run_learner(store, library, stop=stop, on_progress=lag_log("learner"))

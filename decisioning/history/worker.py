@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,7 +25,7 @@ from decisioning.customer import PARTITION_COUNT
 from decisioning.errors import StoreUnavailable
 from decisioning.history.archive import Archive, Manifest, Reject, locked
 from decisioning.history.datasets import RecordUnreadable, Row, day_of, row_of
-from decisioning.store.protocol import LogEntry, Store
+from decisioning.store.protocol import LogEntry, LogSize, Store
 
 START = "0-0"  # the position before the first record of a partition
 PAGE_RECORDS = 200  # read from one partition at a time
@@ -42,7 +44,8 @@ class Pace:
     flush_ms: int = 5_000  # a batch is written when its first record has waited so long
     batch_records: int = 20_000  # or when it has so many
     lease_ms: int = 15_000  # another worker takes over so long after this one fell silent
-    retention_ms: int = 86_400_000  # moved records stay in the store so long, where explaining them is quick
+    retention_ms: int = 86_400_000  # moved records stay in the store so long, where explaining them is quick,
+    retention_bytes: int = 512 << 20  # but no longer than all records together take less than this
 
 
 DEFAULT_PACE = Pace()
@@ -58,6 +61,7 @@ class Progress:
     waiting: int = 0  # records read and not yet moved
     more_waiting: bool = False  # the last round did not reach the end of every partition
     oldest_ms: int = 0  # age of the oldest record not yet moved
+    stored_bytes: int = 0  # what records took in the store at the last upkeep, moved or not
     trouble: str = ""  # why the last round failed; empty when it did not
 
 
@@ -160,8 +164,8 @@ class Worker:
             if self._is_due():
                 await self._write()
             self._report()
+            await self._keep_up()
             if not self._progress.more_waiting:
-                await self._keep_up()
                 await _pause(stop, self._poll_ms)
         if self._progress.owner and self._batch.entries:
             await self._write()
@@ -199,15 +203,41 @@ class Worker:
         self._on_progress(self._progress)
 
     async def _keep_up(self) -> None:
-        """Now and then: merge small files, and let the store forget what is moved and older than the retention."""
+        """Now and then: merge small files, and let the store forget what is moved and need not be there any more."""
         if _clock_ms() - self._upkeep_ms < UPKEEP_MS:
             return
         self._upkeep_ms = _clock_ms()
         await _in_thread(lambda: self._archive.merge(day_of(_clock_ms())))
-        cutoff = f"{max(0, _clock_ms() - self._pace.retention_ms)}-0"
-        moved = self._archive.manifest.positions.items()
+        cutoff_ms: int | None = max(0, _clock_ms() - self._pace.retention_ms)
+        before_bytes = sys.maxsize
+        while cutoff_ms is not None:
+            await self._trim(cutoff_ms)
+            sizes = await asyncio.gather(*map(self._store.log_size, range(PARTITION_COUNT)))
+            self._progress.stored_bytes = sum(each.bytes for each in sizes)
+            if self._progress.stored_bytes >= before_bytes:
+                break  # the rest is not moved yet
+            before_bytes = self._progress.stored_bytes
+            cutoff_ms = self._excess_until(sizes)
+
+    async def _trim(self, before_ms: int) -> None:
+        """Forget records older than this, as far as they are moved."""
+        moved, cutoff = self._archive.manifest.positions.items(), f"{before_ms}-0"
         trims = [self._store.trim(int(each), before=min(position, cutoff, key=_order)) for each, position in moved]
         await asyncio.gather(*trims)
+
+    def _excess_until(self, sizes: Sequence[LogSize]) -> int | None:
+        """Up to when records are to be forgotten so that the rest takes little enough, if they came evenly.
+
+        They do not, so this is asked again after each trim. Partitions lose what is older than one moment for all: a
+        customer's records last as long as everybody's.
+        """
+        total = sum(each.bytes for each in sizes)
+        if total <= self._pace.retention_bytes:
+            return None
+        oldest_ms = min((_order(each.oldest)[0] for each in sizes if each.oldest), default=0)
+        newest_ms = max((_order(each)[0] for each in self._archive.manifest.positions.values()), default=0)
+        share = 1 - self._pace.retention_bytes / total
+        return None if newest_ms < oldest_ms else oldest_ms + math.ceil((newest_ms + 1 - oldest_ms) * share)
 
 
 def _prepare(archive: Archive, batch: Batch) -> tuple[Manifest, int]:

@@ -24,6 +24,7 @@ from decisioning.store.protocol import (
     Delivery,
     Grant,
     LogEntry,
+    LogSize,
     Lost,
     Movement,
     Note,
@@ -142,6 +143,10 @@ class MemoryStore:
             if entry.record.record_id == decision_id and where.from_ms <= _order(entry.position)[0] <= where.until_ms:
                 return entry.record.body
         return None
+
+    async def log_size(self, partition: int) -> LogSize:
+        log = self._logs[partition]
+        return LogSize(sum(len(each.record.body) for each in log), log[0].position if log else None)
 
     async def trim(self, partition: int, *, before: str) -> None:
         self._logs[partition] = [entry for entry in self._logs[partition] if _order(entry.position) >= _order(before)]

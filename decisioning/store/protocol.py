@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from decisioning.customer import Profile, Snapshot, State
 
@@ -100,6 +100,13 @@ class LogEntry:
 
     position: str  # the stream's own id, `ms-seq`, ordered within the partition
     record: Record
+
+
+class LogSize(NamedTuple):
+    """What a partition's log takes."""
+
+    bytes: int  # about: servers look at a sample
+    oldest: str | None  # position of its first record; None while it has none
 
 
 @dataclass(slots=True)
@@ -224,6 +231,10 @@ class Store(Protocol):
 
     async def find_record(self, decision_id: str) -> bytes | None:
         """The decision record with this id, or None when it never was or has left the store."""
+        ...
+
+    async def log_size(self, partition: int) -> LogSize:
+        """How much memory a partition's log takes, and its oldest position."""
         ...
 
     async def trim(self, partition: int, *, before: str) -> None:

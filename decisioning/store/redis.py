@@ -28,6 +28,7 @@ from decisioning.store.protocol import (
     Delivery,
     Grant,
     LogEntry,
+    LogSize,
     Lost,
     Movement,
     Note,
@@ -36,7 +37,7 @@ from decisioning.store.protocol import (
     Record,
     Repeated,
 )
-from decisioning.store.scripts import BLOCKS, CLAIM, COMMIT, DELIVER, ERASE, OWN, READ, Script
+from decisioning.store.scripts import BLOCKS, CLAIM, COMMIT, DELIVER, ERASE, LOG_SIZE, OWN, READ, Script
 from decisioning.store.wire import Wire
 
 SEARCH_PAGE = 256  # log entries per round trip while looking for a record
@@ -102,6 +103,10 @@ class RedisStore:
                     return bytes(body)
                 start = b"(" + position
         return None
+
+    async def log_size(self, partition: int) -> LogSize:
+        [(size, oldest)] = await self._run(LOG_SIZE, [((_log(partition),), ())])
+        return LogSize(int(size), None if oldest is None else oldest.decode())
 
     async def trim(self, partition: int, *, before: str) -> None:
         await self._ask("XTRIM", _log(partition), b"MINID", b"=", before.encode())

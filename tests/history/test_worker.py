@@ -198,6 +198,49 @@ async def test_records_stay_in_the_store_until_moved_and_older_than_the_retentio
     assert [entry.position for entry in after_trim] == [f"{AT_MS}-0", f"{AT_MS + 1}-0"]
 
 
+async def test_the_oldest_records_leave_the_store_when_all_take_more_than_they_may(tmp_path: Path) -> None:
+    now_ms = AT_MS
+    store = MemoryStore(clock=lambda: now_ms)
+    logs = []
+    for number in range(40):
+        now_ms += 60_000 if number < 20 else 1  # the second half comes in a burst
+        logs.append(logged(decision(1, at_ms=now_ms)))
+        await append(store, 1, logs[-1])
+    room = sum(len(each.body) for each in logs[-10:])
+
+    async with working(store, tmp_path, Pace(flush_ms=1, retention_ms=10**13)) as progress:
+        await until(progress, 40)
+    stored = await trimmed(store, tmp_path, Pace(flush_ms=10**9, retention_ms=10**13, retention_bytes=room))
+
+    kept = [each.record_id for each in logs if await store.find_record(each.record_id)]
+    assert stored <= room
+    assert 1 < len(kept) <= 10 and kept == [each.record_id for each in logs[-len(kept) :]]
+
+
+async def test_what_is_not_in_history_yet_stays_however_much_it_is(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await append(store, 1, logged(decision(1)))
+    async with working(store, tmp_path) as progress:
+        await until(progress, 1)
+    for number in range(2, 6):
+        await append(store, number, logged(decision(number)))
+
+    await trimmed(store, tmp_path, Pace(flush_ms=10**9, retention_ms=0, retention_bytes=1))
+
+    for number in range(2, 6):
+        partition = int(decision(number)["decision_id"][:3])
+        assert len(await store.log(partition, after="0-0", limit=9)) == 1
+
+
+async def trimmed(store: MemoryStore, directory: Path, pace: Pace) -> int:
+    """What records take in the store after a worker's first upkeep."""
+    async with working(store, directory, pace) as progress, asyncio.timeout(20):
+        while not progress.stored_bytes:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.1)  # the next round would read what is not moved
+    return progress.stored_bytes
+
+
 async def test_lag_is_what_was_read_and_not_yet_moved(tmp_path: Path) -> None:
     store = MemoryStore()
     await append(store, 1, logged(decision(1)), logged(response(1)))

@@ -207,6 +207,22 @@ async def test_a_trim_forgets_what_is_older_than_the_position_and_nothing_else(a
     assert await any_store.log(partition, after="0-0", limit=10) == entries[2:]
 
 
+async def test_the_size_of_a_log_grows_with_its_records_and_shrinks_with_a_trim(any_store: Store) -> None:
+    partition = partition_of("C-1")
+    before = await any_store.log_size(partition)
+    [snapshot] = await any_store.read(["C-1"])
+    records = [Record(f"r{number}", b'"%s"' % (b"x" * 1_000)) for number in range(100)]
+    await any_store.commit([Change("C-1", 0, snapshot.state, records=records)])
+    entries = await any_store.log(partition, after="0-0", limit=100)
+
+    full = await any_store.log_size(partition)
+    await any_store.trim(partition, before=entries[-1].position)
+    trimmed = await any_store.log_size(partition)
+
+    assert before.oldest is None and full.oldest == entries[0].position and trimmed.oldest == entries[-1].position
+    assert before.bytes < 2_000 < 95_000 < full.bytes < 130_000 and trimmed.bytes < 10_000
+
+
 async def test_positions_go_on_after_a_log_was_trimmed_to_nothing(any_store: Store) -> None:
     partition = partition_of("C-1")
     await any_store.commit([change_of(await read_one(any_store), records=[Record("a", b"{}")])])

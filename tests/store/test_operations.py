@@ -34,6 +34,7 @@ async def test_the_rights_in_the_guide_are_enough(any_url: str) -> None:
     await store.commit([Change("C-1", 0, fresh_state())])
     await store.log(partition, after="0-0", limit=1)
     await store.find_record(f"{partition:03d}-{snapshot.now_ms:x}-{0:016x}")
+    await store.log_size(partition)
     await store.trim(partition, before="1-0")
     await store.once("C-1", "k")
     await store.own("worker", "host", ttl_ms=1)
