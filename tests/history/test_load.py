@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
+from datetime import datetime
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from decisioning.customer import Consent
+from decisioning.consent import Statement, records_of, taken
+from decisioning.customer import Consent, State, partition_of
 from decisioning.errors import MappingFaulty
+from decisioning.history.datasets import record_of, row_of
 from decisioning.history.load import ATTEMPT_COUNT, RENEWED_AFTER_MS, Summary, load_customers
 from decisioning.history.mapping import mapping_of
 from decisioning.store.memory import MemoryStore
@@ -215,3 +220,111 @@ async def test_what_concerns_the_whole_file_is_refused_before_anything_is_writte
 
     assert [str(fault).split(": ")[0] for fault in refused.value.faults] == places[: len(refused.value.faults)]
     assert [each.state_version for each in await store.read(["C-1"])] == [0]
+
+
+async def withdraw(store: Store, customer_id: str, at_ms: int) -> None:
+    """What PUT does, at a time of the test's own."""
+    [snapshot] = await store.read([customer_id])
+    before = snapshot.state.consents
+    no = Statement("email", "marketing", False, "app", at_ms)
+    after = taken(before, [no], now_ms=snapshot.now_ms)
+    records = records_of(before, after, snapshot.state, received_ms=snapshot.now_ms)
+    state = replace(snapshot.state, consents=after)
+    await store.commit([Change(customer_id, snapshot.state_version, state, records=records)])
+
+
+YES = "customer_id,consent.email.marketing\nC-1,yes\n"
+DATED = "customer_id,consent.email.marketing,consent.email.marketing.time,consent.email.marketing.source\n"
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+async def test_a_file_loaded_again_brings_nothing_back_that_was_withdrawn_since(tmp_path: Path) -> None:
+    store = MemoryStore(lambda: AT_MS + 10**9)
+    await load(tmp_path, store, YES)
+    await withdraw(store, "C-1", AT_MS + 1)
+
+    summary = await load(tmp_path, store, YES, at_ms=AT_MS + 10**8)
+
+    assert summary.unchanged == 1
+    assert await consents_of(store, "C-1") == [Consent("email", "marketing", False, AT_MS + 1, 2, "app")]
+
+
+async def test_a_yes_with_a_later_time_of_its_own_counts_and_one_of_before_does_not(tmp_path: Path) -> None:
+    store = MemoryStore(lambda: AT_MS)
+    await withdraw(store, "C-1", at("2026-05-01T00:00:00Z"))
+
+    await load(tmp_path, store, f"{DATED}C-1,yes,2026-04-30,branch\n")
+    assert not (await consents_of(store, "C-1"))[0].granted
+
+    await load(tmp_path, store, f"{DATED}C-1,yes,2026-05-02T10:00:00+02:00,branch\n")
+    assert await consents_of(store, "C-1") == [
+        Consent("email", "marketing", True, at("2026-05-02T08:00:00Z"), 2, "branch")
+    ]
+
+
+async def test_of_several_sources_in_one_load_the_newest_word_holds_whatever_the_order(tmp_path: Path) -> None:
+    rows = ["C-1,yes,2026-05-02T10:00:00Z,branch\n", "C-1,no,2026-05-03T10:00:00Z,app\n", "C-1,yes,2026-04-01,\n"]
+
+    for order in permutations(rows):
+        store = MemoryStore(lambda: AT_MS)
+        await load(tmp_path, store, DATED + "".join(order), source="crm")
+
+        [consent] = await consents_of(store, "C-1")
+        assert (consent.granted, consent.source, consent.at_ms) == (False, "app", at("2026-05-03T10:00:00Z"))
+
+
+async def test_a_consent_of_later_or_on_no_basis_rejects_its_row(tmp_path: Path) -> None:
+    mapping = mapping_of(
+        "m.yaml",
+        b"customer: {column: id}\nmissing: [unknown]\n"
+        b"consents: {email.marketing: {column: yes_or_no, time: said, basis: why}, web.marketing: web}\n",
+    )
+    text = (
+        "id,yes_or_no,said,why,web\n"
+        "C-1,yes,2036-01-01,consent,no\n"
+        "C-2,yes,2026-01-01,because,no\n"
+        "C-3,no,2026-01-01,unknown,no\n"
+        "C-4,unknown,2026-01-01,contract,yes\n"
+    )
+    store = MemoryStore(lambda: AT_MS)
+
+    summary = await load(tmp_path, store, text, mapping=mapping)
+
+    assert summary == Summary(rows=4, loaded=2, rejected=2)
+    with open(tmp_path / "rejects.csv", newline="") as file:
+        assert [(each["row"], each["column"]) for each in csv.DictReader(file)] == [("1", "said"), ("2", "why")]
+    said = {(each.channel, each.granted, each.at_ms) for each in await consents_of(store, "C-3")}
+    assert said == {("email", False, at("2026-01-01T00:00:00Z")), ("web", False, AT_MS)}
+    assert [each.channel for each in await consents_of(store, "C-4")] == ["web"]
+
+
+async def test_each_version_a_load_makes_is_in_the_log_and_the_same_file_again_adds_none(
+    tmp_path: Path, store: RedisStore
+) -> None:
+    text = f"{DATED}C-1,yes,2026-05-02T10:00:00Z,branch\n"
+    await load(tmp_path, store, text)
+    await load(tmp_path, store, text)
+    await load(tmp_path, store, text.replace("yes,2026-05-02", "no,2026-05-03"))
+
+    entries = await store.log(partition_of("C-1"), after="0-0", limit=10)
+    records = [json.loads(each.record.body) for each in entries]
+
+    assert [(each["kind"], each["version"], each["granted"]) for each in records] == [
+        ("consent", 1, True),
+        ("consent", 2, False),
+    ]
+
+
+def test_the_log_record_of_a_consent_is_a_row_of_history() -> None:
+    state = State("p1", "a1", "")
+    after = taken([], [Statement("email", "marketing", False, "app", 5, "contract")], now_ms=9)
+    [record] = records_of([], after, state, received_ms=9)
+
+    row = row_of(record.record_id, record.body)
+
+    cells = json.loads(row.line)
+    assert row.dataset.name == "consents" and cells["more"] is None
+    assert record_of(row.dataset, cells) == json.loads(record.body)
