@@ -31,7 +31,7 @@ from decisioning.identifiers import checked_customer_id
 from decisioning.records import record_of
 from decisioning.request import MESSAGE, Decision, Placed, Request
 from decisioning.shadow import shadowed
-from decisioning.store.protocol import Change, Committed, Once, Outcome, Record, Repeated
+from decisioning.store.protocol import Change, Committed, Lost, Once, Outcome, Record, Repeated
 
 LOG = logging.getLogger("nextbest")
 IDEMPOTENCY_TTL_S = 86_400
@@ -68,9 +68,7 @@ def request_of(body: DecisionRequest, deployed: Deployed) -> Request:
 
 async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str, Any]:
     store, once = call.service.store, _once(call)
-    if once is not None and (earlier := await store.once(request.customer_key, once.key)) is not None:
-        return await repeated(call, request, deployed, earlier=earlier, body_hash=once.value)
-    (snapshot,) = await store.read([request.customer_key])
+    (snapshot,) = await store.read([request.customer_key], quotas=bool(deployed.strategy.volume_constraints))
     for _ in range(DECISIONS_MAX):
         decider = deployed.for_person(snapshot.state.assignment_key)
         decision = _decision(request, snapshot, decider)
@@ -79,15 +77,21 @@ async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str
         outcome = await _commit(call, request, snapshot, decision, decider, once)
         if isinstance(outcome, Committed):
             _count(decision)
+            call.service.restocker.notice(request, snapshot, decision, decider.strategy)
             metrics.CHALLENGED.inc(decider is not deployed)
             return _answer(call, request, snapshot, decider, decision, is_recorded=True)
-        if isinstance(outcome, Repeated):
-            return await repeated(
-                call, request, deployed, earlier=outcome.values[0] or "", body_hash=once.value if once else ""
-            )
+        if isinstance(outcome, Repeated) and once is not None:
+            stored = await repeated(call, request, deployed, earlier=outcome.values[0] or "", body_hash=once.value)
+            return stored or _leased_only(call, request, snapshot, deployed, cause="record_gone")
+        assert isinstance(outcome, Lost)
         metrics.RACES_LOST.inc()
         snapshot = outcome.snapshot
-    metrics.DEGRADED.labels("races_lost").inc()
+    return _leased_only(call, request, snapshot, deployed, cause="races_lost")
+
+
+def _leased_only(call: Call, request: Request, snapshot: Snapshot, deployed: Deployed, *, cause: str) -> dict[str, Any]:
+    """What can be said without a commit: the offer that is promised, else a message or nothing."""
+    metrics.DEGRADED.labels(cause).inc()
     leased_only, decider = replace(request, offers_allowed=False), deployed.for_person(snapshot.state.assignment_key)
     return _answer(call, leased_only, snapshot, decider, _decision(leased_only, snapshot, decider), degraded=True)
 
@@ -116,8 +120,9 @@ async def _commit(
     change = Change(
         snapshot.customer_key,
         snapshot.state_version,
-        decision.state,
+        decision.state if decision.changes_state else None,
         records=[Record(decision.decision_id, record)],
+        movements=decision.movements,
         once=[] if once is None else [replace(once, value=f"{once.value}:{decision.decision_id}")],
     )
     return (await call.service.store.commit([change]))[0]

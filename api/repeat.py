@@ -1,4 +1,7 @@
-"""Repeats: the stored decision of an idempotency key, rendered again through today's consent."""
+"""Repeats: the stored decision of an idempotency key, rendered again through today's consent.
+
+The commit of the repeat finds the key taken, so that two requests in flight at once cannot both be counted.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,27 @@ from api.answer import Facts, answer_of
 from api.deployed import Deployed
 from api.endpoint import Call
 from api.errors import Problem
-from decisioning.errors import StoreUnavailable
 from decisioning.records import Versions
 from decisioning.renders import render_again
 from decisioning.request import Placed, Request
 from decisioning.store.packing import parsed
 
 
-async def repeated(call: Call, request: Request, deployed: Deployed, *, earlier: str, body_hash: str) -> dict[str, Any]:
-    """The answer to a key that was used before; earlier is what its first use left, body hash and decision."""
+async def repeated(
+    call: Call, request: Request, deployed: Deployed, *, earlier: str, body_hash: str
+) -> dict[str, Any] | None:
+    """The answer to a key that was used before; None when its record has left the store.
+
+    earlier is what its first use left: body hash and decision. The customer is read anew, because whoever was first may
+    just have made them.
+    """
     first_hash, _, decision_id = earlier.partition(":")
     if body_hash != first_hash:
         message = "This idempotency_key was used with another body. Use a new key for a new question."
         raise Problem("conflict", message, "idempotency_key")
     packed = await call.service.store.find_record(decision_id)
     if packed is None:
-        raise StoreUnavailable("the stored decision of this key has left the store")
+        return None
     record = parsed(packed)
     (snapshot,) = await call.service.store.read([request.customer_key])
     if snapshot.state.person_key != record["person_key"]:
