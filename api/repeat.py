@@ -5,6 +5,7 @@ The commit of the repeat finds the key taken, so that two requests in flight at 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from api.answer import Facts, answer_of
@@ -29,11 +30,11 @@ async def repeated(
     if body_hash != first_hash:
         message = "This idempotency_key was used with another body. Use a new key for a new question."
         raise Problem("conflict", message, "idempotency_key")
-    packed = await call.service.store.find_record(decision_id)
+    store = call.service.store
+    packed, (snapshot,) = await asyncio.gather(store.find_record(decision_id), store.read([request.customer_key]))
     if packed is None:
         return None
     record = parsed(packed)
-    (snapshot,) = await call.service.store.read([request.customer_key])
     if snapshot.state.person_key != record["person_key"]:
         message = "The customer of this key's decision was erased. Use a new key."
         raise Problem("erased", message, "idempotency_key")

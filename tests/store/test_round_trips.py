@@ -1,0 +1,135 @@
+"""How often a request goes to the store: counted on the connections of a real server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from decisioning.store.lanes import Command, Reply, _Link
+from decisioning.store.protocol import Change
+from decisioning.store.redis import RedisStore, connect
+from decisioning.store.scripts import COMMIT, READ
+from tests.api.desk import Desk
+from tests.conftest import PATIENCE_MS
+from tests.store.conftest import emptied
+
+CUSTOMER = "C-1"
+
+
+@dataclass
+class Counter:
+    """Every exchange with a server, as the verbs or scripts that it carried."""
+
+    trips: list[str] = field(default_factory=list)
+    before_commits: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+    async def saw(self, commands: Sequence[Command]) -> None:
+        self.trips.append("+".join(map(_said, commands)))
+        if self.trips[-1] == "commit" and self.before_commits:
+            await self.before_commits.pop()()
+
+
+def _said(command: Command) -> str:
+    scripts = {COMMIT.digest: "commit", READ.digest: "read"}
+    return scripts.get(command[1], command[0]) if command[0] == "EVALSHA" else command[0]
+
+
+@pytest.fixture
+def counter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter]:
+    counting = Counter()
+    plain = _Link.exchange
+
+    async def exchange(self: _Link, commands: Sequence[Command]) -> list[Reply]:
+        await counting.saw(commands)
+        return await plain(self, commands)
+
+    monkeypatch.setattr(_Link, "exchange", exchange)
+    yield counting
+
+
+@pytest.fixture(params=["server", "cluster"])
+def url(request: pytest.FixtureRequest) -> str:
+    return emptied(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+async def rival(url: str) -> AsyncIterator[RedisStore]:
+    """Another process on the same store."""
+    store = connect(url, deadline_ms=PATIENCE_MS)
+    await store.read([CUSTOMER])
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def desk(url: str, counter: Counter) -> AsyncIterator[Desk]:
+    """The application, its connections made and the scripts known."""
+    store = connect(url, deadline_ms=PATIENCE_MS)
+    standing = Desk(store)
+    await standing.know(CUSTOMER)
+    await standing.ask(customer="C-2")
+    counter.trips.clear()
+    yield standing
+    await store.close()
+
+
+async def test_a_decision_takes_two_round_trips(desk: Desk, counter: Counter) -> None:
+    await desk.ask(customer=CUSTOMER)
+
+    assert counter.trips == ["read", "commit"]
+
+
+async def test_showing_what_is_leased_takes_two_round_trips(desk: Desk, counter: Counter) -> None:
+    await desk.ask(customer=CUSTOMER)
+    counter.trips.clear()
+
+    shown = await desk.ask(customer=CUSTOMER)
+    elsewhere = await desk.ask("email.hero", customer=CUSTOMER)
+
+    assert shown["placements"][0]["reasons"][0] == elsewhere["placements"][0]["reasons"][0] == "lease"
+    assert counter.trips == ["read", "commit"] * 2
+
+
+async def test_a_response_takes_two_round_trips(desk: Desk, counter: Counter) -> None:
+    answer = await desk.ask(customer=CUSTOMER)
+    counter.trips.clear()
+
+    await desk.tell(event_token=answer["placements"][0]["event_token"], outcome="accepted")
+
+    assert counter.trips == ["read", "commit"]
+
+
+async def test_an_idempotency_key_costs_none_and_its_repeat_one_more(desk: Desk, counter: Counter) -> None:
+    """The commit finds the key taken; the record of then and the customer of now come together."""
+    first = await desk.ask(customer=CUSTOMER, idempotency_key="k")
+    assert counter.trips == ["read", "commit"]
+    counter.trips.clear()
+
+    again = await desk.ask(customer=CUSTOMER, idempotency_key="k")
+
+    assert again["decision_id"] == first["decision_id"]
+    assert counter.trips == ["read", "commit", "XRANGE+read"]
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_a_lost_race_costs_one_round_trip_more(
+    rival: RedisStore, desk: Desk, counter: Counter, lost: int
+) -> None:
+    """The lost commit brings the newer state. After two of them the answer promises nothing, so there is no third."""
+    counter.before_commits += [lambda: intrude(rival, counter)] * lost
+
+    answer = await desk.ask(customer=CUSTOMER)
+
+    assert answer["degraded"] is (lost == 2)
+    assert counter.trips == ["read", "commit", "commit"]
+
+
+async def intrude(rival: RedisStore, counter: Counter) -> None:
+    """Somebody else changes the customer between a read and its commit, uncounted."""
+    counted, counter.trips = counter.trips, []
+    others, counter.before_commits = counter.before_commits, []
+    [snapshot] = await rival.read([CUSTOMER])
+    await rival.commit([Change(CUSTOMER, snapshot.state_version, snapshot.state)])
+    counter.trips, counter.before_commits = counted, others
