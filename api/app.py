@@ -53,10 +53,14 @@ def assemble(service: Service) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         watching = asyncio.create_task(_keep_fresh(service))
         watching.add_done_callback(_told_if_broken)
+        stocking = asyncio.create_task(service.restocker.keep())
+        stocking.add_done_callback(_told_if_unstocked)
         yield
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        for task in (watching, stocking):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await service.restocker.close()
         await service.store.close()
 
     app = FastAPI(
@@ -79,6 +83,12 @@ def _told_if_broken(watching: asyncio.Task[None]) -> None:
     if not watching.cancelled() and (error := watching.exception()) is not None:
         LOG.critical("the watcher ended; restart this process", exc_info=error)
         metrics.READY.set(0)
+
+
+def _told_if_unstocked(stocking: asyncio.Task[None]) -> None:
+    """Budgets hold without upkeep; what is set aside for the idle would stay there."""
+    if not stocking.cancelled() and (error := stocking.exception()) is not None:
+        LOG.error("the upkeep of budgets ended in this process", exc_info=error)
 
 
 async def _keep_fresh(service: Service) -> None:

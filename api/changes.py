@@ -13,10 +13,13 @@ ATTEMPTS_MAX = 20  # each lost race means that somebody else got through
 
 
 async def changed(
-    store: Store, customer_key: str, change_of: Callable[[Snapshot], Change]
+    store: Store, customer_key: str, change_of: Callable[[Snapshot], Change], *, quotas: bool = False
 ) -> tuple[Change, Snapshot, Outcome]:
-    """Commit what change_of makes of the newest snapshot; returns the change, its snapshot and the outcome."""
-    (snapshot,) = await store.read([customer_key])
+    """Commit what change_of makes of the newest snapshot; returns the change, its snapshot and the outcome.
+
+    quotas: the snapshot has those of the customer's partition.
+    """
+    (snapshot,) = await store.read([customer_key], quotas=quotas)
     for _ in range(ATTEMPTS_MAX):
         change = change_of(snapshot)
         (outcome,) = await store.commit([change])

@@ -18,6 +18,8 @@ PLACEMENTS = Counter(
 DROPS = Counter("candidates_dropped_total", "Candidates removed, by reason.", ["reason"])
 DEGRADED = Counter("decisions_degraded_total", "Answers given without all parts, by cause.", ["cause"])
 RACES_LOST = Counter("commits_lost_total", "Commits that met a newer state and decided again.")
+RESTOCKS = Counter("restocks_total", "Blocks of budgets that were asked to be restocked, by result.", ["result"])
+OVERRUNS = Counter("overruns_total", "Acceptances that came when no budget could pay for them any more.")
 RESPONSES = Counter(
     "responses_total", "Responses, by outcome and whether they were counted or repeated.", ["outcome", "status"]
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from api.deployed import Deployed
 from api.errors import Problem
 from api.keys import KeyRing
 from api.live import Live
+from api.restocker import Restocker
 from api.settings import Settings
 from api.tokens import Sealer
 from decisioning.store.protocol import Store
@@ -22,6 +23,10 @@ class Service:
     keys: KeyRing
     live: Live
     sealer: Sealer | None = None  # known once the store has answered for the first time
+    restocker: Restocker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.restocker = Restocker(self.store, self.live)
 
     @property
     def seals(self) -> Sealer:

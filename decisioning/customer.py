@@ -108,6 +108,9 @@ class State:
     answers_since_ms: int = 0  # the same of accepted, rejected, converted and dismissed
 
 
+EXHAUSTED = "!"  # before a budget among the quotas: since when, in milliseconds, its counter is known to be empty
+
+
 @dataclass(slots=True)
 class Snapshot:
     """One customer at one moment of the store's clock: the whole input of a decision beside the request."""

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from decisioning.catalog.strategy import Mask, Strategy
 from decisioning.consent import permitted
 from decisioning.contact_policy import held_back
-from decisioning.customer import State
+from decisioning.customer import Snapshot
 from decisioning.moment import Moment
+from decisioning.volume import Occasion, withheld
 
 
 @dataclass(slots=True)
 class Gated:
-    """What the gates left. `allowed` passed dates, consent and rules; `reachable` passed contact policies too."""
+    """What the gates left. `allowed` passed dates, consent and rules; `reachable` passed limits and budgets too."""
 
     allowed: Mask
     reachable: Mask
@@ -37,14 +38,20 @@ def live(strategy: Strategy, *, now_ms: int) -> Mask:
     return mask
 
 
-def gate(candidates: Mask, moment: Moment, state: State, strategy: Strategy) -> Gated:
-    """Pass the candidates through dates, consent, the rules of each stage and contact policies, in this order."""
+def gate(candidates: Mask, moment: Moment, snapshot: Snapshot, strategy: Strategy) -> Gated:
+    """Pass the candidates through dates, consent, quiet hours, the rules of each stage, contact policies and volume
+    constraints, in this order.
+    """
     drops: dict[str, Mask] = {}
+    state = snapshot.state
     consented = permitted(strategy, state.consents, channel=moment.channel)
     left = candidates & live(strategy, now_ms=moment.now_ms)
     _drop(drops, "not_live", candidates & ~left)
     _drop(drops, "consent", left & ~consented)
     left &= consented
+    if moment.quiet_until_ms is not None:
+        _drop(drops, "quiet_hours", left & ~strategy.mandatory_mask)
+        left &= strategy.mandatory_mask
     for stage in strategy.gates:
         no, unknown = stage.index.evaluate(moment.activation)
         _drop(drops, stage.name, left & no)
@@ -55,7 +62,12 @@ def gate(candidates: Mask, moment: Moment, state: State, strategy: Strategy) -> 
     for mask in policies.values():
         held |= mask
     _drop(drops, "contact_policy", left & held)
-    return Gated(left, left & ~held, drops, policies)
+    reachable = left & ~held
+    short = withheld(reachable, strategy, snapshot.quotas, Occasion(moment.channel, moment.now_ms), spent={})
+    for reason, mask in short.items():
+        _drop(drops, reason, mask)
+        reachable &= ~mask
+    return Gated(left, reachable, drops, policies)
 
 
 def _drop(drops: dict[str, Mask], reason: str, mask: Mask) -> None:

@@ -6,6 +6,7 @@ then decides anew.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from decisioning.catalog.outcomes import UNCOUNTED_OUTCOMES
@@ -13,6 +14,9 @@ from decisioning.catalog.strategy import Action, Strategy
 from decisioning.customer import Interaction, Snapshot, State
 from decisioning.interactions import ANSWERS, actions_met, append
 from decisioning.lease import end_by_answer
+from decisioning.store.decision_id import whereabouts_of
+from decisioning.store.protocol import Movement
+from decisioning.volume import Occasion, belated, settled
 
 ENDING_OUTCOMES = frozenset({"accepted", "rejected", "converted"})
 
@@ -48,6 +52,36 @@ def respond(response: Response, state: State) -> State:
     return after
 
 
+def moved(response: Response, snapshot: Snapshot, after: State, strategy: Strategy) -> list[Movement]:
+    """What an answer does to the units that were reserved for the offers it ends.
+
+    Accepting keeps what the lease reserved. When that is over, it takes the units anew, once per decision. A conversion
+    alone takes none: it may be nobody's doing.
+    """
+    before, now_ms = snapshot.state, snapshot.now_ms
+    is_taken = response.outcome in ("accepted", "converted")
+    settlement = settled(before.lease, after.lease, now_ms=now_ms, kept=response.action if is_taken else "")
+    standing = {entry.decision_id for entry in after.lease if entry.action == response.action}
+    was_leased = any(
+        entry.action == response.action and entry.until_ms > now_ms and entry.decision_id not in standing
+        for entry in before.lease
+    )
+    if response.outcome != "accepted" or was_leased or _was_taken(response, before):
+        return settlement
+    occasion = Occasion(response.channel or "", now_ms)
+    return settlement + belated(response.action, strategy, snapshot.quotas, occasion)
+
+
+def _was_taken(response: Response, before: State) -> bool:
+    """True when the same offer was accepted or converted before: its units are spent."""
+    where = whereabouts_of(response.decision_id or "")
+    decided_ms = 0 if where is None else where.from_ms
+    return any(
+        each.action == response.action and each.outcome in ("accepted", "converted") and each.at_ms >= decided_ms
+        for each in before.interactions
+    )
+
+
 def ended_by(outcome: str, action: str, strategy: Strategy) -> frozenset[str]:
     """The actions whose lease this outcome ends; a conversion ends all that sell the same product."""
     if outcome not in ENDING_OUTCOMES:
@@ -59,8 +93,10 @@ def ended_by(outcome: str, action: str, strategy: Strategy) -> frozenset[str]:
     return frozenset(each.key for each in strategy.actions if each.product == product)
 
 
-def record_of(response: Response, state: State, *, received_ms: int) -> dict[str, object]:
-    """The log record of a response; people appear by person_key alone."""
+def record_of(
+    response: Response, state: State, *, received_ms: int, overrun: Mapping[str, int] | None = None
+) -> dict[str, object]:
+    """The log record of a response; people appear by person_key alone. overrun: units that no budget could pay."""
     return {
         "kind": "response",
         "response_id": response.response_id,
@@ -73,6 +109,7 @@ def record_of(response: Response, state: State, *, received_ms: int) -> dict[str
         "channel": response.channel,
         "outcome": response.outcome,
         "value": response.value,
+        **({"overrun": overrun} if overrun else {}),
     }
 
 
@@ -82,7 +119,8 @@ def converted_action(product: str, snapshot: Snapshot, strategy: Strategy) -> Ac
     """
     selling = [action for action in strategy.actions if action.product == product]
     keys = {action.key for action in selling}
-    leased = (entry.action for entry in snapshot.state.lease if entry.action in keys)
+    live = (entry.action for entry in snapshot.state.lease if entry.until_ms > snapshot.now_ms)
+    leased = (action for action in live if action in keys)
     met = (action for action in actions_met(snapshot.state) if action in keys)
     chosen = next(leased, None) or next(met, None)
     return next((action for action in selling if chosen in (None, action.key)), None)

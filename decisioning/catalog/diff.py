@@ -22,6 +22,7 @@ SUBJECTS = {
     "placements.yaml": "placement",
     "consents.yaml": "consents of",
     "contact_policies.yaml": "contact policy",
+    "volume_constraints.yaml": "volume constraint",
     "experiments.yaml": "experiment",
     "content/blocks.yaml": "content block",
     "derived.yaml": "derived attribute",

@@ -19,6 +19,8 @@ DROP_REASONS = (
     "suitability",
     "suitability_unknown",
     "contact_policy",
+    "volume_constraint",
+    "volume_wait",
     "content_unknown",
     "holdout",
     "lease",

@@ -11,11 +11,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from decisioning.customer import PARTITION_COUNT, Snapshot, partition_of
+from decisioning.customer import EXHAUSTED, PARTITION_COUNT, Snapshot, partition_of
 from decisioning.store.decision_id import whereabouts_of
 from decisioning.store.packing import fresh_state, pack, unpack_profile, unpack_state
 from decisioning.store.protocol import (
-    EXHAUSTED,
     Block,
     Change,
     Claim,

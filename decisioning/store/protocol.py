@@ -127,9 +127,6 @@ class Note:
     ttl_s: int  # from the last writing
 
 
-EXHAUSTED = "!"  # before a budget among a partition's quotas: since when, in milliseconds, its counter is known empty
-
-
 @dataclass(frozen=True, slots=True)
 class Block:
     """One partition's part of a budget.

@@ -173,12 +173,6 @@ local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 return {redis.call('MEMORY', 'USAGE', KEYS[1]) or 0, first and first[1] or false}
 """)
 
-# KEYS: log. Replies {bytes of memory, position of the first record or nil}.
-LOG_SIZE = Script("""
-local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-return {redis.call('MEMORY', 'USAGE', KEYS[1]) or 0, first and first[1] or false}
-""")
-
 # KEYS: the lease on a job. ARGV: owner, milliseconds to live. Replies 1 when the job is the owner's now.
 OWN = Script("""
 local holder = redis.call('GET', KEYS[1])

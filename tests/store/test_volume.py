@@ -6,9 +6,8 @@ import asyncio
 import time
 from dataclasses import replace
 
-from decisioning.customer import PARTITION_COUNT, Snapshot, State, partition_of
+from decisioning.customer import EXHAUSTED, PARTITION_COUNT, Snapshot, State, partition_of
 from decisioning.store.protocol import (
-    EXHAUSTED,
     Block,
     Change,
     Claim,
