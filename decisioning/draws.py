@@ -20,6 +20,7 @@ from decisioning.exploration import chosen, selection_probabilities
 from decisioning.filling import Filling
 from decisioning.request import MESSAGE, NOTHING, OFFER, Placed
 
+WAIT_MS = 1_000  # how long a silence holds that only waits for units of a budget
 SALT = "exploration"  # keeps these draws apart from all others of the same person
 NOTHING_HASH = np.uint64(int.from_bytes(blake2b(NOTHING.encode(), digest_size=8).digest()))
 
@@ -127,7 +128,7 @@ def nothing(filling: Filling, placement: Placement, reasons: list[str], probabil
         priority=placement.nothing_value,
         expected_value=placement.nothing_value,
         selection_probability=probability,
-        valid_until_ms=_until_ms(filling),
+        valid_until_ms=filling.moment.now_ms + WAIT_MS if filling.is_waiting(placement) else _until_ms(filling),
     )
 
 

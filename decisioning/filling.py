@@ -106,6 +106,12 @@ class Filling:
         """The index of an action that the strategy has."""
         return self.strategy.action_index[action]
 
+    def is_waiting(self, placement: Placement) -> bool:
+        """True when somebody was kept out of the placement's next slot only until a budget's block is restocked."""
+        here = self.drops.get(self.next_slot(placement.name), {})
+        waiting = self.gated.drops.get("volume_wait", 0) | here.get("volume_wait", 0)
+        return bool(waiting & placement.candidates.mask)
+
     def groups_used(self) -> Mask:
         """All actions of the groups that stand in the answer already."""
         mask = 0
