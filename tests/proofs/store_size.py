@@ -142,7 +142,7 @@ def main(words: Sequence[str]) -> int:
 @contextmanager
 def sites(folder: Path, *counts: int) -> Iterator[list[Site]]:
     """A server for each count of customers, ended at the end."""
-    found = []
+    found: list[Site] = []
     try:
         for count in counts:
             place = folder / f"{count}-{len(found)}"
