@@ -142,7 +142,7 @@ CONTACT_POLICIES = Named(
             "scope": Text(words=SCOPES),
             "outcomes": Listed(NAME, least=1),
             "limit": Number(1, 10_000, whole=True),
-            "window_days": DAYS,
+            "window_days": Number(0.001, 36_500.0),  # nothing lies within a window of no length
             "hold_days": DAYS,
         },
         optional={"channel": NAME},
