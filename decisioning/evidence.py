@@ -20,6 +20,7 @@ from decisioning.filling import Filling
 from decisioning.interactions import DAY_MS, JOINED, History, complete_since, is_under
 from decisioning.records import as_json, instant
 from decisioning.request import Decision, Placed
+from decisioning.volume import charged
 from rules import Duration, EvaluationError, Program, Timestamp
 
 MISSING, MASKED = "missing", "masked"
@@ -47,6 +48,8 @@ class Evidence:
                 return {"quiet": {"until": instant(self.filling.moment.quiet_until_ms)}}
             case "contact_policy":
                 return {"contact_policies": self._contact_policies(action, placed)}
+            case "volume_constraint" | "volume_wait":
+                return {"volume": self._volume(action)}
             case "lease":
                 entry = next(iter(self.filling.renewed.entries), None)
                 return {"lease": {"action": entry.action, "until": instant(entry.until_ms)}} if entry else {}
@@ -102,6 +105,25 @@ class Evidence:
             return found | {"kept_since": instant(complete_since(state, policy.outcomes)), "until": instant(until_ms)}
         last, until = instant(restraint.last_ms), instant(restraint.until_ms)
         return found | {"count": times_within(policy, spans, restraint), "last": last, "until": until}
+
+    def _volume(self, action: Action) -> list[dict[str, Any]]:
+        """The budgets that have too little for the action; all it needs where only this very answer took too much."""
+        filling = self.filling
+        asked = [
+            (constraint, charge, filling.snapshot.quotas.get(charge.budget, 0))
+            for constraint, charge in charged(action.index, filling.strategy, filling.occasion())
+        ]
+        return [
+            {
+                "constraint": constraint.name,
+                "where": constraint.where,
+                "budget": charge.budget,
+                "needed": constraint.amount(charge.units),
+                "at_hand": constraint.amount(at_hand),
+                "limit": constraint.amount(constraint.limit),
+            }
+            for constraint, charge, at_hand in [each for each in asked if each[2] < each[1].units] or asked
+        ]
 
     def _beside(self, action: Action, placed: Placed) -> dict[str, str | None]:
         """The outcome of the same answer that keeps the action out: itself, else one of its group."""

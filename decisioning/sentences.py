@@ -128,6 +128,22 @@ def _contact_policy(entry: Entry, zone: tzinfo) -> tuple[str, list[str]]:
     return f"the contact {word} {names} {verb} it back until {until}", [_limit(each, zone) for each in policies]
 
 
+def _volume_constraint(entry: Entry, zone: tzinfo) -> tuple[str, list[str]]:
+    names = _joined([repr(each["budget"]) for each in entry["volume"]])
+    return f"nothing is left of {names}", [_shortage(each) for each in entry["volume"]]
+
+
+def _volume_wait(entry: Entry, zone: tzinfo) -> tuple[str, list[str]]:
+    names = _joined([repr(each["budget"]) for each in entry["volume"]])
+    return f"more of {names} is on its way", [_shortage(each) for each in entry["volume"]]
+
+
+def _shortage(budget: Entry) -> str:
+    """What one budget is short of."""
+    short = f"It takes {budget['needed']:.12g} of {budget['limit']:.12g}, and {budget['at_hand']:.12g} are at hand"
+    return f"{short} for this customer's share of the store."
+
+
 def _limit(policy: Entry, zone: tzinfo) -> str:
     """One contact policy and what it counted."""
     outcomes = " or ".join(repr(each) for each in policy["outcomes"])
@@ -206,6 +222,8 @@ _TELLERS: Mapping[str, Callable[[Entry, tzinfo], tuple[str, list[str]]]] = {
     "consent": _consent,
     "quiet_hours": _quiet_hours,
     "contact_policy": _contact_policy,
+    "volume_constraint": _volume_constraint,
+    "volume_wait": _volume_wait,
     "content_unknown": _content_unknown,
     "placed_elsewhere": _beside,
     "one_per_group": _beside,

@@ -77,8 +77,13 @@ def withheld(
 
 def charges(index: int, strategy: Strategy, occasion: Occasion) -> list[Charge]:
     """What selecting an action takes, budget by budget."""
+    return [charge for _, charge in charged(index, strategy, occasion)]
+
+
+def charged(index: int, strategy: Strategy, occasion: Occasion) -> list[tuple[VolumeConstraint, Charge]]:
+    """The same with the constraint that asks for it."""
     return [
-        Charge(budget, constraint.spends[index], constraint.spend_on == "accepted")
+        (constraint, Charge(budget, constraint.spends[index], constraint.spend_on == "accepted"))
         for constraint, share, budget in _named(strategy, occasion)
         if share.mask >> index & 1
     ]

@@ -57,7 +57,7 @@ async def _why(
             raise NextbestError(
                 "no strategy or no model is in force. `nextbest publish DIR` and `nextbest train` put them there."
             )
-        (snapshot,) = await store.read([checked_customer_id(customer)])
+        (snapshot,) = await store.read([checked_customer_id(customer)], quotas=True)
     deployed = live.current.for_person(snapshot.state.assignment_key)
     strategy, versions = deployed.strategy, deployed.versions
     action = _action(strategy, action_key)

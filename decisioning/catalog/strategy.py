@@ -192,6 +192,10 @@ class VolumeConstraint:
     shares: tuple[Share, ...]
     where: str
 
+    def amount(self, units: int) -> float:
+        """Units of the counter as the author writes them."""
+        return units / 1_000 if self.unit == "money" else units
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
