@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -76,7 +77,7 @@ class Node:
 
 
 class ClusterOfNodes:
-    """Primaries with equal shares of the slots, and replicas of them in the same order."""
+    """Primaries with equal shares of the slots, and replicas of them in turn."""
 
     def __init__(self, binary: Path, folder: Path, *, primaries: int, replicas: int, options: tuple[str, ...]) -> None:
         self.nodes = [Node(binary, folder / f"node-{n}", (*CLUSTERED, *options)) for n in range(primaries + replicas)]
@@ -120,7 +121,7 @@ class ClusterOfNodes:
         wait_until(
             lambda: all(f"known_nodes:{len(self.nodes)}\r" in node.ask("CLUSTER", "INFO") for node in self.nodes)
         )
-        for node, primary in zip(self.replicas, self.primaries, strict=False):
+        for node, primary in zip(self.replicas, cycle(self.primaries), strict=False):
             node.ask("CLUSTER", "REPLICATE", primary.name)
         wait_until(lambda: all("cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in self.nodes))
         wait_until(lambda: all("master_link_status:up" in node.ask("INFO", "replication") for node in self.replicas))

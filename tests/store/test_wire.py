@@ -16,10 +16,10 @@ import redis
 from decisioning.customer import Snapshot
 from decisioning.errors import StoreUnavailable
 from decisioning.store.embedded import EmbeddedServer
+from decisioning.store.lanes import LANE_COUNT
 from decisioning.store.packing import fresh_state
 from decisioning.store.protocol import Change, Committed, Lost, Once, Record
 from decisioning.store.redis import RedisStore, connect
-from decisioning.store.lanes import LANE_COUNT
 
 DEADLINE_MS = 200
 NEVER_MS = 3_600_000  # the deadline of a store that must not need it
