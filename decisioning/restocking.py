@@ -8,7 +8,7 @@ Spent units and outstanding ones are therefore never more than the limit, at any
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from decisioning.volume import Budget, budgets_of, day_of_budget, is_low, local_
 
 IDLE_MS = 60_000  # a block nobody touched for so long goes back, when others found the counter empty meanwhile
 AHEAD_MS = 300_000  # before midnight the blocks of the next day are laid out
+EVERYTHING = 1 << 52  # more units than any budget has
 DAY_MS = 86_400_000
 
 
@@ -53,8 +54,7 @@ async def give_back(store: Store, places: Sequence[Place]) -> None:
     """Return what these blocks have at hand to their counters."""
     if not places:
         return
-    everything = max(place.budget.constraint.limit for place in places)
-    fetched = [Delivery(place.partition, place.budget.name, give_back=everything) for place in places]
+    fetched = [Delivery(place.partition, place.budget.name, give_back=EVERYTHING) for place in places]
     blocks = await store.deliver(fetched)
     await store.claim([_settlement(place, block) for place, block in zip(places, blocks, strict=True)])
 
@@ -97,21 +97,20 @@ class Upkeep:
     async def _fetch_idle(
         self, places: Sequence[Place], blocks: Sequence[Block], counter: Counter, *, now_ms: int
     ) -> None:
-        is_sought = counter.exhausted_ms > now_ms - IDLE_MS
-        is_over = counter.outstanding > places[0].budget.constraint.limit  # a limit that was lowered
-        idle = [place for place, _ in self._untouched(places, blocks, now_ms=now_ms)] if is_sought else []
-        await give_back(self._store, list(places) if is_over else idle)
+        """Idle blocks, while others look for units; all of them, when the limit was lowered below what is out."""
+        idle = [place for place, block in zip(places, blocks, strict=True) if self._is_idle(place, block, now_ms)]
+        if counter.outstanding > places[0].budget.constraint.limit:
+            await give_back(self._store, places)
+        elif counter.exhausted_ms > now_ms - IDLE_MS:
+            await give_back(self._store, idle)
 
-    def _untouched(
-        self, places: Sequence[Place], blocks: Sequence[Block], *, now_ms: int
-    ) -> Iterator[tuple[Place, Block]]:
-        for place, block in zip(places, blocks, strict=True):
-            key = place.partition, place.budget.name
-            before, since_ms = self._idle_since.get(key, (None, now_ms))
-            if before != block:
-                self._idle_since[key] = block, now_ms
-            elif block.at_hand and now_ms - since_ms >= IDLE_MS:
-                yield place, block
+    def _is_idle(self, place: Place, block: Block, now_ms: int) -> bool:
+        key = place.partition, place.budget.name
+        before, since_ms = self._idle_since.get(key, (None, now_ms))
+        if before != block:
+            self._idle_since[key] = block, now_ms
+            return False
+        return block.at_hand > 0 and now_ms - since_ms >= IDLE_MS
 
     async def _clear(self, blocks: Sequence[Mapping[str, Block]], *, yesterday: str) -> None:
         """Forget the blocks of days before yesterday, when nothing of them is reserved any more."""

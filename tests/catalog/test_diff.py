@@ -37,3 +37,16 @@ def test_files_come_and_go_as_what_they_hold():
         *(line for line in told if line.startswith("- grow/loans/")),
     ]
     assert "content/images/brand.png: content" in " ".join(told)
+
+
+def test_a_budget_is_told_with_its_limit_and_what_actions_take_of_it():
+    action = [["    lever: 1.2\n", "    lever: 1.2\n    volume_constraints: {gifts: 1}\n"]]
+    constraint = "gifts: {limit: 100, unit: number, scope: all, period: day, spend_on: selected}\n"
+    old = small({"actions/cards.yaml": action}) | {"volume_constraints.yaml": constraint.encode()}
+    dearer = {path: body.replace(b"{gifts: 1}", b"{gifts: 2}") for path, body in old.items()}
+    lower = dearer | {"volume_constraints.yaml": constraint.replace("100", "90").encode()}
+
+    assert differences(old, lower) == [
+        "grow/cards/cashback: volume_constraints gifts 1 -> 2",
+        "volume constraint gifts: limit 100 -> 90",
+    ]
