@@ -110,6 +110,17 @@ def answer_of(snapshot: Snapshot) -> dict[str, Any]:
             {"at": text_of(each.at_ms), "outcome": each.outcome, "action": each.action, "channel": each.channel}
             for each in state.interactions
         ],
+        "interaction_counts": [
+            {
+                "day": text_of(each.last_ms)[:10],
+                "outcome": each.outcome,
+                "action": each.action,
+                "channel": each.channel,
+                "times": each.times,
+                "last_at": text_of(each.last_ms),
+            }
+            for each in state.day_counts
+        ],
     }
 
 

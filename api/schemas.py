@@ -236,6 +236,17 @@ class InteractionAnswer(Struct, kw_only=True):
     channel: str
 
 
+class InteractionCountAnswer(Struct, kw_only=True):
+    """Older interactions of one UTC day, remembered by their number."""
+
+    day: str
+    outcome: str
+    action: str
+    channel: str
+    times: int
+    last_at: str
+
+
 class CustomerAnswer(Struct, kw_only=True):
     """What is known about a customer."""
 
@@ -245,6 +256,7 @@ class CustomerAnswer(Struct, kw_only=True):
     consents: list[ConsentAnswer]
     lease: list[LeaseAnswer]
     interactions: list[InteractionAnswer]
+    interaction_counts: list[InteractionCountAnswer]
 
 
 class Erased(Struct, kw_only=True):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from decisioning.customer import DayCount
 from decisioning.interactions import DAY_MS
 from decisioning.store.memory import MemoryStore
+from decisioning.store.protocol import Change
 from tests.api.desk import HERO, Desk
 from tests.decisioning.bank import FILES, GOLD, NOW_MS, SILVER, strategy
 
@@ -54,6 +57,24 @@ async def test_a_word_about_one_attribute_does_not_make_old_ones_look_fresh():
     patched = await desk.http.patch("/v1/customers/C-1", json={"attributes": {"income": 3000.0}})
     assert patched.json()["sources"]["core"]["attributes"] == {"income": 3000.0, "suspicious": False}
     assert (await desk.ask(dry_run=True))["placements"][0]["action"] == GOLD
+
+
+async def test_old_interactions_are_told_by_their_day():
+    desk = Desk()
+    (snapshot,) = await desk.store.read(["C-1"])
+    count = DayCount(NOW_MS // DAY_MS, "impression", GOLD, "web", 3, NOW_MS)
+    await desk.store.commit([Change("C-1", 0, replace(snapshot.state, day_counts=[count]))])
+
+    known = (await desk.http.get("/v1/customers/C-1")).json()
+
+    told = {
+        "outcome": "impression",
+        "action": GOLD,
+        "channel": "web",
+        "times": 3,
+        "last_at": "2026-09-21T14:13:20.000Z",
+    }
+    assert known["interaction_counts"] == [{"day": "2026-09-21", **told}]
 
 
 async def test_null_forgets_an_attribute():
