@@ -49,8 +49,8 @@ Arguments = tuple[Argument, ...]
 def connect(url: str, *, deadline_ms: int = 1_000) -> RedisStore:
     """A store on the server or cluster at this URL; connects at its first use, so a service can start before its store.
 
-    url          redis://, rediss:// or unix:// as redis-py reads them, or redis+cluster:// and some nodes, as host:port,host:port; a
-                 server that belongs to a cluster is also recognised without the +cluster
+    url          redis://, rediss:// or unix:// as redis-py reads them, or redis+cluster://host:port,host:port of some
+                 nodes; a server that belongs to a cluster is also recognised without the +cluster
     deadline_ms  bound for every call, waiting and connecting included
     The store belongs to the event loop that uses it first.
     """
