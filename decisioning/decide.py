@@ -90,7 +90,9 @@ def next_state(filling: Filling) -> State | None:
     channel = filling.request.channel
     trials = [placed for placed in filling.placed if placed.is_trial]
     entering = [entry.action for entry in filling.rendered if channel not in entry.channels]
-    if not (trials or entering or filling.renewed.ended):
+    # Before the first draw there may be no record of somebody yet, and nobody may be stored: their keys must be written
+    # with the record, even if it is of the silence of quiet hours, or nothing would lead from the one to the other.
+    if before.draw_index and not (trials or entering or filling.renewed.ended):
         return None
     state = replace(
         before,
