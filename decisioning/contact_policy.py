@@ -10,15 +10,18 @@ whenever they may have reached its limit. So it counts spans of time in place of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 from decisioning.catalog.strategy import ContactPolicy, Mask, Strategy
 from decisioning.customer import State
-from decisioning.interactions import DAY_MS, JOINED, Row, complete_since, first_possible_ms
+from decisioning.interactions import DAY_MS, JOINED, complete_since, first_possible_ms
 
 KEY_DEPTH = {"issue": 1, "group": 2, "action": 3}  # how much of issue/group/action counts together
 _BEFORE_ALL_MS = -(1 << 62)
+_TO_MS = itemgetter(1)  # of a Span
 
 
 class Span(NamedTuple):
@@ -29,11 +32,15 @@ class Span(NamedTuple):
     times: int
 
 
+Past = Mapping[str, Sequence[tuple[str, str, Span]]]  # outcome -> action, channel and when
+
+
 def held_back(strategy: Strategy, state: State, *, channel: str, now_ms: int) -> dict[str, Mask]:
     """Policy name -> the actions it holds back now, for policies that hold any."""
     if not state.interactions:
         return {}
     found = {}
+    past = _past(state)
     for policy in strategy.contact_policies:
         if policy.channel not in (None, channel):
             continue
@@ -41,7 +48,7 @@ def held_back(strategy: Strategy, state: State, *, channel: str, now_ms: int) ->
         forgotten = _forgotten(policy, state)
         if forgotten and is_holding(policy, forgotten, now_ms=now_ms):
             mask = policy.mask
-        for key, spans in _spans_by_key(policy, state, channel).items():
+        for key, spans in _spans_by_key(policy, past, channel).items():
             if is_holding(policy, _joined(forgotten, spans), now_ms=now_ms):
                 mask |= strategy.masks_under.get(key, 0) if key else policy.mask
         if mask := mask & policy.mask:
@@ -91,8 +98,7 @@ def times_within(policy: ContactPolicy, spans: Sequence[Span], restraint: Restra
 
 def counted_for(policy: ContactPolicy, action: str, state: State, channel: str) -> list[Span]:
     """What a policy counts against one action, oldest first, without what is forgotten."""
-    depth = KEY_DEPTH.get(policy.scope, 0)
-    return _spans_by_key(policy, state, channel).get("/".join(action.split("/", depth)[:depth]), [])
+    return _spans_by_key(policy, _past(state), channel).get(_key(action, KEY_DEPTH.get(policy.scope, 0)), [])
 
 
 def unknown_until_ms(policy: ContactPolicy, action: str, state: State, channel: str) -> int:
@@ -130,24 +136,34 @@ def _joined(forgotten: list[Span], spans: list[Span]) -> list[Span]:
     return forgotten + [each for each in spans if each.to_ms > forgotten[0].to_ms] if forgotten else spans
 
 
-def _spans_by_key(policy: ContactPolicy, state: State, channel: str) -> Mapping[str, list[Span]]:
-    """What a policy counts, by what it counts for; the key "" stands for everything the policy covers."""
-    found: dict[str, list[Span]] = {}
-    for key, each in _counted(policy, state.interactions, channel):
-        found.setdefault(key, []).append(Span(each.at_ms, each.at_ms, 1))
-    if state.day_counts:
-        for key, count in _counted(policy, state.day_counts, channel):
-            found.setdefault(key, []).append(Span(first_possible_ms(count), count.last_ms, count.times))
-        for spans in found.values():
-            spans.sort(key=lambda span: span.to_ms)  # answers are kept longer than what is counted by the day
-    return found
-
-
-def _counted(policy: ContactPolicy, rows: Iterable[Row], channel: str) -> Iterator[tuple[str, Row]]:
-    """The rows that a policy counts, each with the key it counts for."""
+def _spans_by_key(policy: ContactPolicy, past: Past, channel: str) -> Mapping[str, list[Span]]:
+    """What a policy counts, oldest first, by what it counts for; the key "" stands for everything the policy covers."""
     is_own = is_per_channel(policy)
     outcomes = policy.outcomes | {JOINED} if is_own and "selected" in policy.outcomes else policy.outcomes
     depth = KEY_DEPTH.get(policy.scope, 0)
-    for each in rows:
-        if each.outcome in outcomes and not (is_own and each.channel != channel):
-            yield "/".join(each.action.split("/", depth)[:depth]), each
+    found: dict[str, list[Span]] = {}
+    for outcome in outcomes:
+        for action, where, span in past.get(outcome, ()):
+            if not is_own or where == channel:
+                found.setdefault(_key(action, depth), []).append(span)
+    for spans in found.values():
+        if len(spans) > 1:
+            spans.sort(key=_TO_MS)
+    return found
+
+
+def _past(state: State) -> Past:
+    """What is remembered, by outcome."""
+    found: dict[str, list[tuple[str, str, Span]]] = {}
+    for each in state.interactions:
+        found.setdefault(each.outcome, []).append((each.action, each.channel, Span(each.at_ms, each.at_ms, 1)))
+    for count in state.day_counts:
+        span = Span(first_possible_ms(count), count.last_ms, count.times)
+        found.setdefault(count.outcome, []).append((count.action, count.channel, span))
+    return found
+
+
+@lru_cache(maxsize=8192)  # the actions of the strategies in force, at each depth
+def _key(action: str, depth: int) -> str:
+    """The issue, group or action that an action counts for."""
+    return "/".join(action.split("/", depth)[:depth])

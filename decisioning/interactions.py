@@ -92,6 +92,8 @@ def first_possible_ms(count: DayCount) -> int:
 
 def complete_since(state: State, outcomes: Iterable[str]) -> int:
     """From when on all interactions of these outcomes are remembered, one by one or counted."""
+    if not (state.complete_since_ms or state.answers_since_ms):
+        return 0  # of almost everybody nothing was ever forgotten
     asked = set(outcomes)
     answers_since_ms = 0 if asked.isdisjoint(ANSWERS) else state.answers_since_ms
     return answers_since_ms if asked <= ANSWERS else max(answers_since_ms, state.complete_since_ms)
