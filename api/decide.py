@@ -23,13 +23,14 @@ from api.errors import Problem
 from api.instants import wall_ms
 from api.repeat import repeated
 from api.schemas import DecisionRequest
-from decisioning.customer import Snapshot, partition_of
+from decisioning.customer import Snapshot, State, partition_of
 from decisioning.decide import candidates_for, decide, prepare
 from decisioning.errors import InvalidAttribute, StoreUnavailable
 from decisioning.explain import explain
 from decisioning.identifiers import checked_customer_id
 from decisioning.records import record_of
 from decisioning.request import MESSAGE, Decision, Placed, Request
+from decisioning.sealing import fingerprint
 from decisioning.shadow import shadowed
 from decisioning.store.protocol import Change, Committed, Lost, Once, Outcome, Record, Repeated
 
@@ -67,21 +68,22 @@ def request_of(body: DecisionRequest, deployed: Deployed) -> Request:
 
 
 async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str, Any]:
-    store, once = call.service.store, _once(call)
+    store = call.service.store
     (snapshot,) = await store.read([request.customer_key], quotas=bool(deployed.strategy.volume_constraints))
     for _ in range(DECISIONS_MAX):
         decider = deployed.for_person(snapshot.state.assignment_key)
         decision = _decision(request, snapshot, decider)
         if call.body.dry_run:
             return _answer(call, request, snapshot, decider, decision)
-        outcome = await _commit(call, request, snapshot, decision, decider, once)
+        outcome = await _commit(call, request, snapshot, decision, decider)
         if isinstance(outcome, Committed):
             _count(decision)
             call.service.restocker.notice(request, snapshot, decision, decider.strategy)
             metrics.CHALLENGED.inc(decider is not deployed)
             return _answer(call, request, snapshot, decider, decision, is_recorded=True)
-        if isinstance(outcome, Repeated) and once is not None:
-            stored = await repeated(call, request, deployed, earlier=outcome.values[0] or "", body_hash=once.value)
+        if isinstance(outcome, Repeated):
+            earlier = outcome.values[0] or ""
+            stored = await repeated(call, request, deployed, earlier=earlier, body_hash=_body_hash(call))
             return stored or _leased_only(call, request, snapshot, deployed, cause="record_gone")
         assert isinstance(outcome, Lost)
         metrics.RACES_LOST.inc()
@@ -105,9 +107,7 @@ def _new_id(request: Request, now_ms: int) -> str:
     return f"{partition_of(request.customer_key):03d}-{now_ms:x}-{secrets.token_hex(8)}"
 
 
-async def _commit(
-    call: Call, request: Request, snapshot: Snapshot, decision: Decision, deployed: Deployed, once: Once | None
-) -> Outcome:
+async def _commit(call: Call, request: Request, snapshot: Snapshot, decision: Decision, deployed: Deployed) -> Outcome:
     record = record_of(
         decision,
         request,
@@ -123,7 +123,7 @@ async def _commit(
         decision.state if decision.changes_state else None,
         records=[Record(decision.decision_id, record)],
         movements=decision.movements,
-        once=[] if once is None else [replace(once, value=f"{once.value}:{decision.decision_id}")],
+        once=_once(call, snapshot.state, decision),
     )
     return (await call.service.store.commit([change]))[0]
 
@@ -147,12 +147,17 @@ def _tell_once(model: str, trouble: str) -> None:
     LOG.error("shadow %s not scored: %s", model[:12], trouble)
 
 
-def _once(call: Call) -> Once | None:
-    """The idempotency step of a request, scoped to the API key; the store scopes it to the customer."""
-    if isinstance(call.body.idempotency_key, str) and not call.body.dry_run:
-        body_hash = sha256(call.raw).hexdigest()[:32]
-        return Once(f"decide:{call.key.key_id}:{call.body.idempotency_key}", body_hash, IDEMPOTENCY_TTL_S)
-    return None
+def _once(call: Call, state: State, decision: Decision) -> list[Once]:
+    """The idempotency step of a request, scoped to the API key and the customer; none without a key."""
+    key = call.body.idempotency_key
+    if not isinstance(key, str):
+        return []
+    name = fingerprint(state.sealing_key, "decide", call.key.key_id, key)
+    return [Once(name, f"{_body_hash(call)}:{decision.decision_id}", IDEMPOTENCY_TTL_S)]
+
+
+def _body_hash(call: Call) -> str:
+    return sha256(call.raw).hexdigest()[:32]
 
 
 def _count(decision: Decision) -> None:

@@ -28,6 +28,7 @@ from decisioning.customer import Snapshot
 from decisioning.identifiers import checked_customer_id
 from decisioning.people import person_of
 from decisioning.respond import Response, converted_action, ended_by, moved, record_of, respond
+from decisioning.sealing import fingerprint
 from decisioning.store.packing import canonical, parsed
 from decisioning.store.protocol import Change, Committed, Once, Record
 from decisioning.volume import overrun_of
@@ -71,8 +72,10 @@ async def _understood(call: Call, body: ResponseRequest, deployed: Deployed, pre
             "Say what this answers: event_token, decision_id, or customer with action or product.",
             f"{prefix}event_token",
         )
+    caller_key = (call.key.key_id, stated["idempotency_key"]) if "idempotency_key" in stated else None
     return Response(
-        _identity(call, named, stated),
+        _identity(named, stated) if caller_key is None else "",
+        caller_key=caller_key,
         outcome=body.outcome,
         ends=ended_by(body.outcome, named["action"], deployed.strategy),
         at_ms=at_ms,
@@ -172,13 +175,9 @@ def _refuse(stated: dict[str, Any], names: set[str], why: str, prefix: str) -> N
         raise Problem("invalid_field", f"Leave this out: {why}.", f"{prefix}{name}")
 
 
-def _identity(call: Call, named: dict[str, Any], stated: dict[str, Any]) -> str:
-    """What makes two reports the same response: the caller's key, else decision, placement, action and outcome; else
-    nothing can.
-    """
-    if "idempotency_key" in stated:
-        parts = ["key", call.key.key_id, named["customer_key"], stated["idempotency_key"]]
-    elif "decision_id" in named:
+def _identity(named: dict[str, Any], stated: dict[str, Any]) -> str:
+    """What makes two reports the same response: decision, placement, action and outcome; else nothing can."""
+    if "decision_id" in named:
         parts = ["decision", named["decision_id"], named["placement"], named["action"], stated["outcome"]]
     else:
         parts = ["single", secrets.token_hex(16)]
@@ -209,7 +208,7 @@ async def _counted(service: Service, response: Response) -> dict[str, str]:
     def change_of(snapshot: Snapshot) -> Change:
         if response.person_key not in (None, snapshot.state.person_key):
             raise Problem("erased", "The customer of this decision was erased.", "event_token")
-        dated = response if response.at_ms else replace(response, at_ms=snapshot.now_ms)
+        dated = _identified(response, snapshot)
         after = respond(dated, snapshot.state)
         movements = moved(dated, snapshot, after, strategy)
         record = record_of(dated, snapshot.state, received_ms=snapshot.now_ms, overrun=overrun_of(movements))
@@ -217,8 +216,8 @@ async def _counted(service: Service, response: Response) -> dict[str, str]:
             response.customer_key,
             snapshot.state_version,
             after,
-            records=[Record(response.response_id, canonical(record))],
-            once=[Once(f"respond:{response.response_id}", "", ONCE_TTL_S)],
+            records=[Record(dated.response_id, canonical(record))],
+            once=[Once(fingerprint(snapshot.state.sealing_key, "respond", dated.response_id), "", ONCE_TTL_S)],
             movements=movements,
         )
 
@@ -228,4 +227,12 @@ async def _counted(service: Service, response: Response) -> dict[str, str]:
     if isinstance(outcome, Committed) and overrun_of(change.movements):
         metrics.OVERRUNS.inc()
     metrics.RESPONSES.labels(response.outcome, status).inc()
-    return {"response_id": response.response_id, "status": status}
+    return {"response_id": change.records[0].record_id, "status": status}
+
+
+def _identified(response: Response, snapshot: Snapshot) -> Response:
+    """The response with its time and its id, as this snapshot of the customer gives them where they are open."""
+    response_id = response.response_id
+    if response.caller_key is not None:
+        response_id = fingerprint(snapshot.state.sealing_key, "response", *response.caller_key)
+    return replace(response, response_id=response_id, at_ms=response.at_ms or snapshot.now_ms)

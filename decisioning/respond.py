@@ -25,7 +25,7 @@ ENDING_OUTCOMES = frozenset({"accepted", "rejected", "converted"})
 class Response:
     """One dated fact about one action, with or without the decision that showed it."""
 
-    response_id: str
+    response_id: str  # empty: made of the caller's key and the customer's own at the commit
     customer_key: str
     outcome: str
     action: str
@@ -35,6 +35,7 @@ class Response:
     decision_id: str | None = None
     placement: str | None = None
     person_key: str | None = None  # of the decision; another one at the commit means that the customer was erased
+    caller_key: tuple[str, str] | None = None  # API key and idempotency key, which tell it from others
     value: float | None = None  # realised, in the strategy's currency
 
 

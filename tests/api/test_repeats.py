@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from decisioning.customer import PARTITION_COUNT
+from decisioning.store.memory import MemoryStore
 from decisioning.store.redis import RedisStore
 from tests.api.desk import HERO, Desk
 from tests.api.test_responses import offered, records
@@ -107,15 +108,30 @@ async def test_a_repeat_whose_record_has_left_the_store_shows_what_is_promised_a
     assert other.status_code == 409
 
 
-async def test_an_erased_customers_key_says_so():
+async def test_an_erased_customers_key_is_forgotten_with_them():
     desk = Desk()
     await desk.know()
-    await desk.ask(idempotency_key="k")
+    first = await desk.ask(idempotency_key="k")
     await desk.http.delete("/v1/customers/C-1")
 
-    again = await desk.http.post("/v1/decisions", json={**HERO, "idempotency_key": "k"})
+    again = await desk.ask(idempotency_key="k")
 
-    assert again.status_code == 410 and again.json()["code"] == "erased"
+    assert again["decision_id"] != first["decision_id"] and not again["profile_found"]
+
+
+async def test_what_happened_once_is_named_so_that_nobody_can_guess_whose_it_was():
+    """By a customer's own key: who has history and a list of ids cannot try which of them fits a name."""
+    names = []
+    for _ in range(2):  # the same customer and the same requests, in two installations
+        store = MemoryStore(lambda: 1_790_000_000_000)
+        desk = Desk(store)
+        await desk.ask(idempotency_key="k")
+        await desk.tell(customer={"id": "C-1"}, action=GOLD, outcome="converted", idempotency_key="order-1")
+        (record,) = await records(desk, "response")
+        names.append({key for _, key in store._once} | {record["response_id"]})
+
+    assert len(names[0]) == len(names[1]) == 3
+    assert names[0].isdisjoint(names[1])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decisioning.errors import SealBroken
-from decisioning.sealing import new_key, seal, unseal
+from decisioning.sealing import fingerprint, new_key, seal, unseal
 
 KEY = new_key()
 
@@ -46,3 +46,12 @@ def test_other_texts_do_not_open(sealed: str) -> None:
 def test_a_key_that_is_none_is_refused(key: str) -> None:
     with pytest.raises(SealBroken, match="sealing key"):
         seal(key, b"x")
+
+
+def test_a_fingerprint_is_the_same_for_the_same_texts_and_key_alone() -> None:
+    key, other = new_key(), new_key()
+
+    name = fingerprint(key, "decide", "web", "k-1")
+
+    assert name == fingerprint(key, "decide", "web", "k-1")
+    assert len({name, fingerprint(other, "decide", "web", "k-1"), fingerprint(key, "decide", "webk-1", "")}) == 3
