@@ -17,6 +17,7 @@ from api.trail import ROLLBACK, SHORT, full_version, version_before, whoami
 from decisioning.catalog.load import load_bundle
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import RegistryDamaged, VersionMissing
+from decisioning.restocking import Upkeep
 from decisioning.store.protocol import Store
 
 PUBLISH, SWITCH = "publish", "switch"
@@ -98,6 +99,8 @@ def unpack_bundle(packed: bytes) -> dict[str, bytes]:
 
 
 async def _name(store: Store, strategy: Strategy, how: str) -> None:
+    if strategy.volume_constraints:
+        await Upkeep(store).run(strategy)  # before anybody decides by it: the first requests find units in their blocks
     await store.put("current", "strategy", strategy.version.encode())
     line = Publication(strategy.version, strategy.name, time.time_ns() // 1_000_000, whoami(), how)
     await store.put(LOG, f"{line.at_ms:013d}-{line.version[:SHORT]}", msgspec.json.encode(line))

@@ -28,6 +28,7 @@ from api.cli.modelling import evaluate, score, train
 from api.cli.models import models
 from api.cli.replay import replay
 from api.cli.strategies import strategies
+from api.cli.volume import volume
 from api.cli.why import why
 from api.cli.worker import worker
 from api.keys import PER_SECOND_DEFAULT, PER_SECOND_MAX, SCOPES, add_key, known_keys, remove_key
@@ -159,7 +160,7 @@ async def load(
     OUT.print(told(summary, rejects))
 
 
-for each in (check, why, explain, replay, fmt, schema, strategies, models, train, evaluate, score, worker):
+for each in (check, why, explain, replay, volume, fmt, schema, strategies, models, train, evaluate, score, worker):
     commands.add_command(each)
 
 

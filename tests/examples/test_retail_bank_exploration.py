@@ -20,6 +20,7 @@ from decisioning.decide import decide
 from decisioning.request import Request
 from decisioning.scoring import ModelScorer, load_model
 from decisioning.training import train_model
+from decisioning.volume import unspent
 from examples.retail_bank.generate import generate, write_history
 
 BANK = Path(__file__).parents[2] / "examples" / "retail_bank"
@@ -130,4 +131,4 @@ def customers(strategy: Strategy) -> Iterator[Snapshot]:
                     source = strategy.schema.attributes[f"customer.{name}"].source or "crm"
                     profile.sources.setdefault(source, SourceFacts(END_MS, {})).attributes[name] = value
             state = State(person_key=person, assignment_key=person, sealing_key="", consents=consents)
-            yield Snapshot(person, END_MS, 1, profile, state)
+            yield Snapshot(person, END_MS, 1, profile, state, unspent(strategy, now_ms=END_MS))

@@ -20,6 +20,7 @@ from decisioning.catalog.yaml_text import plain, read_yaml
 from decisioning.customer import Consent, Profile, Snapshot, SourceFacts, State
 from decisioning.decide import decide
 from decisioning.request import Request
+from decisioning.volume import unspent
 from examples.retail_bank import past
 from examples.retail_bank.generate import generate, lines_of, write_history
 from examples.retail_bank.past import ACTIONS
@@ -184,7 +185,7 @@ def _outcome(strategy: Strategy, scorer: _TrueScorer, customer: dict[str, Any], 
             source = strategy.schema.attributes[f"customer.{name}"].source
             profile.sources.setdefault(source, SourceFacts(END_MS, {})).attributes[name] = value
     state = State(person_key="p", assignment_key="p", sealing_key="", consents=consents)
-    snapshot = Snapshot(customer["customer_id"], END_MS, 1, profile, state)
+    snapshot = Snapshot(customer["customer_id"], END_MS, 1, profile, state, unspent(strategy, now_ms=END_MS))
     request = Request(customer["customer_id"], channel, (placement,))
     return decide(request, snapshot, strategy, scorer, decision_id="simulated").placements[0].outcome
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import redis
 
 from decisioning.customer import partition_of
 from decisioning.store.packing import fresh_state
-from decisioning.store.protocol import Change, Note, Once, Record
+from decisioning.store.protocol import Change, Claim, Committed, Delivery, Movement, Note, Once, Record
 from decisioning.store.redis import connect
 from tests.store.nodes import nodes_of
 
@@ -49,8 +50,22 @@ async def test_the_rights_in_the_guide_are_enough(any_url: str) -> None:
     await store.forget("folds", before=1)
     await store.note([Note(partition, "n", frozenset({"w"}), ttl_s=1)])
     await store.notes([(partition, "n")])
+    moves = [Movement("spend", "b", 1), reserve := Movement("reserve", "b", 1, "r", until_ms=1), keep_of(reserve)]
+    await store.claim([Claim(partition, "b", 0, 0, limit=9, wanted=9, ttl_s=60)])
+    await store.deliver([Delivery(partition, "b", granted=9, is_exhausted=True)])
+    [held] = await store.read(["C-1"], quotas=True)
+    for move in moves:
+        [outcome] = await store.commit([Change("C-1", held.state_version, None, movements=[move])])
+        assert isinstance(outcome, Committed)
+    await store.blocks([partition])
+    await store.counters(["b"])
+    await store.drop_blocks(partition, ["b"])
     await store.erase("C-1")
     await store.close()
+
+
+def keep_of(reserve: Movement) -> Movement:
+    return replace(reserve, kind="keep")
 
 
 async def test_every_key_is_in_the_guide(store_url: str) -> None:
@@ -61,6 +76,11 @@ async def test_every_key_is_in_the_guide(store_url: str) -> None:
     await store.own("JOB", "host", ttl_ms=1000)
     await store.append("NAME", 1, b"")
     await store.note([Note(0, "n", frozenset({"w"}), ttl_s=60)])
+    await store.claim([Claim(0, "BUDGET", 0, 0, limit=1, wanted=1)])
+    await store.deliver([Delivery(partition_of("CUSTOMER"), "BUDGET", granted=1)])
+    [held] = await store.read(["CUSTOMER"])
+    reserve = Movement("reserve", "BUDGET", 1, "r", until_ms=1)
+    await store.commit([Change("CUSTOMER", held.state_version, None, movements=[reserve])])
     await store.close()
 
     with redis.Redis.from_url(store_url, decode_responses=True) as client:
