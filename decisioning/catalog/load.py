@@ -53,7 +53,7 @@ from decisioning.catalog.policies import (
 from decisioning.catalog.satisfiability import Satisfiability
 from decisioning.catalog.schema import Schema, schema_of
 from decisioning.catalog.shape import Shape
-from decisioning.catalog.strategy import Action, ContextWeight, Gate, Persona, Strategy
+from decisioning.catalog.strategy import Action, ContextWeight, Gate, Persona, Strategy, VolumeConstraint
 from decisioning.catalog.table_warnings import table_warnings
 from decisioning.catalog.tables import TableDraft, table_drafts_of, tables_of
 from decisioning.catalog.volume import volume_constraints_of
@@ -65,6 +65,7 @@ from decisioning.request import slots_of
 
 BUNDLE_BYTES_MAX = 64 << 20  # pictures included
 FOUNDATION = ("strategy.yaml", "channels.yaml", "placements.yaml", "schema.yaml")  # what all other files refer to
+NAMED = ("language_attribute", "timezone_attribute")  # entries of strategy.yaml that name an attribute of customers
 _IMAGES = "content/images/"
 
 
@@ -227,23 +228,13 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
     writer = Writer(languages, reading.images, Showing(around.zone), expressions, faults)
     actions = actions_of(drafts, around, writer, faults)
     policies = policy_masks(drafts)
-    personas: tuple[Persona, ...] = ()
     if reading.has_all_actions:
         check_reached(policy_tree, policies, faults)
-        personas = personas_of(reading.below("personas/"), schema, actions, around, faults)
-    volume_constraints = volume_constraints_of(
-        reading.tree("volume_constraints.yaml"),
-        drafts,
-        around.channels,
-        faults,
-        has_all_actions=reading.has_all_actions,
-    )
     placements = placements_of(reading.tree("placements.yaml"), around, reading.blocks, actions, writer)
     gates = gates_of(drafts, expressions)
     weights = context_weights_of(drafts, expressions, faults)
     tables = tables_of(table_drafts, actions, expressions, faults) if reading.has_all_actions else ()
-    language_attribute = _named_attribute(settings, "language_attribute", schema, faults)
-    timezone_attribute = _named_attribute(settings, "timezone_attribute", schema, faults)
+    language_attribute, timezone_attribute = named = _named_attributes(settings, schema, faults)
     return Strategy(
         name=settings.value("name", ""),
         version=reading.version,
@@ -266,25 +257,36 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         masks_under=masks_under(actions),
         consent_defaults=consents_of(reading.tree("consents.yaml"), around.channels, schema.purposes, faults),
         contact_policies=contact_policies_of(policy_tree, around.channels, policies, faults),
-        volume_constraints=volume_constraints,
+        volume_constraints=_volume_constraints(reading, drafts, around, faults),
         context_weights=weights,
         derived=MappingProxyType(derived),
         tables=tables,
         holdout=holdout_of(settings),
         exploration=exploration_of(settings, placements, actions if reading.has_all_actions else None, faults),
         experiments=experiments_of(reading.tree("experiments.yaml"), faults),
-        personas=personas,
+        personas=_personas(reading, schema, actions, around, faults),
         bypass_mask=mask_of([action for action in actions if action.bypasses]),
         mandatory_mask=mask_of([action for action in actions if action.mandatory]),
         offer_mask=mask_of([action for action in actions if action.kind == "offer"]),
         dated=tuple(each.index for each in actions if each.start_ms is not None or each.end_ms is not None),
-        reads=expressions.attributes_behind(
-            _reads(gates, weights, tables, actions, language_attribute, timezone_attribute)
-        ),
+        reads=expressions.attributes_behind(_reads(gates, weights, tables, actions, named)),
         features=features_of(schema, derived.values()),
         barred=barred_of(actions, schema, derived.values()),
         warnings=() if faults else _warnings(drafts, table_drafts, actions, expressions, around),
     )
+
+
+def _personas(
+    reading: _Reading, schema: Schema, actions: Sequence[Action], around: Surroundings, faults: Faults
+) -> tuple[Persona, ...]:
+    return personas_of(reading.below("personas/"), schema, actions, around, faults) if reading.has_all_actions else ()
+
+
+def _volume_constraints(
+    reading: _Reading, drafts: Sequence[Draft], around: Surroundings, faults: Faults
+) -> tuple[VolumeConstraint, ...]:
+    tree = reading.tree("volume_constraints.yaml")
+    return volume_constraints_of(tree, drafts, around.channels, faults, has_all_actions=reading.has_all_actions)
 
 
 def _warnings(
@@ -323,6 +325,10 @@ def _zone(settings: Mapping, faults: Faults) -> tzinfo:
         return UTC
 
 
+def _named_attributes(settings: Mapping, schema: Schema, faults: Faults) -> list[str | None]:
+    return [_named_attribute(settings, name, schema, faults) for name in NAMED]
+
+
 def _named_attribute(settings: Mapping, name: str, schema: Schema, faults: Faults) -> str | None:
     """The attribute of the customer that strategy.yaml names for something, without its prefix."""
     node = settings.scalar(name)
@@ -342,7 +348,7 @@ def _reads(
     weights: Iterable[ContextWeight],
     tables: Iterable[DecisionTable],
     actions: Iterable[Action],
-    *named: str | None,
+    named: Iterable[str | None],
 ) -> frozenset[str]:
     """Every path that a decision under this strategy may have to decode."""
     reads = [clause.reads for gate in gates for rules in gate.rules for rule in rules for clause in rule.clauses]

@@ -85,6 +85,7 @@ def test_a_refused_consent_shows_since_when():
         "stated": True,
         "since": "1970-01-01T00:00:00Z",
         "source": "api",
+        "version": 1,
     }
 
 
