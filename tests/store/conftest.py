@@ -21,7 +21,8 @@ from tests.conftest import PATIENCE_MS
 from tests.store.nodes import ClusterOfNodes, nodes_of
 
 DEBIAN = shutil.which("redis-server")
-SERVERS = ["server", "cluster", *(["debian_server", "debian_cluster"] if DEBIAN else [])]
+OF_DEBIAN = ["debian_server", pytest.param("debian_cluster", marks=pytest.mark.proof)] if DEBIAN else []
+SERVERS = ["server", "cluster", *OF_DEBIAN]  # the last one stays out of `make test`: two seconds to start, little news
 
 
 @pytest.fixture(scope="session")
