@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from decisioning.identifiers import CUSTOMER_ID_LENGTH_MAX, CUSTOMER_ID_PATTERN
+from decisioning.identifiers import CUSTOMER_ID_LENGTH_MAX, CUSTOMER_ID_PATTERN, SOURCE_PATTERN
 
 CustomerId = Annotated[
     str,
@@ -159,6 +159,11 @@ class CustomerPatch(Strict):
     attributes: Annotated[dict[str, Any], Meta(min_length=1, max_length=500)]
 
 
+ConsentSource = Annotated[
+    str, Meta(pattern=SOURCE_PATTERN, description="The system that says it; the API key unless stated.")
+]
+
+
 class ConsentStatement(Strict):
     """One permission given or withdrawn."""
 
@@ -166,9 +171,7 @@ class ConsentStatement(Strict):
     purpose: Name
     granted: bool
     at: Instant | UnsetType = UNSET
-    source: Annotated[str, Meta(min_length=1, max_length=64, description="Who says it; the API key unless stated.")] | (
-        UnsetType
-    ) = UNSET
+    source: ConsentSource | UnsetType = UNSET
     basis: LawfulBasis = "consent"
 
 

@@ -10,6 +10,8 @@ import re
 
 from decisioning.errors import InvalidIdentifier
 
+# Who states a consent: the name of a system. It goes into history, which an erasure leaves, so it must name nobody.
+SOURCE_PATTERN = r"^[A-Za-z0-9_.:-]{1,64}(?!\n)$"
 CUSTOMER_ID_LENGTH_MAX = 200
 # Published in the schema of the API, so that callers can check first. A slash or a lone dot would be lost in a URL.
 CUSTOMER_ID_PATTERN = r"^(?!.*\+[0-9]{7})(?!\.{1,2}$)[!-.0-?A-~]+$"

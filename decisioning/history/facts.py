@@ -6,6 +6,7 @@ row would leave a customer that no source ever described.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,13 +21,12 @@ from decisioning.errors import InvalidIdentifier
 from decisioning.history.cells import attribute_reader, bad_cells, converted, flag_of, label_of, moment_ms
 from decisioning.history.mapping import CONSENT_MORE, ConsentColumn, FeatureColumn, Source, TableMapping, refuse
 from decisioning.history.tables import Columns, column_names, read_table
-from decisioning.identifiers import checked_customer_id
+from decisioning.identifiers import SOURCE_PATTERN, checked_customer_id
 
 SOURCE = "load"  # of attributes whose schema and whose file name none
 CUSTOMER_COLUMN = "customer_id"
 CONSENT_ROOT = "consent"
 AHEAD_MS_MAX = 300_000  # clocks differ; a consent of later than that is no statement yet
-SOURCE_LENGTH_MAX = 64
 
 
 @dataclass(slots=True)
@@ -196,8 +196,8 @@ def _consent_readers(consent: ConsentColumn, missing: Collection[str], *, now_ms
         return at_ms
 
     def source(cell: Any) -> str:
-        if len(name := label_of(cell)) > SOURCE_LENGTH_MAX:
-            raise ValueError(f"longer than {SOURCE_LENGTH_MAX} characters")
+        if not re.fullmatch(SOURCE_PATTERN, name := label_of(cell)):
+            raise ValueError("name of a system expected: up to 64 letters, digits and _ . : -")
         return name
 
     def basis(cell: Any) -> str:

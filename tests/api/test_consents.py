@@ -100,6 +100,8 @@ async def test_what_is_stated_again_writes_nothing():
     [
         ({"basis": "because"}, "[0].basis"),
         ({"source": ""}, "[0].source"),
+        ({"source": "eva@example.com"}, "[0].source"),
+        ({"source": "crm\n"}, "[0].source"),
         ({"at": "yesterday"}, "[0].at"),
         ({"at": (datetime.now(UTC) + timedelta(days=1)).isoformat()}, "[0].at"),
     ],
