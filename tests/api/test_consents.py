@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -12,10 +14,12 @@ from api.schemas import LawfulBasis
 from decisioning.catalog.layout import LAWFUL_BASES
 from decisioning.consent import Statement, taken
 from decisioning.customer import Consent, partition_of
+from decisioning.history.reader import open_history
 from decisioning.store.memory import MemoryStore
 from decisioning.store.protocol import Change
 from tests.api.desk import HERO, Desk
 from tests.decisioning.bank import FILES, GOLD, TIPS, strategy
+from tests.history.test_worker import until, working
 
 pytestmark = pytest.mark.anyio
 
@@ -80,6 +84,37 @@ async def test_each_version_is_in_the_log_and_the_decision_names_the_one_that_he
     assert [each["marketing"]["version"] for each in held] == [1, 2]
     assert held[1]["marketing"] == {"granted": False, "version": 2, "basis": "consent", "source": "demo"}
     assert held[0]["service"] == {"granted": True, "version": 0, "basis": "contract", "source": "consents.yaml"}
+
+
+WHAT_WAS_SAID = """
+SELECT s.granted, s.source, s.basis FROM decisions d JOIN consents s
+ON s.person_key = d.person_key AND s.channel = d.channel AND s.purpose = 'marketing'
+AND s.version = CAST(d.consents->'marketing'->>'version' AS BIGINT) ORDER BY d.at_ms, d.decision_id
+"""
+
+
+async def test_history_tells_for_each_decision_who_permitted_it_and_on_which_basis(tmp_path: Path):
+    desk = Desk(MemoryStore(Ticking()))
+    await put(desk, {**YES, "source": "branch", "basis": "contract"})
+    await desk.ask()
+    await put(desk, {**YES, "channel": "email"}, NO)
+    await desk.ask()
+
+    async with working(desk.store, tmp_path) as progress:
+        await until(progress, 5)
+
+    with closing(open_history(tmp_path)) as history:
+        assert history.execute(WHAT_WAS_SAID).fetchall() == [(True, "branch", "contract"), (False, "demo", "consent")]
+
+
+class Ticking:
+    """A clock that never shows the same time twice."""
+
+    now_ms = 1_790_000_000_000
+
+    def __call__(self) -> int:
+        self.now_ms += 1
+        return self.now_ms
 
 
 async def test_what_is_stated_again_writes_nothing():
