@@ -150,4 +150,11 @@ def render_again(placed: Placed, request: Request, snapshot: Snapshot, strategy:
 
 
 def _silent(placed: Placed, reason: str) -> Placed:
-    return Placed(placed.placement, NOTHING, [reason], lease_of=placed.lease_of, valid_until_ms=placed.valid_until_ms)
+    return Placed(
+        placed.placement,
+        NOTHING,
+        [reason],
+        rank=placed.rank,
+        lease_of=placed.lease_of,
+        valid_until_ms=placed.valid_until_ms,
+    )

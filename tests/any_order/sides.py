@@ -31,7 +31,7 @@ from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Snapshot, partition_of
 from decisioning.records import Versions
 from decisioning.request import Decision, Request
-from decisioning.restocking import Upkeep
+from decisioning.restocking import Place, Upkeep, restock
 from decisioning.scoring import StatedScorer
 from decisioning.store import scripts
 from decisioning.store.memory import MemoryStore
@@ -39,6 +39,7 @@ from decisioning.store.protocol import LogEntry
 from decisioning.store.redis import RedisStore
 from decisioning.store.scripts import Script
 from decisioning.store.wire import Command, Reply, Wire
+from decisioning.volume import budgets_of
 from tests.any_order.town import PROPENSITIES, VARIANTS
 from tests.api.desk import Desk
 from tests.conftest import PATIENCE_MS
@@ -204,11 +205,19 @@ class Side:
             bank, StatedScorer(bank, PROPENSITIES), Versions(bank.version, "stated")
         )
 
+    async def stock_up(self, partitions: Iterable[int]) -> None:
+        """Bring some of every budget into these partitions, which otherwise wait for their first decision."""
+        budgets = budgets_of(self.strategy, now_ms=self.clock.now_ms)
+        await restock(self.timed, [Place(partition, budget) for partition in partitions for budget in budgets])
+
     async def keep_up(self) -> None:
         """Let time do to budgets what a serving process does every few seconds."""
-        current = self.desk.service.live.current
-        assert current is not None
-        await self.upkeep.run(current.strategy)
+        await self.upkeep.run(self.strategy)
+
+    @property
+    def strategy(self) -> Strategy:
+        """What is in force."""
+        return self.desk.service.deployed().strategy
 
     async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and body of one request."""

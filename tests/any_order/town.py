@@ -90,14 +90,15 @@ BASE = {
     "contact_policies.yaml": POLICIES,
     "actions/cards.yaml": CARDS + GOLD_ACTION + SILVER_ACTION,
 }
+UNLIMITED = {
+    "actions/cards.yaml": CARDS + without(GOLD_ACTION + SILVER_ACTION, "    volume_constraints"),
+    "volume_constraints.yaml": "",
+}
 CHANGES: dict[str, dict[str, str]] = {
     "base": {},
     "without_gold": {"actions/cards.yaml": CARDS + SILVER_ACTION, "volume_constraints.yaml": without(VOLUME, "gifts")},
-    "unlimited": {
-        "actions/cards.yaml": CARDS + without(GOLD_ACTION + SILVER_ACTION, "    volume_constraints"),
-        "volume_constraints.yaml": "",
-    },
-    "tight": {"contact_policies.yaml": POLICIES.replace("limit: 2", "limit: 1")},
+    "unlimited": UNLIMITED,
+    "tight": {**UNLIMITED, "contact_policies.yaml": POLICIES.replace("limit: 2", "limit: 1")},
     "mail_refused": {
         "consents.yaml": FILES["consents.yaml"].replace(
             "email: {marketing: {absent: granted, basis: legitimate_interest}",
@@ -142,12 +143,15 @@ def limits_of(variant: str) -> list[Limit]:
     return [fatigue, Limit("channel", 1, DAY_MS, DAY_MS, "email", cards)]
 
 
+STOCKED = {"base", "without_gold", "mail_refused"}  # the variants with budgets
+
+
 def budgets_of(variant: str, action: str, channel: str, at_ms: int, *, is_join: bool) -> dict[str, int]:
     """Budget -> limit, of each that a selection takes one unit from; a join is asked for what its channel limits."""
     found = {}
-    if variant != "unlimited" and action == SILVER and not is_join:
+    if variant in STOCKED and action == SILVER and not is_join:
         found["stock@grow/cards/silver"] = 5
-    if variant != "unlimited" and action in (GOLD, SILVER) and channel == "email":
+    if variant in STOCKED and action in (GOLD, SILVER) and channel == "email":
         found[f"mails@email#{local(at_ms).date().isoformat()}"] = 3
     return found
 
