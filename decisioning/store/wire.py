@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from redis.asyncio.connection import parse_url
 
@@ -64,11 +65,13 @@ class Wire:
 
 def _seeds(url: str) -> list[str]:
     """The URL of each server that it names: `redis+cluster://` may name several, as host:port,host:port."""
-    scheme, _, rest = url.partition("://")
-    place, slash, options = rest.partition("/") if CLUSTER_MARK in url else (rest, "", "")
-    user, at, hosts = place.rpartition("@")
-    named = hosts.split(",") if CLUSTER_MARK in url else [hosts]
-    seeds = [f"{scheme.removesuffix('+cluster')}://{user}{at}{host}{slash}{options}" for host in named]
+    if CLUSTER_MARK not in url:
+        parse_url(url)
+        return [url]
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    scheme = parts.scheme.removesuffix("+cluster")
+    seeds = [parts._replace(scheme=scheme, netloc=f"{user}{at}{host}").geturl() for host in hosts.split(",")]
     for seed in seeds:
         parse_url(seed)
     return seeds

@@ -190,6 +190,9 @@ async def test_a_closed_store_fails_those_who_wait(server: EmbeddedServer, store
     assert {type(result) for result in results} == {StoreUnavailable}
 
 
-def test_an_unreadable_url_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="scheme"):
-        connect("http://127.0.0.1")
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1", "redis://a:1,b:2", "redis+cluster://a:1,b:two", "file+cluster://a"]
+)
+def test_an_unreadable_url_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match=r"scheme|[Pp]ort"):
+        connect(url)
