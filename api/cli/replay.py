@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,7 +137,7 @@ def _tell(document: dict[str, Any], lines: Iterator[str], *, as_json: bool) -> N
 
 def _reproduction_as_json(found: Reproduction) -> dict[str, Any]:
     differences = [each._asdict() for each in found.differences]
-    return {**_passed_as_json(found.passed)} | {
+    return _fields(found.passed) | {
         "reproduced": found.reproduced,
         "differing": found.differing,
         "differences": differences,
@@ -151,10 +151,6 @@ def _reproduction_as_text(found: Reproduction) -> Iterator[str]:
         yield f"  {each.decision_id} {each.placement}: {each.name} was {each.recorded!r}, now {each.again!r}"
     if found.differing > ROWS_MAX:
         yield f"  and {found.differing - ROWS_MAX:,} more"
-
-
-def _passed_as_json(passed: Passed) -> dict[str, Any]:
-    return asdict(passed)
 
 
 def _passed_as_text(passed: Passed) -> Iterator[str]:
@@ -174,7 +170,7 @@ def _comparison_as_json(found: Comparison, group_by: Sequence[str]) -> dict[str,
         for values, shift in found.groups.items()
     ]
     return {
-        **_passed_as_json(found.passed),
+        **_fields(found.passed),
         "decided": found.decided,
         "unaskable": found.unaskable,
         "overall": _shift_as_json(found.overall),
@@ -184,7 +180,11 @@ def _comparison_as_json(found: Comparison, group_by: Sequence[str]) -> dict[str,
 
 def _shift_as_json(shift: Shift) -> dict[str, Any]:
     moves = [{"from": was, "to": now, "placements": count} for (was, now), count in shift.moves.most_common()]
-    return {**asdict(shift), "moves": moves}
+    return {**_fields(shift), "moves": moves}
+
+
+def _fields(value: Passed | Shift) -> dict[str, Any]:
+    return {each.name: getattr(value, each.name) for each in fields(value)}  # asdict cannot copy a Counter
 
 
 def _comparison_as_text(found: Comparison, strategy: Strategy, group_by: Sequence[str]) -> Iterator[str]:
