@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,6 +36,7 @@ class Filling:
     decision_id: str
     language: str
     placed: list[Placed] = field(default_factory=list)  # in the order they were found
+    by_placement: dict[str, list[Placed]] = field(default_factory=dict)  # the same, each from the top
     rendered: list[LeaseEntry] = field(default_factory=list)  # what of the lease stands among them
     met: list[Interaction] = field(default_factory=list)  # what the customer's interactions grow by
     spent: dict[str, int] = field(default_factory=dict)  # budget -> units that what stands in the answer takes
@@ -44,7 +45,9 @@ class Filling:
 
     def place(self, placed: Placed) -> None:
         """Take one outcome into the answer, below what its placement has already."""
-        placed.rank = len(self.placed_in(placed.placement)) + 1
+        beside = self.by_placement.setdefault(placed.placement, [])
+        beside.append(placed)
+        placed.rank = len(beside)
         self.placed.append(placed)
         if placed.action is not None:
             self.used |= 1 << self.strategy.action_index[placed.action]
@@ -89,9 +92,9 @@ class Filling:
         for charge in charges(self.index_of(action), self.strategy, occasion):
             self.spent[charge.budget] = self.spent.get(charge.budget, 0) + charge.units
 
-    def placed_in(self, placement: str) -> list[Placed]:
+    def placed_in(self, placement: str) -> Sequence[Placed]:
         """What one placement has so far, from the top."""
-        return [each for each in self.placed if each.placement == placement]
+        return self.by_placement.get(placement, ())
 
     def next_slot(self, placement: str) -> str:
         """The slot of a placement that is filled next."""
