@@ -29,10 +29,11 @@ async def _lines() -> list[str]:
         version = await current_version(store)
         strategy = load_bundle(await stored_files(store, version))
         [clock] = await store.read([""])  # nobody's snapshot, for the store's time
-        return await _table(store, budgets_of(strategy, now_ms=clock.now_ms))
+        return await table_of(store, budgets_of(strategy, now_ms=clock.now_ms))
 
 
-async def _table(store: Store, budgets: list[Budget]) -> list[str]:
+async def table_of(store: Store, budgets: list[Budget]) -> list[str]:
+    """A line of headings, and one for each budget."""
     if not budgets:
         return ["The current strategy has no volume constraints."]
     blocks = await store.blocks(range(PARTITION_COUNT))
