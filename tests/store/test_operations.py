@@ -12,6 +12,7 @@ from decisioning.customer import partition_of
 from decisioning.store.packing import fresh_state
 from decisioning.store.protocol import Change, Claim, Committed, Delivery, Movement, Note, Once, Record
 from decisioning.store.redis import connect
+from tests.conftest import PATIENCE_MS
 from tests.store.nodes import nodes_of
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
@@ -25,7 +26,7 @@ async def test_the_rights_in_the_guide_are_enough(any_url: str) -> None:
             client.execute_command(
                 "ACL", "SETUSER", "nextbest", "reset", "on", ">secret", *rights[1].replace("\\", "").split()
             )
-    store = connect(any_url.replace("://", "://nextbest:secret@"))
+    store = connect(any_url.replace("://", "://nextbest:secret@"), deadline_ms=PATIENCE_MS)
     partition = partition_of("C-1")
 
     await store.ping()
@@ -69,7 +70,7 @@ def keep_of(reserve: Movement) -> Movement:
 
 
 async def test_every_key_is_in_the_guide(store_url: str) -> None:
-    store = connect(store_url)
+    store = connect(store_url, deadline_ms=PATIENCE_MS)
     records, once = [Record("r", b"{}")], [Once("k", "v", ttl_s=60)]
     await store.commit([Change("CUSTOMER", 0, fresh_state(), records=records, once=once)])
     await store.put("KIND", "a", b"")

@@ -20,6 +20,7 @@ from decisioning.store.lanes import LANE_COUNT
 from decisioning.store.packing import fresh_state
 from decisioning.store.protocol import Change, Committed, Lost, Once, Record
 from decisioning.store.redis import RedisStore, connect
+from tests.conftest import PATIENCE_MS
 
 DEADLINE_MS = 200
 NEVER_MS = 3_600_000  # the deadline of a store that must not need it
@@ -100,7 +101,7 @@ async def test_without_a_server_every_call_fails_at_once(tmp_path: Path) -> None
 
 async def test_a_restarted_server_is_found_again_without_an_error(tmp_path: Path) -> None:
     with EmbeddedServer.start(tmp_path) as server:
-        store = connect(server.url)
+        store = connect(server.url, deadline_ms=PATIENCE_MS)
         await store.commit([change("C-1")])
     with pytest.raises(StoreUnavailable):
         await store.ping()
@@ -167,7 +168,7 @@ async def test_callers_who_leave_never_cross_the_replies_of_those_who_stay(store
 
 
 async def test_many_callers_share_few_connections(store_url: str) -> None:
-    store = connect(f"{store_url}?client_name=sharing")
+    store = connect(f"{store_url}?client_name=sharing", deadline_ms=PATIENCE_MS)
 
     await asyncio.gather(*(store.read([f"C-{n}"]) for n in range(500)))
 
