@@ -109,8 +109,8 @@ def proved(installation: Installation, people: Sequence[Person], decision_count:
     _, base = installation.serve(workers=2)
     installation.start("worker")
     with httpx.Client(base_url=base, headers=KEY, timeout=60) as http:
-        decided = _decide(http, people, decision_count)
-        _arrived(installation, decision_count)
+        decided, told_count = _decide(http, people, decision_count)
+        _arrived(installation, decision_count, told_count)
         _describe(installation)
         before = _replayed(installation)
         print(f"replayed: {_told(before)}", flush=True)
@@ -174,11 +174,11 @@ async def _known(url: str, people: Sequence[Person]) -> list[Person]:
     return [each._replace(person_key=key[0], sealing_key=key[1]) for each, key in zip(people, keys, strict=True)]
 
 
-def _decide(http: httpx.Client, people: Sequence[Person], count: int) -> dict[str, str]:
-    """So many decisions, answers to some of them, consents given and withdrawn; one decision of each customer."""
-    chance, decided = random.Random(1), {}
+def _decide(http: httpx.Client, people: Sequence[Person], count: int) -> tuple[dict[str, str], int]:
+    """Make so many decisions, answer some, give and withdraw consents; a decision of each, and how many answers."""
+    chance = random.Random(1)
 
-    def ask(number: int) -> tuple[str, str]:
+    def ask(number: int) -> tuple[str, str, int]:
         person, (channel, placements) = people[number % len(people)], chance.choice(PLACES)
         body = {"customer": {"id": person.customer_id}, "channel": channel, "placements": placements}
         body |= {"context": {"page": chance.choice(["home", "loans"])}, "idempotency_key": f"ask-{number}"}
@@ -186,31 +186,39 @@ def _decide(http: httpx.Client, people: Sequence[Person], count: int) -> dict[st
             body["sending"] = chance.random() < 0.5
         while (answer := http.post("/v1/decisions", json=body)).json()["degraded"]:
             time.sleep(0.01)
-        _react(http, answer.json(), person, chance)
-        return person.customer_id, answer.json()["decision_id"]
+        told = _react(http, answer.json(), person, chance)
+        return person.customer_id, answer.json()["decision_id"], told
 
     with ThreadPoolExecutor(ASKERS) as askers:
-        decided.update(askers.map(ask, range(count)))
-    return decided
+        asked = list(askers.map(ask, range(count)))
+    return {who: decision_id for who, decision_id, _ in asked}, sum(told for *_, told in asked)
 
 
-def _react(http: httpx.Client, answer: Answer, person: Person, chance: random.Random) -> None:
+def _react(http: httpx.Client, answer: Answer, person: Person, chance: random.Random) -> int:
+    """Answer what was shown, sometimes; how many answers that were."""
+    told_count = 0
     for placed in answer["placements"]:
         if placed["event_token"] and chance.random() < 0.4:
             outcome = chance.choice(["impression", "clicked", "accepted", "rejected", "dismissed"])
             told = http.post("/v1/responses", json={"event_token": placed["event_token"], "outcome": outcome})
             assert told.status_code == 200, told.text
+            told_count += told.json()["status"] == "counted"
     if chance.random() < 0.03:
         said = [{"channel": "email", "purpose": "marketing", "granted": chance.random() < 0.5}]
         assert http.put(f"/v1/customers/{person.customer_id}/consents", json=said).status_code == 200
+    return told_count
 
 
-def _arrived(installation: Installation, count: int) -> None:
+def _arrived(installation: Installation, decision_count: int, told_count: int) -> None:
+    """Return when all of it is in history."""
     deadline_s = time.monotonic() + PATIENCE_S
-    while (found := _counts(installation)["decisions"][0][0]) < count:
-        assert time.monotonic() < deadline_s, f"only {found} decisions were in history after {PATIENCE_S} s"
+    while True:
+        counts = _counts(installation)
+        found = counts["decisions"][0][0], sum(count for _, count, _ in counts["responses"])
+        if found == (decision_count, told_count):
+            return
+        assert time.monotonic() < deadline_s, f"{found} of {decision_count, told_count} in history"
         time.sleep(0.5)
-    time.sleep(6)  # what is logged behind the last decision, and what the learner makes of it
 
 
 def _counts(installation: Installation) -> dict[str, list[tuple[Any, ...]]]:
