@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 
 from api import metrics
 from api.live import Live
@@ -23,6 +24,7 @@ from decisioning.volume import Budget, Occasion, sought
 LOG = logging.getLogger("nextbest")
 LOOK_S = 1.0  # until a new strategy's blocks are laid out
 UPKEEP_S = 5.0
+UPKEEP_SHARE_MAX = 0.05  # of a process's time; with hundreds of budgets it comes less often
 LEASE_MS = 15_000  # after its owner died, the upkeep goes on elsewhere
 
 
@@ -58,13 +60,14 @@ class Restocker:
 
     async def keep(self) -> None:
         """Do the upkeep when it is this process's turn, until cancelled."""
-        upkeep, version, slept_s = Upkeep(self._store), "", 0.0
+        upkeep, version, due_s = Upkeep(self._store), "", 0.0
         while True:
             strategy = None if self._live.current is None else self._live.current.strategy
-            slept_s += LOOK_S
-            if strategy is not None and (slept_s >= UPKEEP_S or strategy.version != version):
-                version, slept_s = strategy.version, 0.0
+            started_s = time.monotonic()
+            if strategy is not None and (started_s >= due_s or strategy.version != version):
                 await self._in_turn(upkeep, strategy)
+                version, took_s = strategy.version, time.monotonic() - started_s
+                due_s = started_s + max(UPKEEP_S, took_s / UPKEEP_SHARE_MAX)
             await asyncio.sleep(LOOK_S)
 
     async def close(self) -> None:
