@@ -41,6 +41,7 @@ REFUSING = {
         "email: {marketing: {absent: refused, basis: consent}",
     ),
 }
+BANK = load_bundle({path: text.encode() for path, text in FILES.items()})
 TRIES_A_BATCH = 70
 DEADLINE_S = 60  # far beyond what anything here takes
 
@@ -98,20 +99,29 @@ class Desk:
     """Both serving processes, the store behind them, and the strategies."""
 
     def __init__(self, bases: Sequence[str], store: RedisStore) -> None:
-        limits = httpx.Limits(max_connections=100)
+        # A connection is given up well before the server does it, which would break what is on its way.
+        limits = httpx.Limits(max_connections=100, keepalive_expiry=2.0)
         self.clients = [
             httpx.AsyncClient(base_url=base, headers=KEY, timeout=DEADLINE_S, limits=limits) for base in bases
         ]
         self.store = store
+        self._published: Mapping[str, str] = {}
 
     async def send(self, at: int, method: str, path: str, body: Any = None) -> httpx.Response:
-        return await self.clients[at].request(method, path, json=body)
+        """An answer; where a connection broke, all requests here can be sent again."""
+        try:
+            return await self.clients[at].request(method, path, json=body)
+        except httpx.TransportError:
+            return await self.clients[at].request(method, path, json=body)
 
     async def ask(self, at: int, customer: str, body: Body) -> httpx.Response:
         return await self.send(at, "POST", "/v1/decisions", {"customer": {"id": customer}, **body})
 
     async def publish(self, files: Mapping[str, str]) -> None:
         """Publish, and return when both processes answer by it: a strategy is taken up within about a second."""
+        if files is self._published:
+            return
+        self._published = files
         bundle = {path: text.encode() for path, text in files.items()}
         strategy = load_bundle(bundle)
         await publish_strategy(self.store, bundle, strategy)
@@ -125,12 +135,11 @@ class Desk:
         """Load a file; how many of its rows were taken."""
         with tempfile.TemporaryDirectory() as name:
             (Path(name) / "customers.csv").write_text(text)
-            bank = load_bundle({path: each.encode() for path, each in FILES.items()})
             summary = await load_customers(
                 [Path(name) / "customers.csv"],
-                bank.schema,
+                BANK.schema,
                 self.store,
-                channels=bank.channels,
+                channels=BANK.channels,
                 at_ms=time.time_ns() // 1_000_000,
                 rejects_path=Path(name) / "rejects.csv",
                 progress=lambda done, total: None,
@@ -272,7 +281,7 @@ async def _bother(desk: Desk, trial: Trial, is_over: asyncio.Event, is_stating: 
             case _:
                 body = MAIL if trial.path.is_busy else {**MAIL, "dry_run": True}
                 trial.heard.append((asked_s, (await desk.ask(at, trial.customer, body)).json()))
-        await asyncio.sleep(random.uniform(0.0, 0.2))
+        await asyncio.sleep(random.uniform(0.0, 0.4))
 
 
 async def _respond(desk: Desk, at: int, answer: Body) -> None:
