@@ -31,7 +31,7 @@ asks = st.builds(
         [("web.hero",), ("web.list",), ("web.hero", "web.tile"), ("email.hero",), ("web.tile", "web.list")]
     ),
     st.sampled_from([{}, {"page": "home"}, {"page": "loans"}]),
-    key=st.sampled_from([None, None, None, None, None, "k1", "k2"]),
+    key=st.sampled_from([None, None, None, "k1", "k2", "k3"]),
     sending=st.booleans(),
 ).map(lambda ask: replace(ask, sending=ask.sending and ask.channel == "email"))
 patches = st.builds(
@@ -86,6 +86,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.ledger = Ledger()
         self.variant = "base"
         self.shown: list[Shown] = []
+        self.keyed: list[Ask] = []  # questions that can be asked again
         self.decision_ids: list[tuple[str, str, str]] = []  # customer, decision, strategy
 
     @initialize(seed=st.integers(0, 999), variant=variants)
@@ -111,6 +112,13 @@ class AnyOrder(RuleBasedStateMachine):
         self.wait(later_ms)
         for each in asked:
             self.do(replace(each, customer=customer))
+
+    @precondition(lambda self: self.keyed)
+    @rule(data=st.data(), order=st.none() | st.lists(st.integers(0, 1), min_size=4, max_size=8))
+    def ask_again(self, data: st.DataObject, order: list[int] | None) -> None:
+        """The same key and body once more, or twice at once."""
+        ask = data.draw(st.sampled_from(self.keyed[-4:]))
+        self.do(*([ask] if order is None else [ask, ask]), order=order)
 
     @rule(ask=asks)
     def try_dry(self, ask: Ask) -> None:
@@ -276,6 +284,8 @@ class AnyOrder(RuleBasedStateMachine):
         status, body = result
         if not isinstance(operation, Ask) or status != 200 or operation.dry_run or body["degraded"]:
             return
+        if operation.key is not None:
+            self.keyed.append(operation)
         self.decision_ids.append((operation.customer, body["decision_id"], body["versions"]["strategy"]))
         for each in body["placements"]:
             if each["event_token"] is not None:
