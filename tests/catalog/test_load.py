@@ -183,6 +183,7 @@ def test_what_the_other_files_say(strategy: Strategy) -> None:
     assert strategy.placements["web.home.hero"].fields["image"].size == (1200, 400)
     assert strategy.placements["call_center.next_action"].default_url == ""
     assert strategy.placements["web.home.tile"].one_per_group
+    assert [strategy.placements[name].count for name in ("web.home.hero", "call_center.next_action")] == [1, 3]
     gold = strategy.actions[strategy.action_index["grow/cards/gold_upgrade"]]
     assert gold.behaviour["clicked"] == "positive" and gold.behaviour["rejected"] == "negative"
     assert gold.product == "gold_card" and gold.where == "actions/cards.yaml:4:3"

@@ -34,7 +34,8 @@ LISTED = {
     for path, text in FILES.items()
     if path.startswith("actions/")
 }
-LIST = "web.list: {{channel: web, nothing_value: {0}, count: {1}, fields: {{headline: {{type: text}}}}, fallback: brand}}\n"
+FIELDS = "{{headline: {{type: text}}}}"
+LIST = f"web.list: {{{{channel: web, nothing_value: {{0}}, count: {{1}}, fields: {FIELDS}, fallback: brand}}}}\n"
 PRECIOUS_TIPS = {"actions/brand.yaml": LISTED["actions/brand.yaml"].replace("0.8", "30.0")}
 LOANS = {"page": "loans"}
 
@@ -192,6 +193,43 @@ def test_an_explanation_tells_every_rank(bank):
     assert entries["web.list#2", LOAN]["status"] == "placed"
     assert entries["web.list#2", GOLD]["reason"] == "placed_elsewhere"
     assert entries["web.list#2", GOLD]["beside"] == {"placement": "web.list", "action": GOLD}
+
+
+def test_a_limit_that_the_answer_itself_reached_is_told_with_its_count():
+    cards = LISTED["actions/cards.yaml"].replace(
+        "50.0\n    purpose: marketing\n", "50.0\n    purpose: marketing\n    contact_policies: [fatigue]\n"
+    )
+    bank = listing(changes={"actions/cards.yaml": cards})
+    before = customer(history=[(3.0, "selected", SILVER, "web")])
+    decision = ask(bank, before, "web.list")
+    request = Request("C-1", "web", ("web.list",), {})
+    filling = prepare(request, before, bank, StatedScorer(bank, PROPENSITIES), decision_id="d1")
+
+    entries = {(each["slot"], each["action"]): each for each in explain(filling, decision)}
+
+    stopped = entries["web.list#2", SILVER]
+    assert slots(decision)[:2] == [("web.list", GOLD), ("web.list#2", TIPS)]
+    assert stopped["reason"] == "contact_policy"
+    assert [(each["policy"], each["count"]) for each in stopped["contact_policies"]] == [("fatigue", 2)]
+
+
+def test_two_leased_offers_that_enter_a_channel_together_share_its_limit():
+    mails = FILES["placements.yaml"] + LIST.format(0.5, 3).replace(
+        "web.list: {channel: web", "email.list: {channel: email"
+    )
+    weekly = "{scope: customer, channel: email, outcomes: [selected], limit: 1, window_days: 7, hold_days: 0}"
+    cards = FILES["actions/cards.yaml"].replace("[email.hero]", "[email.hero, email.list]")
+    cards = cards.replace("[fatigue]", "[weekly]").replace(
+        "50.0\n    purpose: marketing\n", "50.0\n    purpose: marketing\n    contact_policies: [weekly]\n"
+    )
+    policies = {"contact_policies.yaml": f"weekly: {weekly}\n"}
+    bank = strategy({"placements.yaml": mails, "actions/cards.yaml": cards, **policies})
+    leased = later(customer(), ask(bank, customer(), "web.hero", "web.tile"))
+    assert [entry.action for entry in leased.state.lease] == [GOLD, SILVER]
+
+    decision = ask(bank, leased, "email.list", decision_id="d2")
+
+    assert slots(decision) == [("email.list", GOLD), ("email.list#2", None)]
 
 
 def test_a_shadow_is_asked_about_every_rank(bank):

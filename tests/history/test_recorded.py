@@ -27,6 +27,7 @@ from decisioning.store.memory import MemoryStore
 from decisioning.store.protocol import Change, Committed, Record
 from models.incremental import NOTHING
 from tests.decisioning.bank import FILES, GOLD, NOW_MS, PROPENSITIES, SILVER, strategy
+from tests.decisioning.test_count import listing
 from tests.history.record_examples import logged, response
 
 MINUTE_MS = 60_000
@@ -50,11 +51,11 @@ class Bank:
         sources = {"crm": SourceFacts(self.now_ms, attributes), "core": SourceFacts(self.now_ms, core)}
         await self._commit(Change(customer, snapshot.state_version, snapshot.state, Profile(sources)))
 
-    async def decide(self, customer: str, channel: str = "web", **context: Any) -> Decision:
-        """Decide for the hero of a channel, commit and log."""
+    async def decide(self, customer: str, channel: str = "web", placement: str = "hero", **context: Any) -> Decision:
+        """Decide for one placement of a channel, commit and log."""
         self.now_ms += MINUTE_MS
         [snapshot] = await self.store.read([customer])
-        request = Request(customer, channel, (f"{channel}.hero",), context)
+        request = Request(customer, channel, (f"{channel}.{placement}",), context)
         partition_and_time = f"{partition_of(customer):03d}-{self.now_ms:x}-{len(self._logged):016x}"
         decision = decide(
             request, snapshot, self.strategy, StatedScorer(self.strategy, PROPENSITIES), decision_id=partition_and_time
@@ -66,9 +67,9 @@ class Bank:
         await self._commit(Change(customer, snapshot.state_version, decision.state, records=[record]))
         return decision
 
-    def answer(self, decision: Decision, outcome: str, **changes: Any) -> None:
-        """Log a response to a decision's only placement."""
-        [placed] = decision.placements
+    def answer(self, decision: Decision, outcome: str, *, rank: int = 1, **changes: Any) -> None:
+        """Log a response to one rank of a decision's only placement."""
+        placed = decision.placements[rank - 1]
         fields: Mapping[str, Any] = {"placement": placed.placement, "action": placed.action, "value": None, **changes}
         number = len(self._logged)
         told = response(number, decision_id=decision.decision_id, outcome=outcome, **fields)
@@ -222,6 +223,40 @@ async def test_draws_that_explored_test_every_action_against_nothing_by_what_peo
     assert table.logging_probability is not None
     assert table.logging_probability.tolist() == [placed[number].selection_probability for number in tested]
     assert table.value is not None and np.nansum(table.value) == 10.0 * sum(table.labels)
+
+
+async def test_every_rank_of_a_list_is_a_trial_of_its_own(tmp_path: Path) -> None:
+    bank = Bank(tmp_path, listing())
+    await bank.know("C-1", age=44, income=3000.0)
+    decision = await bank.decide("C-1", placement="list")
+    bank.answer(decision, "impression", rank=1)
+    bank.answer(decision, "accepted", rank=2)
+
+    table = await bank.recorded()
+
+    assert [placed.action for placed in decision.placements[:2]] == [GOLD, SILVER]
+    assert (table.actions, table.labels.tolist()) == ([GOLD, SILVER], [0, 1])
+
+
+async def test_every_rank_of_a_list_is_a_draw_of_its_own(tmp_path: Path) -> None:
+    exploring = {"strategy.yaml": FILES["strategy.yaml"] + "exploration: {sacrifice: 0.5}\n"}
+    bank = Bank(tmp_path, listing(changes=exploring))
+    decisions = []
+    for number in range(10):
+        await bank.know(f"C-{number}", age=44, income=3000.0)
+        decisions.append(await bank.decide(f"C-{number}", placement="list"))
+    bank.now_ms += 8 * DAY_MS
+    await bank.know("C-late", age=44, income=3000.0)
+    await bank.decide("C-late", placement="list")
+
+    table = await bank.explored()
+
+    drawn = [placed for each in decisions for placed in each.placements if placed.outcome != "message"]
+    tested = [placed for placed in drawn if (placed.selection_probability or 1.0) < 1.0]
+    assert table is not None and len(tested) > 10
+    assert sorted(table.actions) == sorted(placed.action or NOTHING for placed in tested)
+    assert table.logging_probability is not None
+    assert sorted(table.logging_probability) == sorted(placed.selection_probability for placed in tested)
 
 
 async def test_draws_that_do_not_explore_test_nothing(bank: Bank) -> None:

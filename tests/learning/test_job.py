@@ -22,6 +22,7 @@ from decisioning.store.packing import parsed
 from decisioning.store.protocol import Change, Record
 from models.adaptive import Learner
 from tests.decisioning.bank import FILES, GOLD, NOW_MS, strategy
+from tests.decisioning.test_count import listing
 from tests.learning.classroom import QUICK, Classroom, model_of
 
 
@@ -67,6 +68,23 @@ def chance(room: Classroom, state: ModelState | None, action: str = GOLD) -> flo
     scorer = ModelScorer(room.bank, room.current_model, state)
     values = {"customer.age": 40.0, "customer.income": 3000.0, "channel": "web"}
     return float(scorer.scores(values).propensity[room.bank.action_index[action]])
+
+
+async def test_what_comes_of_one_rank_of_a_list_is_learnt_of_that_rank_alone(clock: Clock) -> None:
+    room = Classroom(MemoryStore(clock), bank=listing())
+    decision = await room.decide("C-1", "web.list")
+    second = replace(decision, placements=decision.placements[1:])
+
+    await room.tell(second, "impression")
+    await room.tell(second, "accepted")
+    await room.learn()
+
+    action = second.placements[0].action
+    assert action != decision.placements[0].action
+    assert await room.steps() == [
+        (decision.decision_id, action, "negative"),
+        (decision.decision_id, action, "revise"),
+    ]
 
 
 async def test_nothing_answered_is_no_state(room: Classroom) -> None:
