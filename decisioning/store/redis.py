@@ -297,7 +297,7 @@ def _snapshot(
 
 
 def _counts(reply: Reply) -> dict[str, int]:
-    """A hash of numbers, as scripts reply it (field and value in turn) or a cluster client (a mapping)."""
+    """A hash of numbers, as scripts reply it (field and value in turn) or a command of its own (a mapping)."""
     pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     return {field.decode(): int(value) for field, value in pairs}
 
