@@ -14,11 +14,12 @@ from typing import Any
 from decisioning.catalog.strategy import Strategy
 from decisioning.consent import in_force
 from decisioning.customer import Profile, Snapshot, SourceFacts, State
-from decisioning.decide import decide
+from decisioning.decide import candidates_for, decide
 from decisioning.request import Decision, Placed, Request
 from decisioning.scoring import Scorer
 from decisioning.sealing import seal, unseal
 from decisioning.store.packing import canonical, parsed, state_of
+from decisioning.volume import Occasion, quotas_for, unspent
 from rules import Timestamp
 
 SECRET_STATE = frozenset({"person_key", "sealing_key"})  # the record names the person once, and never holds its own key
@@ -96,13 +97,19 @@ def record_of(
                     each.name: getattr(state, each.name) for each in fields(State) if each.name not in SECRET_STATE
                 },
                 "state_version": snapshot.state_version,
-                "quotas": snapshot.quotas,
+                "quotas": _quotas_read(request, snapshot, strategy),
             },
             "sealed": seal(state.sealing_key, canonical(sealed)),
             "placements": core_of(decision.placements),
             **({} if shadow is None else {"shadow": shadow}),
         }
     )
+
+
+def _quotas_read(request: Request, snapshot: Snapshot, strategy: Strategy) -> dict[str, int]:
+    """Of the partition's quotas those that the candidates could have asked for."""
+    occasion = Occasion(request.channel, snapshot.now_ms)
+    return quotas_for(candidates_for(request, strategy), strategy, snapshot.quotas, occasion)
 
 
 def core_of(placements: Iterable[Placed]) -> list[dict[str, Any]]:
@@ -134,8 +141,9 @@ class Recorded:
 def open_record(body: Mapping[str, Any], sealing_key: str, strategy: Strategy) -> Recorded:
     """Turn a record back into a question and a snapshot.
 
-    The strategy need not be the one that decided: what its schema does not know is left out. Raises SealBroken when
-    the key is not the customer's, InvalidAttribute for a context that the schema now types otherwise.
+    The strategy need not be the one that decided: what its schema does not know is left out, and budgets that the other
+    did not ask are full. Raises SealBroken when the key is not the customer's, InvalidAttribute for a context that the
+    schema now types otherwise.
     """
     private = parsed(unseal(sealing_key, body["sealed"]))
     seen = body["snapshot"]
@@ -150,9 +158,9 @@ def open_record(body: Mapping[str, Any], sealing_key: str, strategy: Strategy) -
     context = strategy.schema.context_of({name: each for name, each in told.items() if f"context.{name}" in known})
     asked = private["customer_id"], body["channel"], tuple(body["placement_names"]), context
     request = Request(*asked, sending=body["sending"])
-    snapshot = Snapshot(
-        private["customer_id"], body["at_ms"], seen["state_version"], profile, state, quotas=seen["quotas"]
-    )
+    snapshot = Snapshot(private["customer_id"], body["at_ms"], seen["state_version"], profile, state, seen["quotas"])
+    if body["versions"]["strategy"] != strategy.version:  # nobody knows what was left of a budget that was not asked
+        snapshot.quotas = unspent(strategy, now_ms=body["at_ms"]) | seen["quotas"]
     return Recorded(request, snapshot, Versions(**body["versions"]), body["decision_id"], body["placements"])
 
 
