@@ -93,4 +93,4 @@ def told(explanation: Mapping[str, Any], zone: ZoneInfo) -> Iterator[str]:
         rank = f" {placed['rank']}" if placed["rank"] > 1 else ""
         yield f"{placed['placement']}{rank}: {what} ({', '.join(placed['reasons'])})"
     for entry in explanation["candidates"]:
-        yield f"  {account_of(entry, place=entry['placement'], zone=zone)}"
+        yield f"  {account_of(entry, place=entry['slot'], zone=zone)}"
