@@ -255,7 +255,7 @@ QUOTAS = st.dictionaries(
 SCOPES = st.sampled_from(["action", "group", "issue", "channel", "all"])
 
 
-@settings(max_examples=25, deadline=None)  # each loads two strategies
+@settings(max_examples=12, deadline=None)  # each loads two strategies
 @given(QUOTAS, SCOPES, SCOPES, st.integers(1, 4), st.booleans())
 def test_adding_a_constraint_never_enlarges_what_passes(
     quotas: dict[str, int], first: str, second: str, amount: int, is_join: bool

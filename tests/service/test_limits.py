@@ -100,6 +100,6 @@ async def test_nobody_is_selected_too_often_and_no_budget_is_overspent(store_url
     verdict = await judged(store)
     assert verdict.failures(BUDGET) == []
     assert verdict.most_of_one <= SELECTED_MAX
-    assert verdict.logged > BUDGET * 0.8  # it was worth asking
+    assert verdict.logged > BUDGET * 0.6  # it was worth asking
     assert sum(block.received - block.returned for block in verdict.blocks) == verdict.outstanding
     await store.close()

@@ -274,6 +274,6 @@ def machine(store_url: str) -> Iterator[type[Transfers]]:
 
 def test_no_unit_is_lost_or_doubled_in_any_order(machine: type[Transfers]) -> None:
     profile = settings(
-        max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=20, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
     run_state_machine_as_test(machine, settings=profile)

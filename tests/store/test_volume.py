@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 from decisioning.customer import EXHAUSTED, PARTITION_COUNT, Snapshot, State, partition_of
+from decisioning.store.memory import MemoryStore
 from decisioning.store.protocol import (
     Block,
     Change,
@@ -210,10 +211,20 @@ async def test_dropped_blocks_are_gone(any_store: Store) -> None:
     assert await any_store.blocks([HERE]) == [{"other": Block(1, 1)}]
 
 
-async def test_the_counter_of_a_day_is_forgotten_after_it(any_store: Store) -> None:
-    await any_store.claim([replace(claim(), ttl_s=1)])
-    assert (await any_store.counters([BUDGET]))[0].outstanding == 10
+async def test_the_counter_of_a_day_is_forgotten_after_it(store: Store) -> None:
+    await store.claim([replace(claim(), ttl_s=1)])
+    assert (await store.counters([BUDGET]))[0].outstanding == 10
 
     async with asyncio.timeout(10):
-        while (await any_store.counters([BUDGET]))[0].outstanding:
+        while (await store.counters([BUDGET]))[0].outstanding:
             await asyncio.sleep(0.1)
+
+
+async def test_the_twin_forgets_it_too() -> None:
+    now_ms = 1
+    twin = MemoryStore(lambda: now_ms)
+    await twin.claim([replace(claim(), ttl_s=1)])
+
+    now_ms += 1_000
+
+    assert await twin.counters([BUDGET]) == [Counter()]
