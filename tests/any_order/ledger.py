@@ -75,6 +75,7 @@ class Ledger:
         self.people: dict[str, Person] = {}  # by person key
         self.decisions: dict[str, str] = {}  # decision id -> person key
         self.counted: dict[tuple[str, ...], int] = {}  # identity of a response -> when it was counted
+        self.unsure: set[tuple[str, ...]] = set()  # identities that nobody here can tell whether they were counted
         self.views: defaultdict[str, View] = defaultdict(dict)
         self.spent: defaultdict[str, int] = defaultdict(int)  # units by budget, of those that selections spend
 
@@ -216,17 +217,22 @@ class Ledger:
         assert after.view["lease"][0] == first, "the first offer changed while its lease lived"
 
     def _check_responses(self, operations: Sequence[Operation], results: Sequence[Result], *, now_ms: int) -> None:
-        """A response is counted once in seven days."""
-        told = [(*pair, now_ms) for each in zip(operations, results, strict=True) for pair in _told(*each)]
-        for identity, status, _ in sorted(told, key=lambda each: each[1]):  # counted before repeated
+        """A response is counted once in seven days; an erasure forgets the keys that callers chose."""
+        told = [pair for each in zip(operations, results, strict=True) for pair in _told(*each)]
+        erased = {each.customer for each in operations if isinstance(each, Erase)}
+        for identity in [each for each in self.counted if each[0] == "key" and each[1] in erased]:
+            del self.counted[identity]
+        for identity, status in sorted(told, key=lambda each: each[1]):  # counted before repeated
             if identity is None:
                 assert status == "counted"
-                continue
-            age_ms = now_ms - self.counted.get(identity, -ONCE_MS * 2)
-            if abs(age_ms - ONCE_MS) > MINUTE_MS:
-                assert status == ("repeated" if age_ms < ONCE_MS else "counted"), "a response was counted wrongly"
-            if status == "counted":
-                self.counted[identity] = now_ms
+            elif identity[0] == "key" and identity[1] in erased:
+                self.unsure.add(identity)  # told before the erasure, or after it
+            elif identity not in self.unsure:
+                age_ms = now_ms - self.counted.get(identity, -ONCE_MS * 2)
+                if abs(age_ms - ONCE_MS) > MINUTE_MS:
+                    assert status == ("repeated" if age_ms < ONCE_MS else "counted"), "a response was counted wrongly"
+                if status == "counted":
+                    self.counted[identity] = now_ms
 
     def _check_record_count(
         self, operations: Sequence[Operation], results: Sequence[Result], fresh: Sequence[str]

@@ -2,7 +2,7 @@
 
     python -m tests.proofs.any_order [EXAMPLES] [STEPS]
 
-Prints the seed with which the run can be made again: python -m tests.proofs.any_order 1000 50 SEED.
+Prints the seed with which the run can be made again: python -m tests.proofs.any_order 500 50 SEED.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.any_order.machine import AnyOrder, Tally
 from tests.any_order.sides import Twins
 
 
-def main(example_count: int = 1000, step_count: int = 50, start: int | None = None) -> None:
+def main(example_count: int = 500, step_count: int = 50, start: int | None = None) -> None:
     """Run, and print what ran; a broken promise ends with the shortest sequence that breaks it."""
     start = secrets.randbits(32) if start is None else start
     tally, started_s = Tally(), time.monotonic()
