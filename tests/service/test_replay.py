@@ -53,12 +53,14 @@ def decided(installation: Installation) -> tuple[str, str]:
         rich, poor, _ = [http.post("/v1/decisions", json=body).json()["decision_id"] for body in bodies]
     history = installation.data_dir / "history"
     worker = start_worker(installation.url, history)
-    deadline_s = time.monotonic() + 60
-    while len(contents(history)[0]) < len(asked):
-        assert time.monotonic() < deadline_s, "the decisions were not in history within a minute"
-        time.sleep(0.1)
-    worker.terminate()
-    assert worker.wait() == 0
+    try:
+        deadline_s = time.monotonic() + 60
+        while len(contents(history)[0]) < len(asked):
+            assert time.monotonic() < deadline_s, "the decisions were not in history within a minute"
+            time.sleep(0.1)
+    finally:
+        worker.terminate()
+        worker.wait()
     return rich, poor
 
 
