@@ -9,7 +9,7 @@ from tests.any_order.machine import AnyOrder, Tally
 from tests.any_order.sides import Twins
 
 QUICK = settings(
-    max_examples=20,
+    max_examples=12,
     stateful_step_count=25,
     deadline=None,
     derandomize=True,
