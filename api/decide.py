@@ -1,8 +1,8 @@
 """POST /v1/decisions: one awaited read, `decide`, one awaited commit.
 
-A commit that meets a newer state decides again on it, once; if that loses too, the answer places only what the newest
-state leases. When the store is late or anything inside breaks, the customer still sees the placement's prepared brand
-content, marked `degraded`.
+A commit that meets a newer state decides again on it; if that loses too, the third try places no offer but what the
+newest state leases. One that loses even then is answered unrecorded. When the store is late or anything inside breaks,
+the customer still sees the placement's prepared brand content. Both are marked `degraded`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from decisioning.store.protocol import Change, Committed, Lost, Once, Outcome, R
 
 LOG = logging.getLogger("nextbest")
 IDEMPOTENCY_TTL_S = 86_400
-DECISIONS_MAX = 2  # on fresh state; after two lost races the answer places no new offer and is not committed
 
 
 async def decide_endpoint(call: Call) -> dict[str, Any]:
@@ -70,17 +69,17 @@ def request_of(body: DecisionRequest, deployed: Deployed) -> Request:
 async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str, Any]:
     store = call.service.store
     (snapshot,) = await store.read([request.customer_key], quotas=bool(deployed.strategy.volume_constraints))
-    for _ in range(DECISIONS_MAX):
+    for asked in (request, request, replace(request, offers_allowed=False)):
         decider = deployed.for_person(snapshot.state.assignment_key)
-        decision = _decision(request, snapshot, decider)
+        decision = _decision(asked, snapshot, decider)
         if call.body.dry_run:
-            return _answer(call, request, snapshot, decider, decision)
-        outcome = await _commit(call, request, snapshot, decision, decider)
+            return _answer(call, asked, snapshot, decider, decision)
+        outcome = await _commit(call, asked, snapshot, decision, decider)
         if isinstance(outcome, Committed):
             _count(decision)
-            call.service.restocker.notice(request, snapshot, decision, decider.strategy)
+            call.service.restocker.notice(asked, snapshot, decision, decider.strategy)
             metrics.CHALLENGED.inc(decider is not deployed)
-            return _answer(call, request, snapshot, decider, decision, is_recorded=True)
+            return _answer(call, asked, snapshot, decider, decision, is_recorded=True)
         if isinstance(outcome, Repeated):
             earlier = outcome.values[0] or ""
             stored = await repeated(call, request, deployed, earlier=earlier, body_hash=_body_hash(call))

@@ -20,7 +20,7 @@ from decisioning.exploration import chosen, selection_probabilities
 from decisioning.filling import Filling
 from decisioning.request import MESSAGE, NOTHING, OFFER, Placed
 
-WAIT_MS = 1_000  # how long a silence holds that only waits for units of a budget
+WAIT_MS = 1_000  # how long an outcome holds that only waits: for units of a budget, or for others to finish
 SALT = "exploration"  # keeps these draws apart from all others of the same person
 NOTHING_HASH = np.uint64(int.from_bytes(blake2b(NOTHING.encode(), digest_size=8).digest()))
 
@@ -128,7 +128,7 @@ def nothing(filling: Filling, placement: Placement, reasons: list[str], probabil
         priority=placement.nothing_value,
         expected_value=placement.nothing_value,
         selection_probability=probability,
-        valid_until_ms=filling.moment.now_ms + WAIT_MS if filling.is_waiting(placement) else _until_ms(filling),
+        valid_until_ms=_until_ms(filling, waits=filling.is_waiting(placement)),
     )
 
 
@@ -190,8 +190,9 @@ def _won(code: str, margin: float, runner_up: str) -> list[str]:
     return [code, f"margin:{margin:.4f}", f"runner_up:{runner_up}"]
 
 
-def _until_ms(filling: Filling) -> int:
-    return filling.moment.now_ms + filling.strategy.channels[filling.request.channel].lease_ms
+def _until_ms(filling: Filling, *, waits: bool = False) -> int:
+    lease_ms = filling.strategy.channels[filling.request.channel].lease_ms
+    return filling.moment.now_ms + (WAIT_MS if waits or not filling.request.offers_allowed else lease_ms)
 
 
 def _key(filling: Filling, index: np.int64) -> str:

@@ -30,7 +30,7 @@ def enter(state: State, action: str, channel: str) -> None:
 
 
 def _limited(filling: Filling) -> Mask:
-    """What contact policies of this channel hold back; in an answer that is not committed, all they would count."""
+    """What contact policies of this channel hold back; after two lost races, all they would count."""
     request, held, mask = filling.request, filling.policies(), 0
     for policy in filling.strategy.contact_policies:
         if is_per_channel(policy) and policy.channel in (None, request.channel):

@@ -74,7 +74,7 @@ class Filling:
     def withheld(self, candidates: Mask, occasion: Occasion) -> dict[str, Mask]:
         """Drop reason -> the candidates that no budget can pay for, beside what stands in the answer already.
 
-        An answer after two lost races is not committed and cannot pay for anything.
+        An answer after two lost races may not get committed, and then it would not have paid.
         """
         if not self.request.offers_allowed:
             mask = candidates & chargeable(self.strategy, occasion)

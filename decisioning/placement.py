@@ -63,7 +63,7 @@ def _settled(filling: Filling, placement: Placement) -> Placed | None:
 def drawn(filling: Filling, placement: Placement, *, offers_open: bool) -> Placed:
     """A fresh outcome: by the holdout, the random arm, exploration or arbitration; service actions only know the last.
 
-    An answer after two lost races explores nothing: it is not recorded, and nobody learns from it.
+    An answer after two lost races explores nothing: it may not get recorded, and then nobody learns from it.
     """
     strategy, standing = filling.strategy, filling.standing
     contenders = contenders_for(filling, placement, offers_open=offers_open)

@@ -80,6 +80,7 @@ def record_of(
             "person_key": state.person_key,
             "channel": request.channel,
             "sending": request.sending,
+            "offers_allowed": request.offers_allowed,
             "consents": in_force(strategy, state.consents, channel=request.channel),
             "placement_names": request.placements,
             "context": {name: value for name, value in context.items() if name not in sealed["context"]},
@@ -157,7 +158,7 @@ def open_record(body: Mapping[str, Any], sealing_key: str, strategy: Strategy) -
     told = {**body["context"], **private["context"]}
     context = strategy.schema.context_of({name: each for name, each in told.items() if f"context.{name}" in known})
     asked = private["customer_id"], body["channel"], tuple(body["placement_names"]), context
-    request = Request(*asked, sending=body["sending"])
+    request = Request(*asked, offers_allowed=body["offers_allowed"], sending=body["sending"])
     snapshot = Snapshot(private["customer_id"], body["at_ms"], seen["state_version"], profile, state, seen["quotas"])
     if body["versions"]["strategy"] != strategy.version:  # nobody knows what was left of a budget that was not asked
         snapshot.quotas = unspent(strategy, now_ms=body["at_ms"]) | seen["quotas"]

@@ -129,6 +129,7 @@ DECISIONS = Dataset(
         Column("versions", "VARCHAR", _json),
         Column("api_key", "VARCHAR", _text),
         Column("sending", "BOOLEAN", _flag),
+        Column("offers_allowed", "BOOLEAN", _flag),
         Column("consents", "VARCHAR", _json),
         Column("snapshot", "VARCHAR", _json),
         Column("sealed", "VARCHAR", _text),

@@ -183,16 +183,34 @@ async def test_trouble_inside_shows_the_brand_and_says_degraded(store):
 
 
 class RestlessStore(MemoryStore):
-    """A customer who changes between every read and commit."""
+    """A customer who changes between a read and its commit, the first so many times."""
+
+    def __init__(self, times=1_000):
+        super().__init__()
+        self.times = times
 
     async def commit(self, changes):
-        for change in changes:
+        self.times -= 1
+        for change in changes if self.times >= 0 else ():
             (snapshot,) = await super().read([change.customer_key])
             await super().commit([type(change)(change.customer_key, snapshot.state_version, snapshot.state)])
         return await super().commit(changes)
 
 
-async def test_two_lost_races_place_no_new_offer():
+async def test_after_two_lost_races_no_new_offer_is_placed_and_what_is_holds_for_a_second():
+    desk = Desk(RestlessStore(2), EXPLORING)
+
+    answer = await desk.ask("web.hero", customer="C-9")
+
+    assert answer["degraded"] is False
+    assert answer["placements"][0]["outcome"] == "message" and answer["placements"][0]["event_token"] is not None
+    (snapshot,) = await desk.store.read(["C-9"])
+    assert snapshot.state.holds["web.hero"].until_ms - snapshot.now_ms <= 1_000
+    explained = await desk.http.get(f"/v1/decisions/{answer['decision_id']}")
+    assert explained.json()["reproduced"] is True
+
+
+async def test_three_lost_races_are_answered_without_a_record():
     desk = Desk(RestlessStore(), EXPLORING)
 
     answer = await desk.ask("web.hero", customer="C-9")
