@@ -119,9 +119,6 @@ class MemoryStore:
     async def commit(self, changes: Sequence[Change]) -> list[Outcome]:
         return [self._commit(change) for change in changes]
 
-    async def once(self, customer_key: str, key: str) -> str | None:
-        return self._live(self._once.get((customer_key, key)))
-
     async def erase(self, customer_key: str) -> bool:
         cell = self._cells.pop(customer_key, None)
         if cell is not None:

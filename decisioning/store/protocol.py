@@ -208,10 +208,6 @@ class Store(Protocol):
         """Apply each change atomically (not all of them together), in one round trip; outcomes in order."""
         ...
 
-    async def once(self, customer_key: str, key: str) -> str | None:
-        """The value the first holder of a once-key left, or None."""
-        ...
-
     async def erase(self, customer_key: str) -> bool:
         """Delete everything stored under the customer, sealing key and person key included; False when there was
         nothing.

@@ -72,10 +72,6 @@ class RedisStore:
         replies = await self._run(COMMIT, [(_commit_keys(change), _commit_arguments(change)) for change in changes])
         return [_outcome(change, *reply) for change, reply in zip(changes, replies, strict=True)]
 
-    async def once(self, customer_key: str, key: str) -> str | None:
-        value: bytes | None = await self._ask("GET", _once(customer_key, key))
-        return None if value is None else value.decode()
-
     async def erase(self, customer_key: str) -> bool:
         [reply] = await self._run(ERASE, [((_customer(customer_key), _people(partition_of(customer_key))), ())])
         return bool(reply)

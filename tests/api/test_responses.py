@@ -126,6 +126,15 @@ async def test_a_response_without_a_time_has_the_stores():
     assert record["at_ms"] == record["received_ms"] == 1_700_000_000_000
 
 
+async def test_a_replicas_fast_clock_puts_no_response_into_the_stores_future():
+    desk = Desk(MemoryStore(lambda: 1_700_000_000_000))
+    stated = "2024-03-01T00:00:00Z"  # past for this process, months ahead of the store
+    await desk.tell(customer={"id": "C-1"}, action=GOLD, outcome="converted", at=stated)
+
+    (record,) = await records(desk, "response")
+    assert record["at_ms"] == 1_700_000_000_000
+
+
 async def test_a_token_of_another_kind_or_installation_is_refused():
     desk = Desk()
     for token in (desk.service.sealer.seal("other", ["C-1"]), "k1.AAAA", "k9.AAAA", "", "k1."):

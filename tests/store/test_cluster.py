@@ -20,6 +20,7 @@ from decisioning.store.redis import RedisStore, connect
 from tests.conftest import PATIENCE_MS
 from tests.store.conftest import emptied
 from tests.store.nodes import PATIENCE_S, ClusterOfNodes, Node, free_port, wait_until
+from tests.store.once import left
 
 Result = TypeVar("Result")
 
@@ -226,7 +227,7 @@ async def test_a_call_for_several_nodes_is_one_answer_or_none(empty_cluster: Clu
 
     outcomes = await store.commit(changes)
     snapshots = await store.read(keys)
-    marks = await asyncio.gather(*(store.once(key, "k") for key in keys))
+    marks = await asyncio.gather(*(left(store, key, "k") for key in keys))
     await store.close()
 
     assert {type(outcome) for outcome in outcomes} == {Committed}

@@ -20,6 +20,7 @@ from decisioning.customer import (
     partition_of,
 )
 from decisioning.store.protocol import Change, Committed, Lost, Note, Numbered, Once, Record, Repeated, Store
+from tests.store.once import left
 
 FULL_STATE = State(
     person_key="person",
@@ -132,7 +133,7 @@ async def test_a_change_to_an_old_version_loses_and_learns_the_new_truth(any_sto
     assert outcome.snapshot == replace(await read_one(any_store), now_ms=outcome.snapshot.now_ms)
     assert outcome.snapshot.profile == FULL_PROFILE
     assert await any_store.log(partition_of("C-1"), after="0-0", limit=10) == []
-    assert await any_store.once("C-1", "late") is None
+    assert await left(any_store, "C-1", "late") is None
 
 
 async def test_a_taken_once_key_wins_over_a_lost_race_and_applies_nothing(any_store: Store) -> None:
@@ -144,8 +145,8 @@ async def test_a_taken_once_key_wins_over_a_lost_race_and_applies_nothing(any_st
     outcome = await commit_one(any_store, replace(first, once=steps, records=[Record("again", b"{}")]))
 
     assert outcome == Repeated([None, "answer 1"])
-    assert await any_store.once("C-1", "request-1") == "answer 1"
-    assert await any_store.once("C-1", "other") is None
+    assert await left(any_store, "C-1", "request-1") == "answer 1"
+    assert await left(any_store, "C-1", "other") is None
     assert (await read_one(any_store)).state_version == committed.state_version
     assert await any_store.log(partition_of("C-1"), after="0-0", limit=10) == []
 
@@ -155,7 +156,7 @@ async def test_a_once_key_belongs_to_its_customer(any_store: Store) -> None:
         change = change_of(await read_one(any_store, key), once=[Once("request-1", key, ttl_s=60)])
         assert isinstance(await commit_one(any_store, change), Committed)
 
-    assert await any_store.once("C-2", "request-1") == "C-2"
+    assert await left(any_store, "C-2", "request-1") == "C-2"
 
 
 async def test_a_once_key_and_a_note_are_gone_after_their_time_to_live(any_store: Store) -> None:
@@ -166,7 +167,7 @@ async def test_a_once_key_and_a_note_are_gone_after_their_time_to_live(any_store
     await asyncio.sleep(1.1)
 
     assert await any_store.notes([(4, "trial")]) == [frozenset()]
-    assert await any_store.once("C-1", "request-1") is None
+    assert await left(any_store, "C-1", "request-1") is None
     again = change_of(await read_one(any_store), once=[Once("request-1", "second", ttl_s=60)])
     assert isinstance(await commit_one(any_store, again), Committed)
 
@@ -372,7 +373,7 @@ async def test_any_text_can_be_a_key(any_store: Store) -> None:
     for key in ("with space", "Zoë", "{p000}:c:C-1", "a\r\nDEL b", "x" * 500):
         change = change_of(await read_one(any_store, key), once=[Once(key, key, ttl_s=60)])
         assert isinstance(await commit_one(any_store, change), Committed)
-        assert await any_store.once(key, key) == key
+        assert await left(any_store, key, key) == key
         assert await any_store.erase(key)
 
 

@@ -38,7 +38,6 @@ async def test_the_rights_in_the_guide_are_enough(any_url: str) -> None:
     await store.find_record(f"{partition:03d}-{snapshot.now_ms:x}-{0:016x}")
     await store.log_size(partition)
     await store.trim(partition, before="1-0")
-    await store.once("C-1", "k")
     await store.own("worker", "host", ttl_ms=1)
     await store.put("strategy", "a", b"")
     await store.get("strategy", "a")

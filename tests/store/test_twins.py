@@ -18,6 +18,7 @@ from decisioning.store.packing import fresh_state
 from decisioning.store.protocol import Change, Committed, Lost, Once, Record, Repeated, Store
 from decisioning.store.redis import connect
 from tests.conftest import PATIENCE_MS
+from tests.store.once import left
 
 CUSTOMERS = st.sampled_from(["C-1", "C-2"])
 STEPS = st.lists(
@@ -80,7 +81,7 @@ class Teller:
     async def view(self, customer_key: str) -> list[object]:
         [snapshot] = await self.store.read([customer_key])
         entries = await self.store.log(partition_of(customer_key), after="0-0", limit=100)
-        once = [await self.store.once(customer_key, key) for key in "xyz"]
+        once = [await left(self.store, customer_key, key) for key in "xyz"]
         people = await people_of(self.store, customer_key)
         return [self.facts(snapshot), [entry.record for entry in entries], once, people]
 
