@@ -79,8 +79,8 @@ class Canvas:
 
 
 def canvas_of(picture: Picture, scale: int) -> Canvas:
-    """The canvas of a picture; its inks are those of `texts` in order, then the button's. Raises OSError when the file
-    of its backdrop is no picture.
+    """The canvas of a picture; its inks are those of `texts` in order, then the button's. Raises ValueError when the
+    file of its backdrop is no picture.
     """
     base = _base(picture, scale)
     inks = [box.color for box in picture.texts]
@@ -117,8 +117,11 @@ def _base(picture: Picture, scale: int) -> Image.Image:
     backdrop = picture.backdrop
     if backdrop is not None:
         area = backdrop.area
-        with Image.open(io.BytesIO(backdrop.content)) as file:
-            fitted = _covering(file.convert("RGBA"), area.width * scale, area.height * scale)
+        try:
+            with Image.open(io.BytesIO(backdrop.content), formats=("PNG", "JPEG")) as file:
+                fitted = _covering(file.convert("RGBA"), area.width * scale, area.height * scale)
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(f"content/images/{backdrop.file} cannot be read as a picture: {error}") from error
         base.paste(fitted, (area.x * scale, area.y * scale), fitted)
     return base
 

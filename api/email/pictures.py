@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.email.canvas import Canvas, Stamp, canvas_of, flat
-from api.email.typeface import QUARTERS, Glyph, Typeface, typeface
+from api.email.typeface import Glyph, Typeface, steps_of, typeface
 from api.email.typesetting import Setting, fitted
 from decisioning.catalog.picture import Button, Picture, TextBox, luminance, mixed, rgb
 from decisioning.catalog.strategy import Strategy
@@ -282,10 +282,10 @@ def _line_stamp(picture: Picture, text: Laid, number: int, scale: int) -> Stamp 
 def _glyphs(face: Typeface, text: Laid, number: int, scale: int) -> Iterator[Glyph]:
     """Each letter's coverage with its place: from the left of the picture, below the baseline."""
     line, size = text.setting.lines[number], text.setting.font * scale
+    steps = steps_of(size)
     for letter, x in zip(line.text, line.xs, strict=True):
-        if letter == " " or letter == "\u00a0":
-            continue
-        quarters = round((text.left + x) * scale * QUARTERS)
-        glyph, left, top = face.glyph(letter, size, quarters % QUARTERS)
-        if glyph.size:
-            yield glyph, quarters // QUARTERS + left, top
+        if letter not in " \u00a0":
+            place, step = divmod(round((text.left + x) * scale * steps), steps)
+            glyph, left, top = face.glyph(letter, size, step)
+            if glyph.size:
+                yield glyph, place + left, top

@@ -1,9 +1,9 @@
 """The bundled font: what its letters measure, and what each looks like at a size and a fraction of a pixel.
 
-Letters stand where their widths put them, to a quarter of a pixel. Pillow draws at whole pixels, so a letter is drawn
-four times as large and averaged down, once for each quarter, which also gives the finest edges; after that it is a
-small array in memory. Pillow's own spacing is not used: it rounds widths, and knows no kerning of this font unless a
-library is installed that is not everywhere. `deploy/fonts.py` wrote the measures.
+Letters stand where their widths put them, to a quarter of a pixel; large ones, and all on fine screens, to half of one.
+Pillow draws at whole pixels, so a letter is drawn that many times as large and averaged down, once for each fraction;
+after that it is a small array in memory. Pillow's own spacing is not used: it rounds widths, and knows no kerning of this
+font unless a library is installed that is not everywhere. `deploy/fonts.py` wrote the measures.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFont
 
-QUARTERS = 4
-GLYPHS_MAX = 8_192  # of one weight; a language at a handful of sizes is about 1,000, a glyph about 400 bytes
+FINE_SIZE = 30  # pixels from which on half a pixel is fine enough
+GLYPH_BYTES_MAX = 16 << 20  # of one weight; the letters of three languages at ten sizes take about 4 MB
 FACES_MAX = 64  # sizes of one weight that are open at a time
 
 Glyph = tuple[NDArray[np.uint8], int, int]  # coverage, and where it begins: right of the pen, below the baseline
@@ -36,7 +36,7 @@ class Spelling:
     """A text in letters that the font has."""
 
     text: str
-    missing: str  # what it has no letter for, and no picture or sign would be expected of
+    missing: str  # what it has no letter for; emoji are not counted, a text can do without
 
 
 class Typeface:
@@ -53,6 +53,7 @@ class Typeface:
             self._right = dict(zip(characters, measures["right"].tolist(), strict=True))
             self._kerning: list[list[float]] = (measures["kerning"] / units).tolist()
         self._glyphs: dict[tuple[float, str, int], Glyph] = {}
+        self._glyph_bytes = 0
         self._faces: dict[float, ImageFont.FreeTypeFont] = {}
         self._lock = Lock()  # around FreeType, whose faces are not to be shared
 
@@ -75,7 +76,7 @@ class Typeface:
                 kept += bases
             elif not _is_decoration(character):
                 missing.append(character)
-        return Spelling(" ".join("".join(kept).split(" ")), "".join(dict.fromkeys(missing)))
+        return Spelling("".join(kept), "".join(dict.fromkeys(missing)))
 
     def advances(self, text: str) -> list[float]:
         """How far each letter moves the pen, in sizes of the font, the kerning with the next letter included."""
@@ -88,55 +89,62 @@ class Typeface:
         """Where its ink begins and ends, in sizes of the font: from left, bottom, to right, top of pen and baseline."""
         return self._ink[character]
 
-    def glyph(self, character: str, size: float, quarter: int) -> Glyph:
-        """A letter `size` pixels large that stands so many quarters of a pixel right of where it begins."""
-        key = (size, character, quarter)
+    def glyph(self, character: str, size: float, step: int) -> Glyph:
+        """A letter `size` pixels large that stands a fraction of a pixel, step / steps_of(size), to the right."""
+        key = (size, character, step)
         found = self._glyphs.get(key)
         if found is None:
             with self._lock:
+                if self._glyph_bytes > GLYPH_BYTES_MAX:
+                    self.forget()
                 for each, glyph in enumerate(self._drawn(character, size)):
                     self._glyphs[size, character, each] = glyph
+                    self._glyph_bytes += glyph[0].nbytes + 300
                 found = self._glyphs[key]
-                if len(self._glyphs) > GLYPHS_MAX:
-                    self._glyphs = {}  # a fresh dictionary: others may be reading the old one
         return found
 
+    def forget(self) -> None:
+        """Drop the letters drawn so far; they are drawn again when needed."""
+        self._glyphs, self._glyph_bytes = {}, 0  # a fresh dictionary: others may be reading the old one
+
     def _drawn(self, character: str, size: float) -> list[Glyph]:
-        face = self._face(size)
-        raw, (left, top) = face.getmask2(character, mode="L", anchor="ls")
-        width, height = raw.size
-        if not width or not height:
-            return [(np.empty((0, 0), dtype=np.uint8), 0, 0)] * QUARTERS
-        large = np.frombuffer(Image.Image()._new(raw).tobytes(), dtype=np.uint8).reshape(height, width)
-        return [_averaged(large, left + quarter, top) for quarter in range(QUARTERS)]
+        steps = steps_of(size)
+        raw, (left, top) = self._face(size).getmask2(character, mode="L", anchor="ls")
+        if not all(raw.size):
+            return [(np.empty((0, 0), dtype=np.uint8), 0, 0)] * steps
+        large = Image.Image()._new(raw)
+        return [_averaged(large, left + step, top, steps) for step in range(steps)]
 
     def _face(self, size: float) -> ImageFont.FreeTypeFont:
         face = self._faces.get(size)
         if face is None:
             if len(self._faces) >= FACES_MAX:
                 self._faces.clear()
-            large = size * QUARTERS
+            large = size * steps_of(size)
             face = ImageFont.truetype(BytesIO(self._font), large, layout_engine=ImageFont.Layout.BASIC)
             self._faces[size] = face
         return face
 
 
-def _averaged(large: NDArray[np.uint8], left: int, top: int) -> Glyph:
-    """Every four by four pixels into one, on a grid that goes through the pen and the baseline."""
-    height, width = large.shape
-    x, y = left // QUARTERS, top // QUARTERS
-    right, bottom = -(-(left + width) // QUARTERS), -(-(top + height) // QUARTERS)
-    framed = np.zeros(((bottom - y) * QUARTERS, (right - x) * QUARTERS), dtype=np.uint8)
-    framed[top - y * QUARTERS :, left - x * QUARTERS :][:height, :width] = large
-    blocks = framed.reshape(bottom - y, QUARTERS, right - x, QUARTERS)
-    sums = blocks.sum(axis=(1, 3), dtype=np.uint16)
-    return ((sums + 8) // 16).astype(np.uint8), x, y
+def _averaged(large: Image.Image, left: int, top: int, steps: int) -> Glyph:
+    """Every `steps` by `steps` pixels into one, on a grid that goes through the pen and the baseline."""
+    x, y = left // steps, top // steps
+    width, height = -(-(left + large.width) // steps) - x, -(-(top + large.height) // steps) - y
+    framed = Image.new("L", (width * steps, height * steps))
+    framed.paste(large, (left - x * steps, top - y * steps))
+    small = framed.reduce(steps)
+    return np.frombuffer(small.tobytes(), dtype=np.uint8).reshape(height, width), x, y
 
 
 def _is_decoration(character: str) -> bool:
     """True for what may go without a word: pictographs and their tails, and signs that cannot be seen."""
     category = unicodedata.category(character)
-    return category in _DROPPED or category in ("So", "Sk", "Mn", "Me") or character == "\ufe0f"
+    return category in _DROPPED or category in ("So", "Sk", "Mn", "Me")
+
+
+def steps_of(size: float) -> int:
+    """Into how many parts a pixel is divided where letters of this size may stand."""
+    return 2 if size >= FINE_SIZE else 4
 
 
 def tracking(size: float) -> float:

@@ -14,7 +14,7 @@ from api.email.typeface import Typeface, tracking, typeface
 from decisioning.catalog.picture import LEADING, LINE_BOTTOM, LINE_TOP, TextBox
 
 ELLIPSIS = "…"
-_PIECE = re.compile(r"[^ \-–—/]*[\-–—/]+|[^ \-–—/]+")  # where a line may end: behind a space, a hyphen, a dash, a slash
+_PIECE = re.compile(r"[^ \-–—/]+[\-–—/]*|[\-–—/]+[^ \-–—/]*")  # lines end behind a space, hyphen, dash or slash
 
 
 @dataclass(frozen=True, slots=True)
