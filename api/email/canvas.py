@@ -21,6 +21,7 @@ from decisioning.catalog.picture import Area, Picture, rgb
 
 BYTES_MAX = 60_000  # of one picture: what mail readers load without a second thought
 BASE_COLORS_MAX = 144  # the rest of the 256 is for the edges of letters
+DISTINCT_COLORS_MAX = 20_000  # what has more is a photograph without a second look
 ERROR_MAX = 2.5  # root mean square, of 255, that fewer colours may cost a canvas before it is taken for a photograph
 QUALITIES = (90, 84, 76, 66, 54, 42, 30, 20)
 COMPRESSION = 5
@@ -138,6 +139,8 @@ def _indexed(base: Image.Image) -> tuple[Indexes, NDArray[np.uint8]] | None:
     """The image by palette, None when few colours would not do it justice."""
     packed = np.asarray(base).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
     codes, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    if len(codes) > DISTINCT_COLORS_MAX:
+        return None
     found = np.stack([codes >> 16, codes >> 8, codes], axis=1).astype(np.uint8)
     colors = found if len(found) <= BASE_COLORS_MAX else _fewer(found, counts)
     nearest = _nearest(found, colors)
@@ -164,7 +167,7 @@ def _nearest(colors: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[n
     """For each colour the position of the nearest in the palette."""
     nearest = np.empty(len(colors), dtype=np.int64)
     target = palette.astype(np.int32)
-    for start in range(0, len(colors), 4_096):  # a photograph has 100,000 colours: not all distances at once
+    for start in range(0, len(colors), 4_096):  # not all distances at once
         part = colors[start : start + 4_096].astype(np.int32)
         nearest[start : start + 4_096] = ((part[:, None, :] - target[None]) ** 2).sum(axis=2).argmin(axis=1)
     return nearest

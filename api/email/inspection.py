@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,7 @@ class _Inspector:
                 yield Flaw("outside", text.field, "is drawn beside its box")
             reached = self._contrast(text, letters, scale)
             if reached < contrast_min(text.box):
-                detail = f"has a contrast of {reached:.1f}, {contrast_min(text.box):g} is readable"
+                detail = f"has a contrast of {floor(reached * 10) / 10}, {contrast_min(text.box):g} is readable"
                 yield Flaw("contrast", text.field, detail)
 
     def _contrast(self, text: Laid, letters: list[Stamp], scale: int) -> float:

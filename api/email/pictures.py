@@ -211,7 +211,7 @@ def flaws_of(text: Laid) -> list[Flaw]:
     setting = text.setting
     flaws = []
     if setting.is_cut:
-        flaws.append(Flaw("cut", text.field, f"ends in {setting.lines[-1].text[-24:]!r}"))
+        flaws.append(Flaw("cut", text.field, f"is cut, it ends in {setting.lines[-1].text[-24:]!r}"))
     if setting.is_outside:
         flaws.append(Flaw("outside", text.field, f"does not fit at {setting.font:g} pixels"))
     if setting.missing:

@@ -2,8 +2,8 @@
 
 Letters stand where their widths put them, to a quarter of a pixel; large ones, and all on fine screens, to half of one.
 Pillow draws at whole pixels, so a letter is drawn that many times as large and averaged down, once for each fraction;
-after that it is a small array in memory. Pillow's own spacing is not used: it rounds widths, and knows no kerning of this
-font unless a library is installed that is not everywhere. `deploy/fonts.py` wrote the measures.
+after that it is a small array in memory. Pillow's own spacing is not used: it rounds widths, and knows no kerning of
+this font unless a library is installed that is not everywhere. `deploy/fonts.py` wrote the measures.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ Glyph = tuple[NDArray[np.uint8], int, int]  # coverage, and where it begins: rig
 
 _FOLDER = files("api.email") / "fonts"
 _DROPPED = ("Cf", "Cs", "Co", "Cn", "Cc")  # joiners, selectors and what is no character: nothing to be seen of them
-_SPACES = dict.fromkeys(map(ord, "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u205f\u3000\t\n\r"), " ")
+_SPACES = "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u205f\u3000\t\n\r"
+_REPLACED = {**dict.fromkeys(map(ord, _SPACES), " "), 0xAD: ""}  # a soft hyphen would be drawn as a hyphen
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Typeface:
 
     def spelled(self, text: str) -> Spelling:
         """The text as far as the font goes: accents it lacks are left off, pictures and invisible signs are dropped."""
-        text = unicodedata.normalize("NFC", text).translate(_SPACES)
+        text = unicodedata.normalize("NFC", text).translate(_REPLACED)
         if all(character in self._width for character in text):
             return Spelling(text, "")
         kept, missing = [], []

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping as Names
 from hashlib import sha256
 from itertools import combinations
+from math import floor
 
 from decisioning.catalog.faults import Faults, known
 from decisioning.catalog.picture import (
@@ -186,8 +187,8 @@ class _Reader:
         """The colours behind an area; none where a file is behind it, whose pixels `nextbest check` measures."""
         if backdrop is not None and backdrop.area.overlaps(area):
             return ()
-        ends = (area.y / self._height, (area.y + area.height) / self._height)
-        return tuple(mixed(*self._background, min(1.0, end)) for end in ends)
+        shares = ((area.y + area.height * step / 8) / self._height for step in range(9))
+        return tuple(mixed(*self._background, min(1.0, share)) for share in shares)
 
     def _check_contrast(self, node: Mapping, box: TextBox, behind: tuple[str, ...]) -> None:
         place: Node | None = node.entries.get("color")
@@ -195,7 +196,8 @@ class _Reader:
             return
         reached = min(contrast(luminance(rgb(box.color)), luminance(rgb(each))) for each in behind)
         if reached < contrast_min(box):
-            message = f"{box.color} has a contrast of {reached:.1f} here, {contrast_min(box):g} is readable"
+            rounded = floor(reached * 10) / 10  # never up to what would do
+            message = f"{box.color} has a contrast of {rounded} here, {contrast_min(box):g} is readable"
             self._faults.add(
                 place, message, "Take a darker colour on light, a lighter one on dark, or a larger font_min"
             )
