@@ -46,11 +46,24 @@ class Canvas:
     """What all drawings of a picture at one scale share."""
 
     inks: tuple[str, ...]  # the colours that stamps are put down in
-    base: Image.Image  # in full colours
-    indexes: Indexes | None  # the same by palette, each row behind a zero that says how PNG filters it: not at all
+    photograph: Image.Image | None  # in full colours
+    indexes: Indexes | None  # or by palette, each row behind a zero that says how PNG filters it: not at all
     palette: NDArray[np.uint8]  # [256, 3]
     ramps: tuple[NDArray[np.uint8], ...]  # per ink: [256 * 256], by what is there and coverage
     quality_index: int = 0  # where the search for a quality begins
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory."""
+        full = 0 if self.photograph is None else self.photograph.width * self.photograph.height * 3
+        return full + (0 if self.indexes is None else self.indexes.nbytes) + sum(ramp.nbytes for ramp in self.ramps)
+
+    def image(self) -> Image.Image:
+        """The canvas alone, in full colours; the caller's own."""
+        if self.indexes is not None:
+            return Image.fromarray(self.palette[self.indexes[:, 1:]], "RGB")
+        assert self.photograph is not None
+        return self.photograph.copy()
 
     def printed(self, stamps: list[Stamp]) -> tuple[bytes, str]:
         """A picture with the stamps on it, and its media type."""
@@ -61,7 +74,7 @@ class Canvas:
             content = _png(indexes, self.palette)
             if len(content) <= BYTES_MAX:
                 return content, "image/png"
-        image = self.base.copy()
+        image = self.image()
         for stamp in stamps:
             height, width = stamp.coverage.shape
             mask = Image.frombytes("L", (width, height), stamp.coverage.tobytes())
@@ -94,7 +107,7 @@ def canvas_of(picture: Picture, scale: int) -> Canvas:
     framed = np.zeros((base.height, base.width + 1), dtype=np.uint8)
     framed[:, 1:] = indexes
     palette, ramps = _ramps(inks, _grounds(picture, indexes, colors, scale), colors)
-    return Canvas(tuple(inks), base, framed, palette, ramps)
+    return Canvas(tuple(inks), None, framed, palette, ramps)
 
 
 def flat(width: int, height: int, color: str, rule: str | None = None) -> bytes:

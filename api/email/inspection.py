@@ -189,7 +189,7 @@ def _holds(area: Area, stamp: Stamp, scale: int) -> bool:
 
 def _luminances(canvas: Canvas) -> NDArray[np.float64]:
     """How light each pixel of a canvas is."""
-    parts = np.asarray(canvas.base, dtype=np.float64) / 255
+    parts = np.asarray(canvas.image(), dtype=np.float64) / 255
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     light: NDArray[np.float64] = linear @ np.array([0.2126, 0.7152, 0.0722])
     return light

@@ -25,7 +25,7 @@ from decisioning.catalog.strategy import Strategy
 
 SCALES = (1, 2)  # simple and fine screens
 KEPT_BYTES_MAX = 32 << 20  # of pictures drawn before: about 1,500
-CANVASES_MAX = 32  # a canvas at double scale is about 3 MB
+CANVAS_BYTES_MAX = 64 << 20  # of canvases: about 1 MB each, one with a photograph at double scale 3 MB
 CAP_HEIGHT = 0.727  # of the font size: what a label's capitals are centred by
 
 
@@ -93,7 +93,7 @@ class Pictures:
         canvas = canvas_of(picture, scale)
         with self._lock:
             self._canvases[key] = canvas
-            while len(self._canvases) > CANVASES_MAX:
+            while len(self._canvases) > 1 and sum(each.nbytes for each in self._canvases.values()) > CANVAS_BYTES_MAX:
                 self._canvases.popitem(last=False)
         return canvas
 

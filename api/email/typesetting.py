@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import ceil
 
 from api.email.typeface import Typeface, tracking, typeface
 from decisioning.catalog.picture import LEADING, LINE_BOTTOM, LINE_TOP, TextBox
@@ -60,7 +61,7 @@ def fitted(text: str, box: TextBox, *, width: float | None = None) -> Setting:
             evened = _evened(pieces, lines, face, font, frame.width)
             return _placed(evened, frame, font, spelling.missing)
     font = box.font_min
-    lines = _wrapped(_broken(pieces, face, font, frame.width), face, font, frame.width) or []
+    lines = _filled(_broken(pieces, face, font, frame.width), face, font, frame.width)
     room = max(1, frame.lines_max(font))
     if len(lines) <= room:
         return _placed(lines, frame, font, spelling.missing)
@@ -107,15 +108,20 @@ def _piece(text: str, face: Typeface, *, space: bool) -> _Piece:
 
 def _wrapped(pieces: list[_Piece], face: Typeface, font: float, width: float) -> list[list[_Piece]] | None:
     """Pieces by line, each line as full as it gets; None when a piece is wider than a line."""
+    close, limit = tracking(font), width / font
+    if any(piece.width + close * (len(piece.text) - 1) > limit for piece in pieces):
+        return None
+    return _filled(pieces, face, font, width)
+
+
+def _filled(pieces: list[_Piece], face: Typeface, font: float, width: float) -> list[list[_Piece]]:
+    """Pieces by line, each line as full as it gets; a piece that is wider than a line has one of its own."""
     close, space = tracking(font), face.advances(" ")[0]
     lines: list[list[_Piece]] = []
-    used = 0.0
-    limit = width / font
+    used, limit = 0.0, width / font
     for piece in pieces:
         own = piece.width + close * (len(piece.text) - 1)
-        if own > limit:
-            return None
-        gap = (space + 2 * close if piece.space else close) if lines else 0.0
+        gap = space + 2 * close if piece.space else close
         if lines and used + gap + own <= limit:
             lines[-1].append(piece)
             used += gap + own
@@ -143,20 +149,22 @@ def _evened(
 
 
 def _broken(pieces: list[_Piece], face: Typeface, font: float, width: float) -> list[_Piece]:
-    """The pieces, those wider than a line in parts that are not."""
+    """The pieces, those wider than a line in parts that are not, and alike, so that no two letters are left alone."""
     close, limit = tracking(font), width / font
     parts: list[_Piece] = []
     for piece in pieces:
-        if piece.width + close * (len(piece.text) - 1) <= limit:
+        whole = piece.width + close * (len(piece.text) - 1)
+        if whole <= limit:
             parts.append(piece)
             continue
+        share = min(limit, whole / ceil(whole / limit) + 0.6)
         start, used, space = 0, 0.0, piece.space
         for index, letter in enumerate(piece.text):
-            own = face.advances(letter)[0]
-            if index > start and used + own > limit:
+            own = face.advances(letter)[0] + max(0.0, close)
+            if index > start and used + own > share:
                 parts.append(_piece(piece.text[start:index], face, space=space))
                 start, used, space = index, 0.0, False
-            used += own + max(0.0, close)
+            used += own
         parts.append(_piece(piece.text[start:], face, space=space))
     return parts
 

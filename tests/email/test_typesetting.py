@@ -42,6 +42,18 @@ def test_a_word_is_broken_only_at_the_smallest_font() -> None:
     assert "".join(said(setting)) == "Donaudampfschifffahrtselektrizitätenhauptbetriebswerk"
 
 
+def test_the_parts_of_a_broken_word_are_alike() -> None:
+    parts = said(fitted("Donaudampfschifffahrtselektrizitätenhauptbetriebswerk", box()))
+
+    assert len(parts) == 2 and min(map(len, parts)) > 20
+
+
+def test_a_box_narrower_than_a_letter_loses_nothing_in_silence() -> None:
+    setting = fitted("W", box(area=Area(0, 0, 8, 30), lines=1))
+
+    assert said(setting) == ["W"] and setting.is_outside
+
+
 def test_the_end_is_left_out_last_of_all_and_reported() -> None:
     setting = fitted("every word " * 40, box())
 
