@@ -41,7 +41,7 @@ class Stamp:
     ink: int  # which of the picture's inks
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Canvas:
     """What all drawings of a picture at one scale share."""
 
@@ -50,7 +50,7 @@ class Canvas:
     indexes: Indexes | None  # or by palette, each row behind a zero that says how PNG filters it: not at all
     palette: NDArray[np.uint8]  # [256, 3]
     ramps: tuple[NDArray[np.uint8], ...]  # per ink: [256 * 256], by what is there and coverage
-    quality_index: int = 0  # where the search for a quality begins
+    quality_index: int = 0  # the quality at which the canvas alone leaves room for texts; what is drawn begins there
 
     @property
     def nbytes(self) -> int:
@@ -79,17 +79,17 @@ class Canvas:
             height, width = stamp.coverage.shape
             mask = Image.frombytes("L", (width, height), stamp.coverage.tobytes())
             image.paste(rgb(self.inks[stamp.ink]), (stamp.x, stamp.y), mask)
-        return self._jpeg(image), "image/jpeg"
+        return _jpeg(image, self.quality_index)[0], "image/jpeg"
 
-    def _jpeg(self, image: Image.Image) -> bytes:
-        for index in range(self.quality_index, len(QUALITIES)):
-            buffer = io.BytesIO()
-            quality = QUALITIES[index]
-            image.save(buffer, "JPEG", quality=quality, subsampling=0 if quality > 60 else 2)
-            if buffer.tell() <= BYTES_MAX:
-                break
-            self.quality_index = max(self.quality_index, index)  # the next one need not try what was too large
-        return buffer.getvalue()
+
+def _jpeg(image: Image.Image, first: int, bytes_max: int = BYTES_MAX) -> tuple[bytes, int]:
+    """A JPEG of the best quality, from the first of QUALITIES that may be tried, that is small enough; and which."""
+    for index in range(first, len(QUALITIES)):
+        buffer, quality = io.BytesIO(), QUALITIES[index]
+        image.save(buffer, "JPEG", quality=quality, subsampling=0 if quality > 60 else 2)
+        if buffer.tell() <= bytes_max:
+            break
+    return buffer.getvalue(), index
 
 
 def canvas_of(picture: Picture, scale: int) -> Canvas:
@@ -102,7 +102,8 @@ def canvas_of(picture: Picture, scale: int) -> Canvas:
         inks.append(picture.button.background)
     indexed = _indexed(base)
     if indexed is None:
-        return Canvas(tuple(inks), base, None, np.empty((0, 3), np.uint8), ())
+        _, quality_index = _jpeg(base, 0, BYTES_MAX * 3 // 4)
+        return Canvas(tuple(inks), base, None, np.empty((0, 3), np.uint8), (), quality_index)
     indexes, colors = indexed
     framed = np.zeros((base.height, base.width + 1), dtype=np.uint8)
     framed[:, 1:] = indexes

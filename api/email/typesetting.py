@@ -15,6 +15,7 @@ from api.email.typeface import Typeface, tracking, typeface
 from decisioning.catalog.picture import LEADING, LINE_BOTTOM, LINE_TOP, TextBox
 
 ELLIPSIS = "…"
+_WEAK_ENDS = " ,;:-–—."  # what looks wrong before the dots
 _PIECE = re.compile(r"[^ \-–—/]+[\-–—/]*|[\-–—/]+[^ \-–—/]*")  # lines end behind a space, hyphen, dash or slash
 
 
@@ -171,9 +172,9 @@ def _broken(pieces: list[_Piece], face: Typeface, font: float, width: float) -> 
 
 def _shortened(lines: list[list[_Piece]], face: Typeface, font: float, width: float) -> list[list[_Piece]]:
     """The lines with dots at the end of the last."""
-    text = _joined(lines[-1])
+    text = _joined(lines[-1]).rstrip(_WEAK_ENDS)
     while text and _measured(text + ELLIPSIS, face, font) > width:
-        text = text[:-1].rstrip(" ,;:-–—.")
+        text = text[:-1].rstrip(_WEAK_ENDS)
     return [*lines[:-1], [_piece(text + ELLIPSIS, face, space=False)]]
 
 

@@ -124,6 +124,15 @@ def test_the_same_content_gives_the_same_bytes_and_is_kept() -> None:
     assert pictures.draw(picture(), CONTENT, scale=1) is not one
 
 
+@pytest.mark.parametrize("spec", [SPECS["gradient"], SPECS["photograph"]], ids=["png", "jpeg"])
+def test_the_bytes_do_not_depend_on_what_was_drawn_before(spec: Picture) -> None:
+    busy = Pictures()
+    for number in range(6):
+        busy.draw(spec, {"headline": "WM&@#" * 8 + str(number), "cta": {"label": "%%%%"}}, scale=2)
+
+    assert busy.draw(spec, CONTENT, scale=2).content == Pictures().draw(spec, CONTENT, scale=2).content
+
+
 def test_texts_that_only_read_alike_when_joined_are_different_pictures() -> None:
     spec = picture(box("one"), box("two", Area(20, 100, 300, 70)))
     pictures = Pictures()
