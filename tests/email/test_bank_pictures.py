@@ -1,6 +1,7 @@
 """The example bank's mail, measured in pixels: each text drawn alone on a blank lies in its box, whole and apart.
 
-Nothing of typesetting is believed here: places come from comparing decoded pictures.
+Nothing of typesetting is believed here: places come from comparing decoded pictures. That inspection finds nothing
+either is said by the test of `nextbest check`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFont
 
 from api.email.canvas import BYTES_MAX
-from api.email.inspection import NAMES, inspect
+from api.email.inspection import NAMES
 from api.email.pictures import Pictures, prepare
 from api.email.typeface import _FOLDER
 from decisioning.catalog.load import load_directory
@@ -59,11 +60,11 @@ def shown() -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"fallback in {language}", placement.fallback.render(language, {})
 
 
-def decoded(content: dict[str, Any], scale: int) -> NDArray[np.uint32]:
-    """A number for each pixel's colour."""
-    drawing = drawn().draw(hero(), content, scale=scale)
-    image = Image.open(io.BytesIO(drawing.content)).convert("RGBA")
-    return np.frombuffer(image.tobytes(), dtype=np.uint32).reshape(image.height, image.width)
+def decoded(content: dict[str, Any], scale: int) -> NDArray[np.uint8]:
+    """Each pixel's place in the palette, which is the same for all pictures of a placement."""
+    image = Image.open(io.BytesIO(drawn().draw(hero(), content, scale=scale).content))
+    assert image.mode == "P"
+    return np.asarray(image)
 
 
 def text_of(value: Any) -> str:
@@ -96,7 +97,7 @@ def ink_of(field: str, text: str, scale: int) -> Ink:
 
 
 @cache
-def blank(scale: int) -> NDArray[np.uint32]:
+def blank(scale: int) -> NDArray[np.uint8]:
     return decoded({}, scale)
 
 
@@ -153,17 +154,16 @@ def test_every_picture_is_small_and_without_flaws_and_of_its_size() -> None:
                 assert (width, height) == (600 * scale, 300 * scale)
 
 
-def test_inspection_finds_nothing_and_the_prepared_pictures_are_sound() -> None:
+def test_the_prepared_pictures_are_sound() -> None:
     prepared = prepare(bank(), Pictures())["email.hero"]
 
-    assert inspect(bank(), now_ms=1_790_000_000_000) == []
     assert {language for language, _ in prepared.fallback} == set(bank().languages)
     assert all(drawing.flaws == () for drawing in prepared.fallback.values())
 
 
 def test_a_picture_drawn_before_costs_less_than_half_a_millisecond() -> None:
     pictures, spent = Pictures(), []
-    for _, content in list(shown())[:100]:
+    for _, content in list(shown())[:50]:
         pictures.draw(hero(), content, scale=1)
         start = time.process_time_ns()
         pictures.draw(hero(), content, scale=1)
