@@ -25,6 +25,7 @@ DISTINCT_COLORS_MAX = 20_000  # what has more is a photograph without a second l
 ERROR_MAX = 2.5  # root mean square, of 255, that fewer colours may cost a canvas before it is taken for a photograph
 QUALITIES = (90, 84, 76, 66, 54, 42, 30, 20)
 COMPRESSION = 5
+FILE_PIXELS_MAX = 16_000_000  # of a backdrop: read, it takes four times as many bytes
 STEPS_MIN, STEPS_MAX = 8, 32  # of a ramp: shades of an edge
 
 Indexes = NDArray[np.uint8]
@@ -101,7 +102,7 @@ def canvas_of(picture: Picture, scale: int) -> Canvas:
     if picture.button is not None:
         inks.append(picture.button.background)
     indexed = _indexed(base)
-    if indexed is None:
+    if indexed is None or len(zlib.compress(indexed[0].data, COMPRESSION)) > BYTES_MAX * 3 // 4:
         _, quality_index = _jpeg(base, 0, BYTES_MAX * 3 // 4)
         return Canvas(tuple(inks), base, None, np.empty((0, 3), np.uint8), (), quality_index)
     indexes, colors = indexed
@@ -134,6 +135,8 @@ def _base(picture: Picture, scale: int) -> Image.Image:
         area = backdrop.area
         try:
             with Image.open(io.BytesIO(backdrop.content), formats=("PNG", "JPEG")) as file:
+                if file.width * file.height > FILE_PIXELS_MAX:
+                    raise OSError(f"it has {file.width} x {file.height} pixels, {FILE_PIXELS_MAX:,} are enough")
                 fitted = _covering(file.convert("RGBA"), area.width * scale, area.height * scale)
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(f"content/images/{backdrop.file} cannot be read as a picture: {error}") from error

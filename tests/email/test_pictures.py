@@ -57,6 +57,7 @@ SPECS = {
     "from black to white": picture(background=("#000000", "#FFFFFF")),
     "photograph": picture(backdrop=backdrop(photograph())),
     "half transparent file": picture(backdrop=backdrop(file_of(Image.new("RGBA", (50, 50), (200, 40, 40, 90))))),
+    "fine pattern": picture(backdrop=backdrop(file_of(Image.effect_noise((1200, 400), 3).convert("RGB")))),
     "large": picture(box(area=Area(0, 0, 1200, 600), font=90, lines=5), width=1200, height=600),
 }
 
@@ -188,6 +189,13 @@ def test_letters_in_memory_are_bounded() -> None:
 def test_a_file_that_is_no_picture_is_refused_by_name(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"content/images/sun\.png cannot be read"):
         Pictures().draw(picture(backdrop=backdrop(content)), CONTENT, scale=1)
+
+
+def test_a_file_of_too_many_pixels_is_refused_before_it_is_read() -> None:
+    huge = file_of(Image.new("1", (5_000, 4_000)))
+
+    with pytest.raises(ValueError, match="cannot be read as a picture"):
+        Pictures().draw(picture(backdrop=backdrop(huge)), CONTENT, scale=1)
 
 
 @pytest.mark.parametrize(
