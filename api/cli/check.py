@@ -1,6 +1,7 @@
 """`nextbest check`: everything that is wrong, suspicious or untested in a strategy, for people, tools and code reviews.
 
-Faults and unmet expectations of personas fail the command; warnings and gaps of coverage are told and do not.
+Faults, unmet expectations of personas and pictures that cannot be drawn as meant fail the command; warnings and gaps of
+coverage are told and do not.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import click
 import orjson
 
+from api.email.inspection import inspect
 from decisioning.catalog.faults import Fault
 from decisioning.catalog.load import load_directory
 from decisioning.catalog.strategy import Strategy
@@ -31,6 +33,7 @@ class Report:
     strategy: Strategy | None
     faults: Sequence[Fault]
     unmet: Sequence[Failure]
+    pictures: Sequence[Fault]  # what cannot be shown in a mail as it was meant
     coverage: Coverage | None
     lists_unflipped: bool
 
@@ -42,18 +45,19 @@ class Report:
     @property
     def is_sound(self) -> bool:
         """True when the strategy may be published."""
-        return not self.faults and not self.unmet
+        return not self.faults and not self.unmet and not self.pictures
 
 
 def examine(directory: Path, *, lists_unflipped: bool) -> Report:
-    """Load a strategy and meet its personas."""
+    """Load a strategy, meet its personas and draw its pictures."""
     now_ms = time.time_ns() // 1_000_000
     try:
         strategy = load_directory(directory)
     except StrategyFaulty as error:
-        return Report(directory, None, error.faults, (), None, lists_unflipped)
+        return Report(directory, None, error.faults, (), (), None, lists_unflipped)
     unmet, covered = failures(strategy, now_ms=now_ms), coverage(strategy, now_ms=now_ms)
-    return Report(directory, strategy, (), unmet, covered, lists_unflipped)
+    pictures = inspect(strategy, now_ms=now_ms)
+    return Report(directory, strategy, (), unmet, pictures, covered, lists_unflipped)
 
 
 def as_text(report: Report) -> Iterator[str]:
@@ -61,6 +65,7 @@ def as_text(report: Report) -> Iterator[str]:
     yield from map(str, report.faults)
     yield from (f"{warning} (warning)" for warning in report.warnings)
     yield from map(str, report.unmet)
+    yield from map(str, report.pictures)
     if report.coverage and report.lists_unflipped:
         yield from map(str, report.coverage.unflipped)
     if report.strategy is None or report.coverage is None:
@@ -84,6 +89,7 @@ def as_json(report: Report) -> Iterator[str]:
         "faults": [asdict(fault) for fault in report.faults],
         "warnings": [asdict(warning) for warning in report.warnings],
         "personas": [{**_place(each.where), "persona": each.persona, "message": each.message} for each in report.unmet],
+        "pictures": [asdict(fault) for fault in report.pictures],
         "coverage": report.coverage
         and {
             "share": report.coverage.share,
@@ -103,7 +109,7 @@ def as_github(report: Report) -> Iterator[str]:
         name = _escaped(file).replace(":", "%3A").replace(",", "%2C")
         return f"::{level} file={name},line={place['line']},col={place['column']}::{_escaped(message)}"
 
-    for level, found in (("error", report.faults), ("warning", report.warnings)):
+    for level, found in (("error", report.faults), ("warning", report.warnings), ("error", report.pictures)):
         yield from (annotation(level, asdict(each), f"{each.message}. {each.way_out}") for each in found)
     for unmet in report.unmet:
         yield annotation("error", _place(unmet.where), f"{unmet.persona}: {unmet.message}")

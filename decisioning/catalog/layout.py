@@ -39,6 +39,12 @@ DAY = Text(
     "a day like sunday or 2026-12-25",
 )
 PIXELS = Text(re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}"), "pixels like 1200x400")
+COLOR = Text(re.compile(r"#[0-9A-Fa-f]{6}"), 'a colour in quotes like "#1B2A41"')
+BACKGROUND = Text(
+    re.compile(r"#[0-9A-Fa-f]{6}( to #[0-9A-Fa-f]{6})?"), 'a colour like "#F6F3EC", or "#F6F3EC to #E7EDF2" downwards'
+)
+PLACE = Listed(Number(0, 1200, whole=True), least=2)
+FONT = Number(8, 200, whole=True)
 CURRENCY = Text(re.compile(r"[A-Z]{3}"), "three capital letters like EUR")
 MONEY = Number(0.0, 1e9)
 FACTOR = Number(0.0, 1e6)  # a lever or weight; bounded, so that no product of them leaves the numbers
@@ -82,6 +88,37 @@ CHANNELS = Named(
     )
 )
 
+_TEXT_LOOK: dict[str, Shape] = {
+    "font_min": FONT,
+    "weight": Text(words=("regular", "bold")),
+    "align": Text(words=("left", "center", "right")),
+}
+PICTURE = Record(
+    required={
+        "size": PIXELS,
+        "background": BACKGROUND,
+        "boxes": Listed(
+            Record(
+                {"field": NAME, "at": PLACE, "size": PIXELS, "font": FONT, "color": COLOR},
+                {
+                    **_TEXT_LOOK,
+                    "valign": Text(words=("top", "middle", "bottom")),
+                    "lines": Number(1, 20, whole=True),
+                },
+            ),
+            least=1,
+        ),
+    },
+    optional={
+        "image": Record({"file": Text()}, {"at": PLACE, "size": PIXELS}),
+        "button": Record(
+            {"field": NAME, "at": PLACE, "size": PIXELS, "font": FONT, "color": COLOR, "background": COLOR},
+            {**_TEXT_LOOK, "radius": Number(0, 200, whole=True)},
+        ),
+        "quiet": COLOR,
+    },
+)
+
 PLACEMENTS = Named(
     Record(
         required={
@@ -95,7 +132,12 @@ PLACEMENTS = Named(
             ),
             "fallback": NAME,
         },
-        optional={"count": Number(1, 10, whole=True), "default_url": Text(), "one_per_group": Flag()},
+        optional={
+            "count": Number(1, 10, whole=True),
+            "default_url": Text(),
+            "one_per_group": Flag(),
+            "picture": PICTURE,
+        },
     ),
     DOTTED,
     "a name like web.home.hero",

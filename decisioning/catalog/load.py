@@ -147,7 +147,7 @@ class _Reading:
     version: str
     trees: dict[str, Mapping]
     unreadable: frozenset[str]  # files that are there, or should be, but gave no tree
-    images: frozenset[str]
+    images: dict[str, bytes]
 
     @property
     def is_sound(self) -> bool:
@@ -193,7 +193,7 @@ def _read(files: Names[str, bytes], faults: Faults) -> _Reading:
         else:
             trees[path] = tree
     unreadable |= _missing(files, faults)
-    images = frozenset(path.removeprefix(_IMAGES) for path in files if path.startswith(_IMAGES))
+    images = {path.removeprefix(_IMAGES): files[path] for path in sorted(files) if path.startswith(_IMAGES)}
     return _Reading(version_of(files), trees, frozenset(unreadable), images)
 
 
@@ -225,12 +225,13 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
     expressions = Expressions(schema, faults, keys_of(drafts) if reading.has_all_actions else None)
     table_drafts = table_drafts_of(reading.below("tables/"), faults)
     derived = derived_of(reading.tree("derived.yaml"), table_drafts, expressions, faults)
-    writer = Writer(languages, reading.images, Showing(around.zone), expressions, faults)
+    writer = Writer(languages, frozenset(reading.images), Showing(around.zone), expressions, faults)
     actions = actions_of(drafts, around, writer, faults)
     policies = policy_masks(drafts)
     if reading.has_all_actions:
         check_reached(policy_tree, policies, faults)
-    placements = placements_of(reading.tree("placements.yaml"), around, reading.blocks, actions, writer)
+    placement_tree = reading.tree("placements.yaml")
+    placements = placements_of(placement_tree, around, reading.blocks, actions, writer, reading.images)
     gates = gates_of(drafts, expressions)
     weights = context_weights_of(drafts, expressions, faults)
     tables = tables_of(table_drafts, actions, expressions, faults) if reading.has_all_actions else ()

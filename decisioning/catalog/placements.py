@@ -11,6 +11,7 @@ from decisioning.catalog.actions import Surroundings, mask_of
 from decisioning.catalog.channels import check_channel
 from decisioning.catalog.content import Content
 from decisioning.catalog.faults import Faults, known
+from decisioning.catalog.pictures import picture_of
 from decisioning.catalog.strategy import Action, Candidates, Channel, Field, Placement
 from decisioning.catalog.writing import Writer
 from decisioning.catalog.yaml_text import Mapping
@@ -43,9 +44,14 @@ def _field(name: str, node: Mapping, faults: Faults) -> Field:
 
 
 def placements_of(
-    tree: Mapping, around: Surroundings, blocks: Mapping | None, actions: Sequence[Action], writer: Writer
+    tree: Mapping,
+    around: Surroundings,
+    blocks: Mapping | None,
+    actions: Sequence[Action],
+    writer: Writer,
+    images: Names[str, bytes],
 ) -> dict[str, Placement]:
-    """All placements by name. blocks: None when they could not be read."""
+    """All placements by name. blocks: None when they could not be read; images: by name below content/images."""
     placements = {}
     for name, node in tree.named():
         fields = around.fields[name]
@@ -60,6 +66,7 @@ def placements_of(
             fallback=_fallback(node, fields, blocks, writer),
             default_url=node.value("default_url", ""),
             one_per_group=node.value("one_per_group", False),
+            picture=picture_of(node, fields, images, writer.faults),
             candidates=_candidates(name, node.value("channel", ""), around.channels, actions),
         )
     if blocks is not None:

@@ -18,6 +18,7 @@ from decisioning.catalog.content import Content
 from decisioning.catalog.decision_table import DecisionTable
 from decisioning.catalog.derived import DerivedAttribute
 from decisioning.catalog.faults import Fault
+from decisioning.catalog.picture import Picture
 from decisioning.catalog.schema import Schema
 from rules import PredicateIndex, Program
 
@@ -73,6 +74,7 @@ class Placement:
     fallback: Content  # prepared brand content for trouble
     default_url: str
     one_per_group: bool
+    picture: Picture | None  # how its content is drawn where only a picture can be fetched
     candidates: Candidates
 
 

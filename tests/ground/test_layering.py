@@ -31,6 +31,7 @@ TRAINING = [
 
 # library -> the files that may import it; a library that is not listed may not be imported at all.
 HOMES = {
+    "PIL": ["api/email/*"],
     "click": ["api/*"],
     "cryptography": ["api/tokens.py", "decisioning/sealing.py"],
     "duckdb": ["decisioning/history/*"],
@@ -109,6 +110,7 @@ def test_imports_follow_the_arrows_and_libraries_stay_at_home() -> None:
         ("decisioning/planted.py", "def f():\n    from api import app", "decisioning/planted.py:2: imports api"),
         ("decisioning/planted.py", "import redis.asyncio", "decisioning/planted.py:1: imports redis.asyncio"),
         ("api/planted.py", "import importlib\nimportlib.import_module('duckdb')", "api/planted.py:2: imports duckdb"),
+        ("api/planted.py", "from PIL import Image", "api/planted.py:1: imports PIL"),
         ("models/planted.py", "import pandas", "models/planted.py:1: imports pandas"),
     ],
 )
