@@ -76,7 +76,7 @@ async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str
             return _answer(call, asked, snapshot, decider, decision)
         outcome = await _commit(call, asked, snapshot, decision, decider)
         if isinstance(outcome, Committed):
-            _count(decision)
+            count_outcomes(decision)
             call.service.restocker.notice(asked, snapshot, decision, decider.strategy)
             metrics.CHALLENGED.inc(decider is not deployed)
             return _answer(call, asked, snapshot, decider, decision, is_recorded=True)
@@ -98,10 +98,12 @@ def _leased_only(call: Call, request: Request, snapshot: Snapshot, deployed: Dep
 
 
 def _decision(request: Request, snapshot: Snapshot, deployed: Deployed) -> Decision:
-    return decide(request, snapshot, deployed.strategy, deployed.scorer, decision_id=_new_id(request, snapshot.now_ms))
+    return decide(
+        request, snapshot, deployed.strategy, deployed.scorer, decision_id=new_decision_id(request, snapshot.now_ms)
+    )
 
 
-def _new_id(request: Request, now_ms: int) -> str:
+def new_decision_id(request: Request, now_ms: int) -> str:
     """An id nobody can guess, naming the partition and the moment, by which the record is found again."""
     return f"{partition_of(request.customer_key):03d}-{now_ms:x}-{secrets.token_hex(8)}"
 
@@ -114,7 +116,7 @@ async def _commit(call: Call, request: Request, snapshot: Snapshot, decision: De
         deployed.strategy,
         deployed.versions,
         key_id=call.key.key_id,
-        shadow=_shadow(request, snapshot, decision, deployed.shadow),
+        shadow=shadow_of(request, snapshot, decision, deployed.shadow),
     )
     change = Change(
         snapshot.customer_key,
@@ -127,7 +129,9 @@ async def _commit(call: Call, request: Request, snapshot: Snapshot, decision: De
     return (await call.service.store.commit([change]))[0]
 
 
-def _shadow(request: Request, snapshot: Snapshot, decision: Decision, shadow: Deployed | None) -> dict[str, Any] | None:
+def shadow_of(
+    request: Request, snapshot: Snapshot, decision: Decision, shadow: Deployed | None
+) -> dict[str, Any] | None:
     """What the shadow would have made of a decision, for its record; None without one, or where it fails."""
     if shadow is None:
         return None
@@ -159,7 +163,8 @@ def _body_hash(call: Call) -> str:
     return sha256(call.raw).hexdigest()[:32]
 
 
-def _count(decision: Decision) -> None:
+def count_outcomes(decision: Decision) -> None:
+    """Count what an answer holds, and what dropped out on the way."""
     for placed in decision.placements:
         metrics.PLACEMENTS.labels(placed.outcome, "draw" if placed.is_trial else placed.reasons[0]).inc()
     for drops in (decision.drops, *decision.placement_drops.values()):
@@ -209,7 +214,7 @@ async def fallback(call: Call) -> dict[str, Any]:
     for name in request.placements:
         content = placements[name].fallback.render(languages[0], {})
         placed.append(Placed(name, MESSAGE, ["fallback"], content=content, valid_until_ms=now_ms))
-    decision_id = _new_id(request, now_ms)
+    decision_id = new_decision_id(request, now_ms)
     facts = Facts(
         decision_id,
         request.customer_key,

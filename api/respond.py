@@ -24,6 +24,7 @@ from api.errors import Problem
 from api.instants import ms_of, wall_ms
 from api.schemas import ResponseBatch, ResponseRequest
 from api.service import Service
+from decisioning.claim import CLAIMING_OUTCOMES, claim
 from decisioning.customer import Snapshot
 from decisioning.identifiers import checked_customer_id
 from decisioning.people import person_of
@@ -43,7 +44,7 @@ async def respond_endpoint(call: Call) -> dict[str, Any]:
     fields = msgspec.json.decode(call.raw, type=dict[str, msgspec.Raw])
     if "responses" not in fields:
         response = await _understood(call, msgspec.json.decode(call.raw, type=ResponseRequest), deployed, "")
-        return await _counted(call.service, response)
+        return await counted(call.service, response)
     batch = msgspec.json.decode(call.raw, type=ResponseBatch)
     gate = asyncio.Semaphore(AT_ONCE_MAX)
 
@@ -80,6 +81,7 @@ async def _understood(call: Call, body: ResponseRequest, deployed: Deployed, pre
         ends=ended_by(body.outcome, named["action"], deployed.strategy),
         at_ms=at_ms,
         value=stated.get("value"),
+        reason=stated.get("reason"),
         **named,
     )
 
@@ -87,11 +89,16 @@ async def _understood(call: Call, body: ResponseRequest, deployed: Deployed, pre
 def _by_token(service: Service, stated: dict[str, Any], prefix: str) -> dict[str, Any]:
     implied = {"decision_id", "placement", "customer", "action", "product", "channel"}
     _refuse(stated, implied, "event_token says it already", prefix)
-    parts = service.seals.open("event", stated["event_token"], f"{prefix}event_token")
-    customer_key, person_key, decision_id, placement, action, channel, expires_ms = parts
+    return named_by_token(service, stated["event_token"], f"{prefix}event_token")
+
+
+def named_by_token(service: Service, token: str, where: str) -> dict[str, Any]:
+    """What an event token says a response is about, without asking the store. Raises Problem, blaming `where`."""
+    customer_key, person_key, decision_id, placement, action, channel, expires_ms = service.seals.open(
+        "event", token, where
+    )
     if not isinstance(expires_ms, int) or expires_ms < wall_ms():
-        message = "This token has expired. Report by customer and action instead."
-        raise Problem("invalid_token", message, f"{prefix}event_token")
+        raise Problem("invalid_token", "This token has expired. Report by customer and action instead.", where)
     return {
         "customer_key": customer_key,
         "person_key": person_key,
@@ -178,9 +185,16 @@ def _refuse(stated: dict[str, Any], names: set[str], why: str, prefix: str) -> N
 def _identity(named: dict[str, Any], stated: dict[str, Any]) -> str:
     """What makes two reports the same response: decision, placement, action and outcome; else nothing can."""
     if "decision_id" in named:
-        parts = ["decision", named["decision_id"], named["placement"], named["action"], stated["outcome"]]
-    else:
-        parts = ["single", secrets.token_hex(16)]
+        return identity_of(named["decision_id"], named["placement"], named["action"], stated["outcome"])
+    return _digest("single", secrets.token_hex(16))
+
+
+def identity_of(decision_id: str, placement: str, action: str, outcome: str) -> str:
+    """The response id of an outcome of what a decision showed: the same, whoever reports it and how often."""
+    return _digest("decision", decision_id, placement, action, outcome)
+
+
+def _digest(*parts: str) -> str:
     return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -195,13 +209,13 @@ async def _all_counted(service: Service, responses: Sequence[Response]) -> list[
     async def one_customer(positions: list[int]) -> None:
         async with gate:
             for at in positions:
-                answers[at] = await _counted(service, responses[at])
+                answers[at] = await counted(service, responses[at])
 
     await asyncio.gather(*(one_customer(positions) for positions in by_customer.values()))
     return answers
 
 
-async def _counted(service: Service, response: Response) -> dict[str, str]:
+async def counted(service: Service, response: Response) -> dict[str, str]:
     """Count one response; its time is the store's when the caller stated none."""
     strategy = service.deployed().strategy
 
@@ -209,9 +223,13 @@ async def _counted(service: Service, response: Response) -> dict[str, str]:
         if response.person_key not in (None, snapshot.state.person_key):
             raise Problem("erased", "The customer of this decision was erased.", "event_token")
         dated = _identified(response, snapshot)
-        after = respond(dated, snapshot.state)
-        movements = moved(dated, snapshot, after, strategy)
-        record = record_of(dated, snapshot.state, received_ms=snapshot.now_ms, overrun=overrun_of(movements))
+        claimed = claim(dated, snapshot, strategy)
+        standing = snapshot if claimed is None else replace(snapshot, state=claimed.state)
+        after = respond(dated, standing.state)
+        movements = [*(claimed.movements if claimed else ()), *moved(dated, standing, after, strategy)]
+        verdict = claimed.verdict if claimed else None
+        overrun = overrun_of(movements)
+        record = record_of(dated, snapshot.state, received_ms=snapshot.now_ms, overrun=overrun, claim=verdict)
         return Change(
             response.customer_key,
             snapshot.state_version,
@@ -221,7 +239,7 @@ async def _counted(service: Service, response: Response) -> dict[str, str]:
             movements=movements,
         )
 
-    is_spending = bool(strategy.volume_constraints) and response.outcome == "accepted"
+    is_spending = bool(strategy.volume_constraints) and response.outcome in CLAIMING_OUTCOMES
     change, _, outcome = await changed(service.store, response.customer_key, change_of, quotas=is_spending)
     status = "counted" if isinstance(outcome, Committed) else "repeated"
     if isinstance(outcome, Committed) and overrun_of(change.movements):

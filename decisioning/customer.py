@@ -92,6 +92,19 @@ class Hold:
 
 
 @dataclass(slots=True)
+class Render:
+    """What one mail token showed last: where its link leads, and what a machine's fetch chose for it alone."""
+
+    token_id: str
+    placement: str
+    decision_id: str  # whose record has it
+    action: str | None  # None: nothing
+    at_ms: int
+    until_ms: int
+    held: bool  # drawn when a machine fetched it: nobody was charged, nothing was leased
+
+
+@dataclass(slots=True)
 class State:
     """Everything about a customer that decisions and responses change, committed as one by compare-and-set."""
 
@@ -106,6 +119,7 @@ class State:
     day_counts: list[DayCount] = field(default_factory=list)  # what was before, oldest day first
     complete_since_ms: int = 0  # interactions other than answers are complete from here on; 0: nothing was forgotten
     answers_since_ms: int = 0  # the same of accepted, rejected, converted and dismissed
+    renders: list[Render] = field(default_factory=list)  # of mail tokens, the latest last; under a bound
 
 
 EXHAUSTED = "!"  # before a budget among the quotas: since when, in milliseconds, its counter is known to be empty

@@ -22,7 +22,8 @@ from decisioning.store.packing import canonical, parsed, state_of
 from decisioning.volume import Occasion, quotas_for, unspent
 from rules import Timestamp
 
-SECRET_STATE = frozenset({"person_key", "sealing_key"})  # the record names the person once, and never holds its own key
+# The record names the person once and never holds its own key; no decision reads what tokens of other mails showed.
+UNRECORDED_STATE = frozenset({"person_key", "sealing_key", "renders"})
 CORE = (
     "placement",
     "outcome",
@@ -58,10 +59,12 @@ def record_of(
     *,
     key_id: str,
     shadow: Mapping[str, Any] | None = None,
+    client_class: str | None = None,
 ) -> bytes:
     """The log record of a decision, as canonical JSON.
 
-    shadow is what another model would have made of it.
+    shadow is what another model would have made of it. client_class: who fetched a mail's picture or followed its link,
+    where one of these asked.
     """
     attributes = {name: as_json(value) for name, value in decision.attributes.items()}
     context = {name: as_json(value) for name, value in request.context.items()}
@@ -95,7 +98,7 @@ def record_of(
             "snapshot": {
                 "attributes": {name: value for name, value in attributes.items() if name not in sealed["attributes"]},
                 "state": {
-                    each.name: getattr(state, each.name) for each in fields(State) if each.name not in SECRET_STATE
+                    each.name: getattr(state, each.name) for each in fields(State) if each.name not in UNRECORDED_STATE
                 },
                 "state_version": snapshot.state_version,
                 "quotas": _quotas_read(request, snapshot, strategy),
@@ -103,6 +106,7 @@ def record_of(
             "sealed": seal(state.sealing_key, canonical(sealed)),
             "placements": core_of(decision.placements),
             **({} if shadow is None else {"shadow": shadow}),
+            **({} if client_class is None else {"client_class": client_class}),
         }
     )
 

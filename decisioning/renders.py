@@ -91,12 +91,16 @@ def held(filling: Filling, placement: Placement) -> Placed | None:
     index = filling.strategy.action_index.get(hold.action)
     if index is None or not filling.gated.allowed >> index & 1:
         return None
+    # A mail token may hold an offer (opening.py): it stands back where another is leased, because it would compete.
+    is_offer = bool(filling.strategy.offer_mask >> index & 1)
+    if filling.renewed.entries and is_offer:
+        return None
     content = _content_in(filling, placement, hold.action)
     if content is None:
         return None
     return Placed(
         placement.name,
-        MESSAGE,
+        OFFER if is_offer else MESSAGE,
         ["held"],
         hold.action,
         filling.request.channel,

@@ -37,6 +37,7 @@ class Response:
     person_key: str | None = None  # of the decision; another one at the commit means that the customer was erased
     caller_key: tuple[str, str] | None = None  # API key and idempotency key, which tell it from others
     value: float | None = None  # realised, in the strategy's currency
+    reason: str | None = None  # the caller's own code for why
 
 
 def respond(response: Response, state: State) -> State:
@@ -95,9 +96,19 @@ def ended_by(outcome: str, action: str, strategy: Strategy) -> frozenset[str]:
 
 
 def record_of(
-    response: Response, state: State, *, received_ms: int, overrun: Mapping[str, int] | None = None
+    response: Response,
+    state: State,
+    *,
+    received_ms: int,
+    overrun: Mapping[str, int] | None = None,
+    claim: str | None = None,
+    client_class: str | None = None,
 ) -> dict[str, object]:
-    """The log record of a response; people appear by person_key alone. overrun: units that no budget could pay."""
+    """The log record of a response; people appear by person_key alone.
+
+    overrun: units that no budget could pay; claim: what became of a choice held for a mail's token; client_class: who
+    opened the mail, where its opening is the response.
+    """
     return {
         "kind": "response",
         "response_id": response.response_id,
@@ -111,6 +122,9 @@ def record_of(
         "outcome": response.outcome,
         "value": response.value,
         **({"overrun": overrun} if overrun else {}),
+        **({"reason": response.reason} if response.reason else {}),
+        **({} if claim is None else {"claim": claim}),
+        **({} if client_class is None else {"client_class": client_class}),
     }
 
 

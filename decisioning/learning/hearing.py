@@ -15,7 +15,7 @@ from typing import Any
 from decisioning.customer import PARTITION_COUNT
 from decisioning.errors import StoreDamaged
 from decisioning.learning.chain import TRIAL_KEPT_S
-from decisioning.learning.labels import Trial, trial_of
+from decisioning.learning.labels import Trial, is_drawn_for_machine, trial_of
 from decisioning.store.decision_id import whereabouts_of
 from decisioning.store.packing import parsed
 from decisioning.store.protocol import LogEntry, Store
@@ -123,7 +123,7 @@ async def told_in(responses: Sequence[Record], model_version: str, records: Reco
     told = []
     for response, trial in zip(responses, trials, strict=True):
         origin = origins.get(trial.decision_id) if trial else None
-        if trial and origin and origin["versions"]["model"] == model_version:
+        if trial and origin and origin["versions"]["model"] == model_version and not is_drawn_for_machine(origin):
             told.append(Told(trial, response["outcome"], origin))
     return told
 

@@ -86,13 +86,24 @@ def trial_of(decision_id: str, placed: Mapping[str, Any]) -> Trial | None:
 
 
 def trials_of(record: Mapping[str, Any]) -> Iterator[tuple[Trial, Mapping[str, Any]]]:
-    """The trials that a decision record drew, each with its placement; renders are none."""
-    if record["degraded"]:
+    """The trials that a decision record drew, each with its placement; renders are none, and neither is what was drawn
+    for a machine.
+    """
+    if record["degraded"] or is_drawn_for_machine(record):
         return
     for placed in record["placements"]:
         trial = trial_of(record["decision_id"], placed)
         if trial is not None and placed["lease_of"] is None:
             yield trial, placed
+
+
+def is_drawn_for_machine(record: Mapping[str, Any]) -> bool:
+    """True when a proxy, or somebody unknown, fetched the mail whose picture this decision chose.
+
+    Nobody tells when a person looks at such a picture. Only those who answer would be heard of, so it teaches nothing,
+    not even by its answers.
+    """
+    return bool(record.get("client_class", PERSON) != PERSON)
 
 
 def _reader(outcomes: Collection[str]) -> str:

@@ -30,6 +30,7 @@ from decisioning.customer import (
     Interaction,
     LeaseEntry,
     Profile,
+    Render,
     SourceFacts,
     State,
 )
@@ -67,6 +68,7 @@ class _State(msgspec.Struct, array_like=True):
     complete_since_ms: int
     answers_since_ms: int
     texts: list[str]
+    renders: list[list[Any]] = []  # behind the texts, because states of before end there
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -166,6 +168,7 @@ def _pack_state(state: State) -> bytes:
         complete_since_ms=state.complete_since_ms,
         answers_since_ms=state.answers_since_ms,
         texts=[],
+        renders=[_render_row(each, texts) for each in state.renders],
     )
     packed.texts = list(texts)
     person_key = state.person_key.encode()
@@ -185,6 +188,7 @@ def _state(person_key: str, packed: _State) -> State:
         day_counts=_day_counts(packed.day_counts, packed.texts),
         complete_since_ms=packed.complete_since_ms,
         answers_since_ms=packed.answers_since_ms,
+        renders=[_render(row, packed.texts) for row in packed.renders],
     )
 
 
@@ -217,6 +221,18 @@ def _hold_row(placement: str, hold: Hold, texts: _Texts) -> list[Any]:
 def _hold(row: Sequence[Any], texts: Sequence[str]) -> tuple[str, Hold]:
     placement, action, decision_id, until_ms, *_ = row
     return texts[placement], Hold(None if action is None else texts[action], _decision_id(decision_id), until_ms)
+
+
+def _render_row(render: Render, texts: _Texts) -> list[Any]:
+    action = None if render.action is None else texts[render.action]
+    where = _from_hex(render.token_id), texts[render.placement], _from_decision_id(render.decision_id), action
+    return [*where, render.at_ms, render.until_ms - render.at_ms, render.held]
+
+
+def _render(row: Sequence[Any], texts: Sequence[str]) -> Render:
+    token_id, placement, decision_id, action, at_ms, lasts_ms, held, *_ = row
+    shown = texts[placement], _decision_id(decision_id), None if action is None else texts[action]
+    return Render(_hex(token_id), *shown, at_ms, at_ms + lasts_ms, held)
 
 
 def _interaction_columns(interactions: Sequence[Interaction], texts: _Texts) -> list[Column]:

@@ -14,6 +14,7 @@ from decisioning.customer import (
     Interaction,
     LeaseEntry,
     Profile,
+    Render,
     Snapshot,
     SourceFacts,
     State,
@@ -31,6 +32,7 @@ FULL_STATE = State(
     lease=[LeaseEntry("grow/cards/gold_upgrade", "017-18bcfe56800-0123456789abcdef", at_ms=1, until_ms=2)],
     holds={"web.home.hero": Hold(None, "017-18bcfe56800-0123456789abcdef", until_ms=3)},
     interactions=[Interaction(1_700_000_000_000, "rejected", "grow/cards/gold_upgrade", "web")],
+    renders=[Render("0123456789abcdef", "email.hero", "017-18bcfe56800-0123456789abcdef", None, 1, 2, held=True)],
 )
 FULL_PROFILE = Profile(
     sources={
