@@ -26,7 +26,15 @@ def _channel(name: str, node: Mapping, faults: Faults) -> Channel:
         lease_ms=node.value("lease_minutes", 1) * MINUTE_MS,
         contact_cost=float(node.value("contact_cost", 0.0)),
         quiet=_quiet(node, faults),
+        origins=_origins(node, faults),
     )
+
+
+def _origins(node: Mapping, faults: Faults) -> frozenset[str]:
+    if "origins" in node.keys and node.value("direction") == "outbound":
+        way_out = "Remove it, or write direction: inbound"
+        faults.add(node.keys["origins"], "origins means nothing in an outbound channel, which no page asks", way_out)
+    return frozenset(origin.value for origin in node.scalars("origins"))
 
 
 def _quiet(node: Mapping, faults: Faults) -> Quiet | None:

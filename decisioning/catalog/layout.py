@@ -38,6 +38,10 @@ DAY = Text(
     re.compile(r"(mon|tues|wednes|thurs|fri|satur|sun)day|[0-9]{4}-[0-9]{2}-[0-9]{2}"),
     "a day like sunday or 2026-12-25",
 )
+ORIGIN = Text(
+    re.compile(r"https://[a-z0-9.-]+(:[0-9]{1,5})?|http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?"),
+    "an origin like https://bank.example, in lower case and without a path",
+)
 PIXELS = Text(re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}"), "pixels like 1200x400")
 COLOR = Text(re.compile(r"#[0-9A-Fa-f]{6}"), 'a colour in quotes like "#1B2A41"')
 BACKGROUND = Text(
@@ -84,7 +88,11 @@ CHANNELS = Named(
             "lease_minutes": Number(1, 527_040, whole=True),
             "contact_cost": MONEY,
         },
-        optional={"quiet_hours": Listed(CLOCK, least=2), "quiet_days": Listed(DAY, least=1)},
+        optional={
+            "quiet_hours": Listed(CLOCK, least=2),
+            "quiet_days": Listed(DAY, least=1),
+            "origins": Listed(ORIGIN, least=1),
+        },
     )
 )
 

@@ -49,6 +49,7 @@ class Channel:
     lease_ms: int  # how long an offer decided in this channel is promised
     contact_cost: float  # marginal cost of one contact here
     quiet: Quiet | None  # None: what is sent here may be sent at any time
+    origins: frozenset[str]  # of the sites whose pages may ask from a browser; empty: none may
 
 
 @dataclass(frozen=True, slots=True)
