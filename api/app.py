@@ -11,12 +11,13 @@ from multiprocessing import parent_process
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from api import metrics
+from api.console.pages import pages
 from api.endpoint import Endpoint
 from api.endpoints import endpoints
 from api.errors import STATUS, Problem
@@ -68,10 +69,14 @@ def assemble(service: Service) -> FastAPI:
         version="1",
         summary="An offer, a brand message, or nothing: decided at the moment of contact.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages fetch scripts from elsewhere; ours is api/console/reference.py
+        redoc_url=None,
     )
     rows = endpoints(service)
     for each in rows:
         app.router.routes.append(Route(each.path, each, methods=[each.method]))
+    for page in pages(service):
+        app.router.routes.append(Route(page.path, page, methods=[page.method]))
     _operator_pages(app, service)
     _describe(app, rows)
     app.add_exception_handler(HTTPException, _plain_problem)
@@ -122,10 +127,6 @@ def _operator_pages(app: FastAPI, service: Service) -> None:
             store = False
         ready = store and service.live.current is not None and service.sealer is not None
         return JSONResponse({"ready": ready, "store": store, **service.live.loaded}, 200 if ready else 503)
-
-    @app.get("/", include_in_schema=False)
-    async def start() -> RedirectResponse:
-        return RedirectResponse("/docs")
 
     @app.get("/metrics", summary="Prometheus metrics.", tags=["operation"], response_class=Response)
     async def prometheus() -> Response:

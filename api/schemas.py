@@ -130,6 +130,10 @@ class ResponseRequest(Strict):
     product: Name | UnsetType = UNSET
     channel: Name | UnsetType = UNSET
     value: Annotated[float, Meta(ge=-1e12, le=1e12)] | UnsetType = UNSET
+    reason: (
+        Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,39}$", description="Why, as a code of yours: too_expensive.")]
+        | UnsetType
+    ) = UNSET
     at: Instant | UnsetType = UNSET
     idempotency_key: IdempotencyKey | UnsetType = UNSET
 

@@ -28,6 +28,7 @@ from api.cli.modelling import evaluate, score, train
 from api.cli.models import models
 from api.cli.replay import replay
 from api.cli.strategies import strategies
+from api.cli.users import users
 from api.cli.volume import volume
 from api.cli.why import why
 from api.cli.worker import worker
@@ -160,7 +161,9 @@ async def load(
     OUT.print(told(summary, rejects))
 
 
-for each in (check, why, explain, replay, volume, fmt, schema, strategies, models, train, evaluate, score, worker):
+for each in (check, why, explain, replay, volume, fmt, schema, strategies, models, train, evaluate, score):
+    commands.add_command(each)
+for each in (users, worker):
     commands.add_command(each)
 
 

@@ -7,28 +7,22 @@ alone: what another one shows at the same time is no reason here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import click
 import orjson
 from rich.console import Console
 
-from api.deployed import Deployed
 from api.keys import KeyRing
 from api.live import Live
 from api.settings import Settings
 from api.storage import opened
+from api.why import accounts
 from decisioning.catalog.faults import known
 from decisioning.catalog.strategy import Action, Strategy
-from decisioning.customer import Snapshot
-from decisioning.decide import decide, prepare
 from decisioning.errors import NextbestError
-from decisioning.explain import explain
 from decisioning.identifiers import checked_customer_id
-from decisioning.request import Request
-from decisioning.sentences import account_of
 
 OUT = Console(highlight=False, soft_wrap=True)
 
@@ -68,33 +62,6 @@ async def _why(
         OUT.print("Nothing is known of this customer, whose profile is taken as empty.")
     for sentences in accounts(deployed, snapshot, action, places, typed):
         OUT.print(sentences, markup=False)
-
-
-def accounts(
-    deployed: Deployed,
-    snapshot: Snapshot,
-    action: Action,
-    places: Mapping[str, Sequence[str]],
-    context: Mapping[str, Any],
-) -> Iterator[str]:
-    """One account a channel where its placements agree, else one a placement; places: channel -> placements."""
-    zone = ZoneInfo(deployed.strategy.timezone)
-    for channel, names in places.items():
-        entries = {name: _entry(deployed, snapshot, action, channel, name, context) for name in names}
-        told = {name: account_of(entry, place=channel, zone=zone) for name, entry in entries.items()}
-        if len(set(told.values())) == 1:
-            yield told[names[0]]
-        else:
-            yield from (account_of(entry, place=name, zone=zone) for name, entry in entries.items())
-
-
-def _entry(
-    deployed: Deployed, snapshot: Snapshot, action: Action, channel: str, placement: str, context: Mapping[str, Any]
-) -> dict[str, Any]:
-    request = Request(snapshot.customer_key, channel, (placement,), context)
-    decision = decide(request, snapshot, deployed.strategy, deployed.scorer, decision_id="why")
-    filling = prepare(request, snapshot, deployed.strategy, deployed.scorer, decision_id="why")
-    return next(each for each in explain(filling, decision) if each["action"] == action.key)
 
 
 def _action(strategy: Strategy, key: str) -> Action:

@@ -183,7 +183,22 @@ CONSENTS = Dataset(
     ),
 )
 
-DATASETS = (DECISIONS, RESPONSES, CONSENTS)
+VIEWS = Dataset(
+    name="views",
+    kind="view",
+    id_column="view_id",
+    time_column="at_ms",
+    columns=(
+        Column("view_id", "VARCHAR", _text, required=True),
+        Column("at_ms", "BIGINT", _time, required=True),
+        Column("person_key", "VARCHAR", _text, required=True),
+        Column("user", "VARCHAR", _text, required=True),
+        Column("role", "VARCHAR", _text, required=True),
+        Column("more", "VARCHAR", _text),
+    ),
+)
+
+DATASETS = (DECISIONS, RESPONSES, CONSENTS, VIEWS)
 _BY_KIND = {dataset.kind: dataset for dataset in DATASETS}
 
 

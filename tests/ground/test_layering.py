@@ -38,6 +38,7 @@ HOMES = {
     "fastapi": ["api/*"],
     "hiredis": ["decisioning/store/*"],
     "httpx": ["api/*"],
+    "jinja2": ["api/console/*"],
     "lark": ["rules/*"],
     "msgspec": ["api/*", "decisioning/store/*"],
     "numpy": ["*"],

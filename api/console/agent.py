@@ -1,0 +1,181 @@
+"""The agent's screen: find a customer, see who they are and what to say next, report the answer, ask why not.
+
+Works without scripts by full pages; htmx fetches the same addresses and puts the answer's part into the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from starlette.responses import RedirectResponse, Response
+
+from api.console.advice import Advice, advise, key_of, places_of, prepared
+from api.console.page import Visit
+from api.console.portrait import Portrait, named, portrait_of, title_of
+from api.console.users import ANSWERS, SEES_PERSONAL
+from api.console.views import record_view
+from api.endpoint import Call
+from api.errors import Problem
+from api.respond import respond_endpoint
+from api.why import accounts
+from decisioning.catalog.strategy import Strategy
+from decisioning.errors import InvalidAttribute, InvalidIdentifier, StoreUnavailable
+from decisioning.identifiers import checked_customer_id
+
+OUTCOMES = {"accepted": "Accepted", "rejected": "Said no", "dismissed": "Later"}
+REASONS = {  # code in the record -> what the agent picks
+    "not_needed": "Does not need it",
+    "too_expensive": "Too expensive",
+    "has_it_elsewhere": "Has it elsewhere",
+    "bad_moment": "Bad moment",
+    "no_trust": "Does not trust it",
+    "other": "Another reason",
+}
+CONTEXT = "context."  # before a form's name for what the moment adds
+
+
+async def agent_page(visit: Visit) -> Response:
+    """GET: the screen, empty or for one customer."""
+    visit.service.deployed()
+    asked = visit.asked("customer")
+    if not asked:
+        return visit.show("agent.html", customer="", choices=_choices(visit), screen=None, notice=None)
+    try:
+        customer_key = checked_customer_id(asked)
+    except InvalidIdentifier as error:
+        return _shown(visit, asked, 422, notice=str(error))
+    try:
+        return await _customer(visit, customer_key)
+    except StoreUnavailable:
+        advice = await prepared(visit.service, visit.signed_in.user, customer_key)
+        notice = "The store does not answer. This can be said to anybody; answers are taken again when it is back."
+        return _shown(visit, customer_key, 503, notice=notice, advice=advice)
+
+
+async def agent_pulse(visit: Visit) -> Response:
+    """GET: tells an open screen when its customer changed elsewhere, in whatever channel."""
+    (snapshot,) = await visit.service.store.read([checked_customer_id(visit.asked("customer"))])
+    is_same = visit.asked("seen") == str(snapshot.state_version)
+    return Response(status_code=204, headers={} if is_same else {"hx-trigger": "customer-changed"})
+
+
+async def answer(visit: Visit) -> Response:
+    """POST: what the customer said; the next best action is in the answer."""
+    outcome, reason = visit.form.get("outcome", ""), visit.form.get("reason", "")
+    customer_key = checked_customer_id(visit.form.get("customer", ""))
+    if outcome not in OUTCOMES or (reason and reason not in REASONS):
+        raise Problem("invalid_field", f"Known: {', '.join(OUTCOMES)}; reasons: {', '.join(REASONS)}.", "outcome")
+    said = {"event_token": visit.form.get("event_token", ""), "outcome": outcome}
+    if outcome == "rejected" and reason:
+        said["reason"] = reason
+    await respond_endpoint(Call(visit.service, key_of(visit.signed_in.user), None, orjson.dumps(said), {}))
+    if not visit.wants_fragment:
+        return RedirectResponse(f"/console/agent?{urlencode({'customer': customer_key, **_stated(visit)})}", 303)
+    return await _customer(visit, customer_key, told=OUTCOMES[outcome])
+
+
+async def why_not(visit: Visit) -> Response:
+    """GET: why this customer gets, or does not get, an action in the agent's channel now."""
+    deployed = visit.service.deployed()
+    strategy = deployed.strategy
+    customer_key, key = checked_customer_id(visit.asked("customer")), visit.asked("action")
+    if key not in strategy.action_index:
+        raise Problem("not_found", "The strategy has no such action.", "action")
+    action, channel = strategy.actions[strategy.action_index[key]], places_of(strategy)[0].channel
+    treatment = action.treatments.get(channel)
+    await record_view(visit.service, visit.signed_in.user, customer_key)
+    (snapshot,) = await visit.service.store.read([customer_key], quotas=True)
+    told = [f"{title_of(key)} has no talking points: it is not said in this channel."]
+    if treatment is not None:
+        places = {channel: list(treatment.placements)}
+        decider = deployed.for_person(snapshot.state.assignment_key)
+        context = _typed(visit, strategy)
+        told = list(accounts(decider, snapshot, action, places, context, hidden=_hidden(visit, strategy)))
+    template = "why_part.html" if visit.wants_fragment else "why.html"
+    return visit.show(template, title=title_of(key), told=told, customer=customer_key)
+
+
+async def _customer(visit: Visit, customer_key: str, *, told: str | None = None) -> Response:
+    """One customer: a look is recorded before anything is shown. Raises StoreUnavailable."""
+    service, user = visit.service, visit.signed_in.user
+    strategy = service.deployed().strategy
+    (before,) = await service.store.read([customer_key])
+    if before.state_version == 0:
+        return _shown(visit, customer_key, 404, notice="Nobody is stored under this id.")
+    await record_view(service, user, customer_key)
+    advice = await advise(service, user, customer_key, _stated_context(visit, strategy))
+    (snapshot,) = await service.store.read([customer_key])
+    portrait = portrait_of(snapshot, strategy, hidden=_hidden(visit, strategy))
+    return _shown(visit, customer_key, advice=advice, portrait=portrait, told=told)
+
+
+def _shown(
+    visit: Visit,
+    customer: str,
+    status: int = 200,
+    *,
+    notice: str | None = None,
+    advice: Advice | None = None,
+    portrait: Portrait | None = None,
+    told: str | None = None,
+) -> Response:
+    strategy = visit.service.deployed().strategy
+    channel = places_of(strategy)[0].channel
+    screen = {
+        "advice": advice,
+        "portrait": portrait,
+        "told": told,
+        "reasons": REASONS,
+        "may_answer": visit.signed_in.user.role in ANSWERS,
+        "actions": [(each.key, title_of(each.key)) for each in strategy.actions if channel in each.treatments],
+        "stated": _stated(visit),
+    }
+    template = "agent_part.html" if visit.wants_fragment else "agent.html"
+    return visit.show(template, status, customer=customer, choices=_choices(visit), notice=notice, screen=screen)
+
+
+def _hidden(visit: Visit, strategy: Strategy) -> frozenset[str]:
+    """The attributes whose values this role may not see."""
+    return frozenset() if visit.signed_in.user.role in SEES_PERSONAL else strategy.schema.personal
+
+
+def _choices(visit: Visit) -> list[dict[str, Any]]:
+    """What the agent may say about the moment: the context's attributes that have a list of values."""
+    stated = _stated(visit)
+    return [
+        {
+            "name": f"{CONTEXT}{each.short_name}",
+            "text": named(each.short_name),
+            "values": sorted(each.enum),
+            "chosen": stated.get(f"{CONTEXT}{each.short_name}", ""),
+        }
+        for each in visit.service.deployed().strategy.schema.attributes.values()
+        if each.name.startswith(CONTEXT) and each.enum
+    ]
+
+
+def _stated(visit: Visit) -> dict[str, str]:
+    """What was said about the moment, as a form's fields."""
+    fields = {**visit.request.query_params, **visit.form}
+    return {name: value for name, value in fields.items() if name.startswith(CONTEXT) and value}
+
+
+def _stated_context(visit: Visit, strategy: Strategy) -> dict[str, Any]:
+    """The same as a request's context; what the schema does not know, or types otherwise, is left out."""
+    return dict(_sound(_stated(visit), strategy))
+
+
+def _sound(stated: dict[str, str], strategy: Strategy) -> Iterator[tuple[str, str]]:
+    for name, value in stated.items():
+        try:
+            strategy.schema.context_of({name.removeprefix(CONTEXT): value})
+        except InvalidAttribute:
+            continue
+        yield name.removeprefix(CONTEXT), value
+
+
+def _typed(visit: Visit, strategy: Strategy) -> Any:
+    return strategy.schema.context_of(_stated_context(visit, strategy))

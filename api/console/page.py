@@ -1,0 +1,196 @@
+"""Page: one row of the console as a bare ASGI callable.
+
+Every page goes through here: session and role, limit, form and its CSRF token, one place that catches everything, one
+set of headers. The content security policy allows no inline script or style; nothing we write needs one.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from api import metrics
+from api.console.sessions import FORM, Session, may_demo, session_of, set_form
+from api.console.shell import rendered
+from api.console.users import Roster
+from api.endpoint import KIB
+from api.errors import Problem, problem_of
+from api.service import Service
+from api.throttle import Throttle
+
+LOG = logging.getLogger("nextbest")
+BODY_BYTES_MAX = 16 * KIB
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' https: data:; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+}
+SIGN_IN = "/console/sign-in"
+
+
+@dataclass(slots=True)
+class Console:
+    """What all pages of one process share."""
+
+    service: Service
+    roster: Roster = field(init=False)
+    visits: Throttle = field(default_factory=lambda: Throttle(burst=60, per_second=20))  # by user, else by address
+    # Of attempts to sign in. An office may come from one address, a name belongs to one person.
+    by_name: Throttle = field(default_factory=lambda: Throttle(burst=5, per_second=1 / 60))
+    by_address: Throttle = field(default_factory=lambda: Throttle(burst=30, per_second=1 / 2))
+
+    def __post_init__(self) -> None:
+        self.roster = Roster(self.service.store)
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request to a page, as its handler sees it."""
+
+    console: Console
+    request: Request
+    session: Session | None
+    csrf: str  # for every form of the page
+    form: Mapping[str, str]
+    may_demo: bool
+
+    @property
+    def service(self) -> Service:
+        """Store, strategy and model."""
+        return self.console.service
+
+    @property
+    def signed_in(self) -> Session:
+        """The session of a page that has roles, which nobody reaches without one."""
+        assert self.session is not None
+        return self.session
+
+    @property
+    def wants_fragment(self) -> bool:
+        """True when htmx asks, and puts the answer into the page that is there."""
+        return self.request.headers.get("hx-request") == "true"
+
+    @property
+    def address(self) -> str:
+        """Where the request comes from."""
+        return self.request.client.host if self.request.client else ""
+
+    @property
+    def is_secure(self) -> bool:
+        """True over https: cookies stay there."""
+        return self.request.url.scheme == "https"
+
+    def asked(self, name: str) -> str:
+        """A parameter of the address, or empty."""
+        return self.request.query_params.get(name, "").strip()
+
+    def show(self, template: str, status: int = 200, **values: Any) -> Response:
+        """A template of ours, with what every page knows."""
+        user = self.session.user if self.session else None
+        path = self.request.url.path
+        body = rendered(template, user=user, csrf=self.csrf, path=path, is_demo=self.may_demo, **values)
+        return Response(body, status, media_type="text/html")
+
+
+Handler = Callable[[Visit], Awaitable[Response]]
+
+
+@dataclass(slots=True)
+class Page:
+    """A method and path, which roles may open it, and what answers."""
+
+    console: Console
+    method: str
+    path: str
+    roles: frozenset[str]  # empty: everybody
+    handler: Handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        started_s = time.perf_counter()
+        request = Request(scope, receive)
+        visit = await self._visit(request)
+        try:
+            response = await self._answered(visit)
+        except Exception as error:  # the outermost: whatever broke, somebody looks at the screen
+            response = self._troubled(visit, error)
+        response.headers.update({name: each for name, each in HEADERS.items() if name not in response.headers})
+        if visit.session is None and request.cookies.get(FORM) != visit.csrf and self.method == "GET":
+            set_form(response, visit.csrf, is_secure=visit.is_secure)
+        metrics.REQUESTS.labels(self.path, response.status_code).inc()
+        metrics.LATENCY.labels(self.path).observe(time.perf_counter() - started_s)
+        await response(scope, receive, send)
+
+    async def _visit(self, request: Request) -> Visit:
+        service = self.console.service
+        host, client = request.headers.get("host", ""), request.client.host if request.client else None
+        is_local = may_demo(is_demo=service.settings.demo, client_host=client, host=host)
+        session = await session_of(request.cookies, service.sealer, self.console.roster, may_demo=is_local)
+        csrf = session.csrf if session else request.cookies.get(FORM) or secrets.token_urlsafe(16)
+        return Visit(self.console, request, session, csrf, {}, is_local)
+
+    async def _answered(self, visit: Visit) -> Response:
+        name = f"user {visit.session.user.user_id}" if visit.session else f"address {visit.address}"
+        if not self.console.visits.allows(name):
+            raise Problem("rate_limited", "Too many requests in a short time. Wait a moment.", "page", 1)
+        if self.roles and visit.session is None:
+            return _to_sign_in(visit)
+        if visit.session and self.roles and visit.session.user.role not in self.roles:
+            message = f"This page is for {' and '.join(sorted(self.roles))}. You are {visit.session.user.role}."
+            raise Problem("forbidden", message, "page")
+        if self.method == "POST":
+            visit.form = await _form(visit)
+        return await self.handler(visit)
+
+    def _troubled(self, visit: Visit, error: Exception) -> Response:
+        problem = problem_of(error)
+        if problem is None:
+            LOG.error("%s %s: %s", self.method, self.path, error, exc_info=True)
+            problem = Problem("internal", "Something broke here and was logged. Try again.", "server")
+        template = "trouble_part.html" if visit.wants_fragment else "trouble.html"
+        # htmx swaps only what succeeded; a reader who sees nothing change would press again.
+        response = visit.show(template, problem.status, problem=problem)
+        if problem.retry_after_s:
+            response.headers["retry-after"] = str(problem.retry_after_s)
+        return response
+
+
+def _to_sign_in(visit: Visit) -> Response:
+    asked = visit.request.url.path + (f"?{visit.request.url.query}" if visit.request.url.query else "")
+    target = f"{SIGN_IN}?next={quote(asked, safe='')}" if visit.request.method == "GET" else SIGN_IN
+    if visit.wants_fragment:
+        return Response(status_code=204, headers={"hx-redirect": SIGN_IN})
+    return RedirectResponse(target, 303)
+
+
+async def _form(visit: Visit) -> dict[str, str]:
+    """The fields of a form that one of our own pages sent. Raises Problem."""
+    raw = b""
+    async for chunk in visit.request.stream():
+        raw += chunk
+        if len(raw) > BODY_BYTES_MAX:
+            raise Problem("too_large", f"A form has at most {BODY_BYTES_MAX // KIB} KiB.", "body")
+    fields = dict(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))
+    origin = visit.request.headers.get("origin")
+    is_ours = origin is None or urlsplit(origin).netloc == visit.request.headers.get("host")
+    # Without a session the form repeats a cookie; a browser that was never here has none.
+    expected = visit.csrf if visit.session else visit.request.cookies.get(FORM, "")
+    if not (is_ours and expected and hmac.compare_digest(fields.get("csrf", "").encode(), expected.encode())):
+        raise Problem("forbidden", "This form is too old or not from here. Load the page again and repeat.", "csrf")
+    return fields

@@ -1,0 +1,179 @@
+"""Portrait: a customer as the agent's screen shows them.
+
+Pure: reads a snapshot, and writes what a template needs. Personal values appear as `masked` to roles that may not see
+them. Times are on the strategy's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from decisioning.catalog.strategy import Strategy
+from decisioning.consent import in_force, stated_about
+from decisioning.customer import Snapshot, SourceFacts
+from decisioning.evidence import MASKED
+from decisioning.interactions import DAY_MS
+
+EVENTS_MAX = 60
+HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One attribute."""
+
+    name: str
+    value: str
+    age: str  # empty where it is that of its source
+    is_personal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What one system says of the customer."""
+
+    name: str
+    age: str
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What holds for one channel and purpose."""
+
+    channel: str
+    purpose: str
+    granted: bool
+    since: str  # or what says so, where the customer said nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the timeline."""
+
+    at_ms: int
+    at: str
+    age: str
+    outcome: str
+    subject: str
+    channel: str
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One offer of the lease."""
+
+    title: str
+    until: str
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """Everything the screen says about a customer."""
+
+    customer_id: str
+    version: int
+    sources: tuple[Source, ...]
+    permissions: tuple[Permission, ...]
+    promises: tuple[Promise, ...]
+    events: tuple[Event, ...]
+
+
+def portrait_of(snapshot: Snapshot, strategy: Strategy, *, hidden: Collection[str]) -> Portrait:
+    """The customer, with the attributes in `hidden` masked."""
+    profile, now_ms, zone = snapshot.profile, snapshot.now_ms, ZoneInfo(strategy.timezone)
+    events = sorted(_events(snapshot, zone), key=lambda each: -each.at_ms)
+    promises = [
+        Promise(title_of(each.action), _time(each.until_ms, zone), tuple(each.channels))
+        for each in snapshot.state.lease
+        if each.until_ms > now_ms
+    ]
+    return Portrait(
+        snapshot.customer_key,
+        snapshot.state_version,
+        tuple(
+            _source(name, facts, strategy, hidden, now_ms)
+            for name, facts in sorted((profile.sources if profile else {}).items())
+        ),
+        tuple(_permissions(snapshot, strategy, zone)),
+        tuple(promises),
+        tuple(events[:EVENTS_MAX]),
+    )
+
+
+def title_of(action: str) -> str:
+    """`grow/cards/gold_upgrade` as a reader calls it: Gold upgrade."""
+    return named(action.rpartition("/")[2])
+
+
+def named(name: str) -> str:
+    """A name of the strategy as words."""
+    text = name.replace("_", " ")
+    return text[:1].upper() + text[1:]
+
+
+def _source(name: str, facts: SourceFacts, strategy: Strategy, hidden: Collection[str], now_ms: int) -> Source:
+    rows = []
+    for attribute, value in sorted(facts.attributes.items()):
+        path = f"customer.{attribute}"
+        said_ms = facts.times_ms.get(attribute)
+        declared = strategy.schema.attributes.get(path)
+        # What the schema does not know may be anything, so it counts as personal.
+        is_personal = declared is None or declared.personal
+        shown = MASKED if path in hidden or (hidden and declared is None) else _value(value)
+        rows.append(Fact(named(attribute), shown, "" if said_ms is None else age_of(said_ms, now_ms), is_personal))
+    return Source(named(name), age_of(facts.at_ms, now_ms), tuple(rows))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.2f}".rstrip("0").rstrip(".")
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _permissions(snapshot: Snapshot, strategy: Strategy, zone: ZoneInfo) -> Iterator[Permission]:
+    consents = snapshot.state.consents
+    for channel in strategy.channels:
+        for purpose, holds in in_force(strategy, consents, channel=channel).items():
+            stated = stated_about(consents, channel, purpose)
+            since = f"since {_time(stated.at_ms, zone)}" if stated else "nothing was said"
+            yield Permission(named(channel), purpose, bool(holds["granted"]), since)
+
+
+def _events(snapshot: Snapshot, zone: ZoneInfo) -> Iterator[Event]:
+    """Interactions of every channel, days of older ones, and what was said about consent."""
+    now_ms, state = snapshot.now_ms, snapshot.state
+    for each in state.interactions:
+        when = _time(each.at_ms, zone), age_of(each.at_ms, now_ms)
+        yield Event(each.at_ms, *when, each.outcome, title_of(each.action), named(each.channel))
+    for count in state.day_counts:
+        when = _time(count.last_ms, zone), age_of(count.last_ms, now_ms)
+        yield Event(count.last_ms, *when, count.outcome, title_of(count.action), named(count.channel), count.times)
+    for consent in state.consents:
+        when = _time(consent.at_ms, zone), age_of(consent.at_ms, now_ms)
+        said = "consent given" if consent.granted else "consent withdrawn"
+        yield Event(consent.at_ms, *when, said, named(consent.purpose), named(consent.channel))
+
+
+def age_of(at_ms: int, now_ms: int) -> str:
+    """`3 days ago`"""
+    age_ms = now_ms - at_ms
+    for unit_ms, word in ((365 * DAY_MS, "year"), (DAY_MS, "day"), (HOUR_MS, "hour"), (MINUTE_MS, "minute")):
+        if age_ms >= unit_ms:
+            count = age_ms // unit_ms
+            return f"{count} {word}{'' if count == 1 else 's'} ago"
+    return "just now"
+
+
+def _time(at_ms: int, zone: ZoneInfo) -> str:
+    at = datetime.fromtimestamp(at_ms / 1000, zone)
+    return f"{at.day} {at:%b %Y, %H:%M}"

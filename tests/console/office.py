@@ -1,0 +1,83 @@
+"""An office for tests: the console around the in-memory store, with a browser that keeps cookies and fills in forms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from html import unescape
+from typing import Any
+
+import httpx
+
+from api.console.users import add_user
+from tests.api.desk import Desk
+from tests.decisioning.bank import FILES, strategy
+
+CALL = {
+    "channels.yaml": FILES["channels.yaml"] + "call: {direction: inbound, lease_minutes: 60, contact_cost: 0.0}\n",
+    "consents.yaml": FILES["consents.yaml"]
+    + "call: {marketing: {absent: granted, basis: legitimate_interest}, service: {absent: granted, basis: contract}}\n",
+    "placements.yaml": FILES["placements.yaml"]
+    + "call.next: {channel: call, nothing_value: 0.5, fields: {points: {type: texts, max: 300, required: true}, "
+    "accept_label: {type: text}}, fallback: brand_call}\n",
+    "content/blocks.yaml": FILES["content/blocks.yaml"]
+    + 'brand_call: {points: [{en: "Thank them for calling", hu: "Köszönje meg a hívást"}]}\n',
+    "actions/cards.yaml": FILES["actions/cards.yaml"]
+    .replace(
+        '      email: {placements: [email.hero], content: {headline: "Gold"}}\n',
+        '      email: {placements: [email.hero], content: {headline: "Gold"}}\n'
+        "      call: {placements: [call.next], content: {points: [{en: \"Gold for {{ customer.first_name | 'you' }}\", "
+        'hu: "Arany, {{ customer.first_name | \'önnek\' }}"}], accept_label: "Send the form"}}\n',
+    )
+    .replace(
+        '      email: {placements: [email.hero], content: {headline: "Silver"}}\n',
+        '      email: {placements: [email.hero], content: {headline: "Silver"}}\n'
+        '      call: {placements: [call.next], content: {points: ["Silver then"]}}\n',
+    ),
+}
+
+
+class Office:
+    """One browser at one console."""
+
+    def __init__(self, *, demo: bool = False, desk: Desk | None = None) -> None:
+        self.desk = desk or Desk(bank=strategy(CALL))
+        self.desk.service.settings = replace(self.desk.service.settings, demo=demo)
+        self.browser = self.new_browser()
+
+    def new_browser(self, address: str = "127.0.0.1") -> httpx.AsyncClient:
+        """A browser without cookies."""
+        app = self.desk.http._transport.app  # type: ignore[attr-defined]
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        return httpx.AsyncClient(transport=transport, base_url="http://localhost:8080")
+
+    async def sign_in(self, role: str = "agent", *, language: str | None = None) -> str:
+        """Make a user of this role, called the same, and sign in."""
+        password = await add_user(self.desk.store, role, role, language)
+        answer = await self.send("/console/sign-in", "/console/sign-in", user=role, password=password)
+        assert answer.status_code == 303, answer.text
+        return password
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        """A page."""
+        return await self.browser.get(path, headers=headers)
+
+    async def send(
+        self, page: str, path: str, *, headers: Mapping[str, str] | None = None, **fields: Any
+    ) -> httpx.Response:
+        """Send a form whose CSRF token stands in a page."""
+        csrf = token_in((await self.browser.get(page)).text)
+        return await self.browser.post(path, data={"csrf": csrf, **fields}, headers=headers)
+
+
+def token_in(html: str) -> str:
+    """The CSRF token of a page's first form."""
+    return value_of("csrf", html)
+
+
+def value_of(name: str, html: str) -> str:
+    """The value of a page's first hidden field of this name."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', html)
+    assert found, html
+    return unescape(found[1])
