@@ -1,0 +1,147 @@
+"""The console in a real Chromium: keys, parts that change without a reload, and what axe-core finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.desk import KEY
+from tests.decisioning.bank import GOLD
+
+AXE = (Path(__file__).parent / "vendor" / "axe-core-4.14.1.min.js").read_text()
+SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+PATHS = ("/console/sign-in", "/console/agent", "/console/agent?customer={customer}", "/docs")
+
+
+@pytest.fixture
+def customer(console_url: str, request: pytest.FixtureRequest) -> str:
+    """A customer of this test alone."""
+    name = f"C-{abs(hash(request.node.name)) % 100_000}"
+    attributes = {"first_name": "Anna", "age": 40, "income": 3000.0, "tier": "classic", "suspicious": False}
+    answer = httpx.patch(f"{console_url}/v1/customers/{name}", json={"attributes": attributes}, headers=KEY)
+    assert answer.status_code == 200, answer.text
+    return name
+
+
+@pytest.fixture
+def page(chromium, console_url: str):
+    """A page of a browser where an agent is signed in; a fault in any script fails the test."""
+    context = chromium.new_context(base_url=console_url)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda each: faults.append(each.text) if "Content Security Policy" in each.text else None)
+    page.goto("/console/sign-in")
+    page.get_by_role("button", name="Agent").click()
+    page.wait_for_url("**/console/agent")
+    yield page
+    context.close()
+    assert faults == []
+
+
+def title(page) -> str:
+    return page.locator(".lead h2").inner_text()
+
+
+def test_an_agent_works_by_keys_alone(page, customer):
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.type(customer)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".lead")
+    assert title(page) == "Gold"
+    page.evaluate("window.stayed = true")
+
+    page.locator("body").focus()
+    page.keyboard.press("Escape")
+    page.keyboard.press("a")
+
+    page.wait_for_selector(".notice.good")
+    assert title(page) == "Silver"
+    assert page.evaluate("window.stayed")  # nothing was loaded anew
+
+
+def test_a_no_with_its_reason_by_keys(page, customer):
+    page.goto(f"/console/agent?customer={customer}")
+    page.keyboard.press("r")
+    page.keyboard.press("ArrowDown")
+
+    page.keyboard.press("Enter")
+
+    page.wait_for_selector(".notice.good")
+    assert "rejected" in page.locator(".timeline").inner_text()
+
+
+def test_keys_can_be_switched_off(page, customer):
+    page.goto(f"/console/agent?customer={customer}")
+    page.keyboard.press("?")
+    page.locator("#keys-on").uncheck()
+    page.reload()
+
+    page.keyboard.press("a")
+
+    assert title(page) == "Gold"
+    assert page.locator(".notice").count() == 0
+
+
+def test_an_open_screen_follows_what_happens_elsewhere(page, console_url, customer):
+    page.goto(f"/console/agent?customer={customer}")
+    assert title(page) == "Gold"
+    asked = {"customer": {"id": customer}, "channel": "web", "placements": ["web.hero"]}
+    placed = httpx.post(f"{console_url}/v1/decisions", json=asked, headers=KEY).json()["placements"][0]
+    assert placed["action"] == GOLD
+
+    httpx.post(
+        f"{console_url}/v1/responses", json={"event_token": placed["event_token"], "outcome": "accepted"}, headers=KEY
+    )
+
+    page.locator(".lead h2", has_text="Silver").wait_for()
+
+
+def test_why_not_is_told_in_place(page, customer):
+    page.goto(f"/console/agent?customer={customer}")
+    page.locator("select[name=action]").select_option("grow/cards/silver")
+    page.get_by_role("button", name="Ask").click()
+
+    page.wait_for_selector("#told .told")
+    assert "No offer of 'grow/cards/silver'" in page.locator("#told").inner_text()
+
+
+def test_the_screen_works_without_scripts(chromium, console_url, customer):
+    context = chromium.new_context(base_url=console_url, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"/console/agent?customer={customer}")
+    page.get_by_role("button", name="Agent").click()
+    assert title(page) == "Gold"
+
+    page.get_by_role("button", name="Send the form").click()
+
+    assert title(page) == "Silver"
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("path", PATHS)
+def test_axe_finds_nothing_and_nothing_is_cut_off(chromium, console_url, customer, path, width, scheme):
+    context = chromium.new_context(
+        base_url=console_url, viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True
+    )
+    page = context.new_page()
+    if path != "/console/sign-in":
+        page.goto("/console/sign-in")
+        page.get_by_role("button", name="Admin").click()
+        page.wait_for_url("**/console/agent")
+    page.goto(path.format(customer=customer))
+
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run().then((report) => report.violations.map((each) => [each.id, each.nodes[0].html]))")
+
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    name = path.partition("?")[0].strip("/").replace("/", "-") + ("-customer" if "?" in path else "")
+    page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
+    assert found == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
