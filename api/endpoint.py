@@ -43,6 +43,7 @@ class Call:
     body: Any  # decoded into the endpoint's type; None without a body
     raw: bytes
     path: Mapping[str, str]
+    origin: str = ""  # of the page that asks; empty when it is no browser's page
 
 
 Handler = Callable[[Call], Awaitable[Any]]

@@ -24,13 +24,14 @@ from api.schemas import (
     ResponseRequest,
 )
 from api.service import Service
+from api.web.endpoints import web_endpoints
 
 CUSTOMER = "/v1/customers/{customer_id}"
 KNOWN = ("invalid_identifier", "not_found")  # error codes of whatever names a customer who must be there
 
 
 def endpoints(service: Service) -> list[Endpoint]:
-    """All endpoints under /v1."""
+    """All endpoints under /v1 and /web."""
     return [
         Endpoint(
             service,
@@ -67,6 +68,7 @@ def endpoints(service: Service) -> list[Endpoint]:
             problems=("invalid_token", "unknown_channel", *KNOWN),
         ),
         *customer_endpoints(service),
+        *web_endpoints(service),
     ]
 
 

@@ -43,20 +43,20 @@ async def respond_endpoint(call: Call) -> dict[str, Any]:
     deployed = call.service.deployed()
     fields = msgspec.json.decode(call.raw, type=dict[str, msgspec.Raw])
     if "responses" not in fields:
-        response = await _understood(call, msgspec.json.decode(call.raw, type=ResponseRequest), deployed, "")
+        response = await understood(call, msgspec.json.decode(call.raw, type=ResponseRequest), deployed, "")
         return await counted(call.service, response)
     batch = msgspec.json.decode(call.raw, type=ResponseBatch)
     gate = asyncio.Semaphore(AT_ONCE_MAX)
 
     async def one(at: int, item: ResponseRequest) -> Response:
         async with gate:
-            return await _understood(call, item, deployed, f"responses[{at}].")
+            return await understood(call, item, deployed, f"responses[{at}].")
 
     responses = await asyncio.gather(*(one(at, item) for at, item in enumerate(batch.responses)))
     return {"responses": await _all_counted(call.service, responses)}
 
 
-async def _understood(call: Call, body: ResponseRequest, deployed: Deployed, prefix: str) -> Response:
+async def understood(call: Call, body: ResponseRequest, deployed: Deployed, prefix: str) -> Response:
     """The response a body means; raises Problem saying which field is missing or wrong."""
     now_ms = wall_ms()  # only to refuse what cannot be; a response's own time is the store's
     at_ms = ms_of(body.at, now_ms=now_ms, where=f"{prefix}at") if isinstance(body.at, str) else 0
