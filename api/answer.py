@@ -51,12 +51,16 @@ def answer_of(facts: Facts, placements: Iterable[Placed], sealer: Sealer | None)
     }
 
 
+def event_token(sealer: Sealer, person: tuple[str, str], shown: tuple[str, str, str, str], *, at_ms: int) -> str:
+    """What a caller responds by. person: id and person key; shown: decision, placement, action and channel."""
+    return sealer.seal("event", [*person, *shown, at_ms + TOKEN_DAYS * DAY_MS])
+
+
 def _placement(placed: Placed, facts: Facts, sealer: Sealer | None) -> dict[str, Any]:
     token = None
     if sealer is not None and placed.action is not None:
-        expires_ms = facts.at_ms + TOKEN_DAYS * DAY_MS
-        names = (facts.customer_id, facts.person_key, facts.decision_id, placed.placement, placed.action, facts.channel)
-        token = sealer.seal("event", [*names, expires_ms])
+        shown = facts.decision_id, placed.placement, placed.action, facts.channel
+        token = event_token(sealer, (facts.customer_id, facts.person_key), shown, at_ms=facts.at_ms)
     return {
         "placement": placed.placement,
         "outcome": placed.outcome,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from multiprocessing import parent_process
 from typing import Any
@@ -18,6 +18,7 @@ from starlette.routing import Match, Route
 
 from api import metrics
 from api.console.pages import pages
+from api.email.endpoints import Link, Picture
 from api.endpoint import Endpoint
 from api.endpoints import endpoints
 from api.errors import STATUS, Problem
@@ -28,12 +29,15 @@ from api.openapi import paths_of
 from api.service import Service
 from api.settings import Settings
 from api.storage import url_of
-from api.tokens import installation_sealer
+from api.taking import count_kept
+from api.tokens import installation_sealer, renewed_sealer
+from api.web.endpoints import web_routes
 from decisioning.errors import RegistryDamaged, StoreUnavailable
 from decisioning.store.process import die_with_parent
 from decisioning.store.redis import connect
 
 LOG = logging.getLogger("nextbest")
+KEYS_S = 1.0  # until a new token key is known
 
 
 def create_app() -> FastAPI:
@@ -56,12 +60,15 @@ def assemble(service: Service) -> FastAPI:
         watching.add_done_callback(_told_if_broken)
         stocking = asyncio.create_task(service.restocker.keep())
         stocking.add_done_callback(_told_if_unstocked)
+        beside = [asyncio.create_task(each) for each in _chores(service)]
         yield
-        for task in (watching, stocking):
+        for task in (watching, stocking, *beside):
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
         await service.restocker.close()
+        service.journal.close()
+        service.studio.close()
         await service.store.close()
 
     app = FastAPI(
@@ -77,6 +84,9 @@ def assemble(service: Service) -> FastAPI:
         app.router.routes.append(Route(each.path, each, methods=[each.method]))
     for page in pages(service):
         app.router.routes.append(Route(page.path, page, methods=[page.method]))
+    for mail in (Picture(service, "/e/{token}"), Link(service, "/c/{token}")):
+        app.router.routes.append(Route(mail.path.replace("{token}", "{name:path}"), mail, methods=["GET", "HEAD"]))
+    app.router.routes.extend(web_routes(service))
     _operator_pages(app, service)
     _describe(app, rows)
     app.add_exception_handler(HTTPException, _plain_problem)
@@ -94,6 +104,28 @@ def _told_if_unstocked(stocking: asyncio.Task[None]) -> None:
     """Budgets hold without upkeep; what is set aside for the idle would stay there."""
     if not stocking.cancelled() and (error := stocking.exception()) is not None:
         LOG.error("the upkeep of budgets ended in this process", exc_info=error)
+
+
+def _chores(service: Service) -> list[Coroutine[Any, Any, None]]:
+    """What a process does beside its requests, for ever."""
+
+    async def count(kind: str, fields: Mapping[str, Any]) -> None:
+        await count_kept(service, kind, fields)
+
+    return [
+        service.studio.keep(service.live),
+        service.journal.keep(lambda: service.sealer, service.store, count),
+        _keep_keys(service),
+    ]
+
+
+async def _keep_keys(service: Service) -> None:
+    """Take up token keys that were added or retired."""
+    while True:
+        await asyncio.sleep(KEYS_S)
+        if service.sealer is not None:
+            with suppress(StoreUnavailable):
+                service.sealer = await renewed_sealer(service.store, service.sealer)
 
 
 async def _keep_fresh(service: Service) -> None:

@@ -23,6 +23,12 @@ OVERRUNS = Counter("overruns_total", "Acceptances that came when no budget could
 RESPONSES = Counter(
     "responses_total", "Responses, by outcome and whether they were counted or repeated.", ["outcome", "status"]
 )
+JOURNAL = Counter("journal_entries_total", "Entries of the journal, by what happened to them.", ["what"])
+MAIL = Counter(
+    "mail_fetches_total",
+    "Fetches of mails' pictures and links, by form, client and what was shown.",
+    ["form", "client_class", "shown"],
+)
 DEPLOYMENTS = Counter(
     "deployments_total", "Strategies, models and model states taken up or refused while running.", ["part", "result"]
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from api.deployed import Deployed
+from api.email.studio import Studio
 from api.errors import Problem
+from api.journal import Journal
 from api.keys import KeyRing
 from api.live import Live
 from api.restocker import Restocker
@@ -24,9 +26,13 @@ class Service:
     live: Live
     sealer: Sealer | None = None  # known once the store has answered for the first time
     restocker: Restocker = field(init=False)
+    journal: Journal = field(init=False)  # what people did while the store was down
+    studio: Studio = field(init=False)  # where pictures for mails are drawn
 
     def __post_init__(self) -> None:
         self.restocker = Restocker(self.store, self.live)
+        self.journal = Journal(self.settings.data_dir / "journal")
+        self.studio = Studio()
 
     @property
     def seals(self) -> Sealer:

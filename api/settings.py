@@ -21,6 +21,7 @@ class Settings:
     deadline_ms: int  # a decision later than this is answered with the placement's fallback
     records_hours: int  # records stay in the store so long once they are in history,
     records_mb: int  # or until all records in the store take more than so many MB
+    amp_senders: frozenset[str]  # addresses whose AMP mails may read content, in lower case
     demo: bool  # accept `demo-key` from this machine; only `nextbest run` sets it
 
     @property
@@ -40,6 +41,7 @@ class Settings:
             deadline_ms=_positive(environment, "NEXTBEST_DEADLINE_MS", 250),
             records_hours=_positive(environment, "NEXTBEST_RECORDS_HOURS", 24),
             records_mb=_positive(environment, "NEXTBEST_RECORDS_MB", 512),
+            amp_senders=frozenset(environment.get("NEXTBEST_AMP_SENDERS", "").lower().replace(",", " ").split()),
             demo=environment.get("NEXTBEST_DEMO") == "1",
         )
 

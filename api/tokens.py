@@ -1,7 +1,8 @@
 """Tokens: what a caller echoes without being able to read it.
 
 A sealed token is the key's id in clear and an AES-256-GCM ciphertext over a short list of texts, so a customer cannot
-be read from a URL or a log. An installation may have several keys: the last by name seals, every one opens.
+be read from a URL or a log. An installation may have several keys: the last by name seals, every one opens. A key is
+added by `nextbest tokens rotate`, which every serving process takes up within about a second.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -21,12 +23,16 @@ from decisioning.store.protocol import Store
 
 NONCE_BYTES = 12
 SETUP_TTL_MS = 5_000
+MADE = "token_key_made"  # kind of the registry's entries that say when a key was added
+LIFE_DAYS_MAX = 365  # of any token: a key can go so long after it sealed its last one
+DAY_MS = 86_400_000
 
 
 class Sealer:
     """Seals and opens tokens with the installation's keys."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self.key_ids = frozenset(keys)
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
         self._current = max(keys)
 
@@ -65,3 +71,33 @@ async def installation_sealer(store: Store) -> Sealer:
             await asyncio.sleep(0.05)  # another process is about to
     keys = {name: await store.get("token_key", name) for name in names}
     return Sealer({name: key for name, key in keys.items() if key is not None})
+
+
+async def renewed_sealer(store: Store, sealer: Sealer) -> Sealer:
+    """The same sealer, or one with the keys that were added or retired since."""
+    if frozenset(await store.names("token_key")) == sealer.key_ids:
+        return sealer
+    return await installation_sealer(store)
+
+
+async def rotate(store: Store, *, now_ms: int) -> str:
+    """Add a key, which seals from now on; its name. Keys of before go on opening what they sealed."""
+    await installation_sealer(store)
+    last = max(await store.names("token_key"))
+    name = f"k{int(last.removeprefix('k')) + 1:03d}"
+    await store.put(MADE, name, str(now_ms).encode())
+    await store.put("token_key", name, secrets.token_bytes(32))
+    return name
+
+
+async def retire(store: Store, *, now_ms: int) -> list[str]:
+    """Remove the keys that can have sealed nothing which still lives; their names."""
+    names = await store.names("token_key")
+    retired = []
+    for name, successor in pairwise(names):
+        made = await store.get(MADE, successor)  # from then on the key before it sealed nothing
+        if made is not None and now_ms - int(made) > LIFE_DAYS_MAX * DAY_MS:
+            await store.remove("token_key", name)
+            await store.remove(MADE, name)
+            retired.append(name)
+    return retired

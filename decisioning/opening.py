@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Hold, Render, Snapshot, State
@@ -19,7 +19,10 @@ from decisioning.request import Decision, Placed, Request
 from decisioning.scoring import Scorer
 
 ClientClass = Literal["person", "proxy", "scanner", "unknown"]
-PERSON, PROXY, SCANNER, UNKNOWN = "person", "proxy", "scanner", "unknown"
+PERSON: Final = "person"
+PROXY: Final = "proxy"
+SCANNER: Final = "scanner"
+UNKNOWN: Final = "unknown"
 RENDER_COUNT_MAX = 16  # mails of one customer whose links know what was shown last: a month of anybody's, 0.6 KB
 
 
@@ -75,7 +78,7 @@ def open_by_machine(
     return Opening(_noted(decision, snapshot.state, snapshot.state, render), render, is_repeat=False)
 
 
-def seen_by_machine(request: Request, snapshot: Snapshot, token_id: str) -> Snapshot:
+def seen_by_machine(snapshot: Snapshot, token_id: str) -> Snapshot:
     """The customer as a machine's decision sees it: what its record has to hold to be decided again."""
     return _holding(snapshot, render_of(snapshot.state, token_id))
 

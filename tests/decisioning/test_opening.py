@@ -118,7 +118,7 @@ def test_what_a_machine_was_shown_is_decided_again_from_its_record_and_teaches_n
         snapshot = replace(customer(income=10.0), state=replace(snapshot.state, renders=[held]))
     scorer = StatedScorer(BANK, {"default": 0.1, GOLD: 0.2})
     opening = open_by_machine(MAIL, snapshot, BANK, scorer, token_id="t", decision_id="d1")
-    seen = seen_by_machine(MAIL, snapshot, "t")
+    seen = seen_by_machine(snapshot, "t")
 
     packed = record_of(
         opening.decision, MAIL, seen, BANK, Versions(BANK.version, "stated"), key_id="mail", client_class="proxy"

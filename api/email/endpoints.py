@@ -1,0 +1,265 @@
+"""What mails ask for: /e/TOKEN.png and its other forms, /c/TOKEN. Bare ASGI, outside /v1, without an API key.
+
+The owner of a request is its token; its limits are those of the token and of the address that asks. A picture is always
+a 200 and a valid picture, a link always leads somewhere of ours, within the deadline: what goes wrong inside shows the
+placement's fallback. `docs/email.md` says what each form gives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+
+from api import metrics
+from api.email.amp import cors_headers
+from api.email.clients import Fetch, Form, client_class_of
+from api.email.following import NEAREST, Destination, destination_of, followed, note_of
+from api.email.fragment import fragment
+from api.email.pace import Followed, Pace
+from api.email.pictures import Drawing
+from api.email.showing import Shown, placement_of, show
+from api.email.tokens import RenderToken, opened
+from api.endpoint import Receive, Scope, Send
+from api.errors import Problem
+from api.instants import text_of, wall_ms
+from api.service import Service
+from api.taking import FOLLOWED
+from decisioning.catalog.strategy import Placement
+from decisioning.errors import NextbestError
+from decisioning.opening import SCANNER, ClientClass
+
+LOG = logging.getLogger("nextbest")
+FORMS: Mapping[str, Form] = {"png": "image", "jpg": "image", "html": "html", "json": "json", "amp": "amp"}
+DOUBLE = ".2x"  # before the ending: the picture for fine screens
+QUIET, FALLBACK = "quiet", "fallback"
+NEVER_KEPT = [  # mail services keep pictures for a day unless every one of these says no; validators invite a 304
+    (b"cache-control", b"no-store, no-cache, must-revalidate, max-age=0"),
+    (b"pragma", b"no-cache"),
+    (b"expires", b"0"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
+NOWHERE = b"<!doctype html><meta charset=utf-8><title>Not available</title><p>This page is not available right now."
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, taken apart."""
+
+    method: str
+    form: Form
+    token: RenderToken | None  # None: it does not open
+    raw_token: str
+    scale: int
+    client_class: ClientClass
+    headers: Mapping[str, str]
+    source: str | None  # of AMP's first version
+    base: str  # scheme and host that the request named
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back."""
+
+    body: bytes
+    media_type: str
+    shown: str  # for the count: an outcome, quiet or fallback
+    status: int = 200
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class MailEndpoint:
+    """One of the two paths."""
+
+    def __init__(self, service: Service, path: str) -> None:
+        self.service = service
+        self.path = path
+        self._pace = Pace()
+        self._followed = Followed()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever happens inside."""
+        started_s = time.perf_counter()
+        asked = self._asked(scope)
+        try:
+            async with asyncio.timeout(self.service.settings.deadline_ms / 1000):
+                answer = await self._answered(asked, scope)
+        except (Problem, NextbestError, TimeoutError) as error:
+            LOG.info("%s shows its fallback: %s", self.path, type(error).__name__)
+            answer = await self._in_trouble(asked)
+        except Exception:  # the outermost: a mail is out, and nobody can repeat what it asks
+            LOG.exception("%s shows its fallback", self.path)
+            answer = await self._in_trouble(asked)
+        metrics.MAIL.labels(asked.form, asked.client_class, answer.shown).inc()
+        metrics.REQUESTS.labels(self.path, answer.status).inc()
+        metrics.LATENCY.labels(self.path).observe(time.perf_counter() - started_s)
+        await _send(send, asked.method, answer)
+
+    async def _answered(self, asked: Asked, scope: Scope) -> Answer:
+        raise NotImplementedError
+
+    async def _in_trouble(self, asked: Asked) -> Answer:
+        raise NotImplementedError
+
+    def _form(self, name: str) -> tuple[str, Form, int]:
+        """Token, form and scale of the last part of the path."""
+        raise NotImplementedError
+
+    def _asked(self, scope: Scope) -> Asked:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        raw_token, form, scale = self._form(scope["path_params"]["name"])
+        now_ms, token = wall_ms(), None
+        if self.service.sealer is not None:
+            try:
+                token = opened(self.service.sealer, raw_token, now_ms=now_ms)
+            except Problem:
+                token = None
+        address = scope["client"][0] if scope.get("client") else ""
+        age_ms = None if token is None else now_ms - token.made_ms
+        links = self._followed.count(address, token.token_id, now_ms=now_ms) if form == "click" and token else 1
+        fetch = Fetch(form, scope["method"], headers, age_ms, links)
+        source = parse_qs(scope["query_string"].decode("latin-1")).get("__amp_source_origin", [None])[0]
+        base = f"{scope['scheme']}://{headers.get('host', '')}"
+        asked = Asked(scope["method"], form, token, raw_token, scale, client_class_of(fetch), headers, source, base)
+        is_in_pace = self._pace.allows(address, token.token_id if token else None)
+        return asked if is_in_pace else replace(asked, token=None)  # is shown what trouble shows
+
+
+class Picture(MailEndpoint):
+    """/e/TOKEN in every form: a picture, or content for whoever renders it."""
+
+    def _form(self, name: str) -> tuple[str, Form, int]:
+        stem, _, ending = name.rpartition(".")
+        form = FORMS.get(ending.lower(), "image")
+        return stem.removesuffix(DOUBLE), form, 2 if stem.endswith(DOUBLE) else 1
+
+    async def _answered(self, asked: Asked, scope: Scope) -> Answer:
+        if asked.form == "amp":
+            return await self._amp(asked)
+        if asked.token is None:
+            return await self._in_trouble(asked)
+        placement = placement_of(asked.token, self.service.deployed().strategy)
+        if asked.client_class == SCANNER:
+            return self._quiet(asked, placement)
+        shown = await show(self.service, asked.token, asked.client_class)
+        return await self._showing(asked, placement, shown)
+
+    async def _showing(self, asked: Asked, placement: Placement, shown: Shown) -> Answer:
+        placed = shown.placed
+        if placed.action is None or placed.content is None:
+            return self._quiet(asked, placement)
+        if asked.form == "image":
+            drawing = await self.service.studio.draw(placement, placed.content, scale=asked.scale)
+            return _drawn(drawing, placed.outcome)
+        return _written(asked, placed.outcome, placed.content, placement, text_of(placed.valid_until_ms))
+
+    async def _amp(self, asked: Asked) -> Answer:
+        cors = cors_headers(asked.headers, asked.source, self.service.settings.amp_senders)
+        if cors is None:
+            return Answer(b'{"items":[]}', "application/json", FALLBACK, 403)
+        extra = tuple((name.lower().encode(), value.encode("latin-1")) for name, value in cors.items())
+        try:
+            if asked.token is None:
+                raise Problem("invalid_token", "This token does not open.", "token")
+            placement = placement_of(asked.token, self.service.deployed().strategy)
+            if asked.client_class == SCANNER:
+                answer = self._quiet(asked, placement)
+            else:
+                async with asyncio.timeout(self.service.settings.deadline_ms / 1250):  # sooner than the one outside
+                    answer = await self._showing(asked, placement, await show(self.service, asked.token, "proxy"))
+        except (Problem, NextbestError, TimeoutError):
+            answer = await self._in_trouble(asked)
+        return Answer(answer.body, answer.media_type, answer.shown, answer.status, extra)
+
+    def _quiet(self, asked: Asked, placement: Placement) -> Answer:
+        if asked.form == "image":
+            return _drawn(self.service.studio.quiet(placement.name, scale=asked.scale), QUIET)
+        return _written(asked, QUIET, None, placement, None)
+
+    async def _in_trouble(self, asked: Asked) -> Answer:
+        name = "" if asked.token is None else asked.token.placement
+        if asked.form == "image":
+            return _drawn(self.service.studio.fallback(name, scale=asked.scale), FALLBACK)
+        placement = _known_placement(self.service, name)
+        content = None if placement is None else placement.fallback.render(None, {})
+        return _written(asked, FALLBACK, content, placement, None)
+
+
+class Link(MailEndpoint):
+    """/c/TOKEN: to what the picture showed."""
+
+    def _form(self, name: str) -> tuple[str, Form, int]:
+        return name, "click", 1
+
+    async def _answered(self, asked: Asked, scope: Scope) -> Answer:
+        if asked.token is None:
+            return await self._in_trouble(asked)
+        token, client_class = asked.token, asked.client_class
+        try:
+            async with asyncio.timeout(self.service.settings.deadline_ms / 1250):  # leaves time for the journal
+                found = await destination_of(self.service, token, client_class)
+                if client_class != SCANNER:
+                    await followed(self.service, **note_of(token, client_class, found.how))
+        except (NextbestError, TimeoutError):
+            found = Destination(placement_of(token, self.service.deployed().strategy).default_url, FALLBACK)
+            if client_class != SCANNER:
+                await self.service.journal.take(self.service.seals, FOLLOWED, note_of(token, client_class, NEAREST))
+        return _redirect(found.url, found.how)
+
+    async def _in_trouble(self, asked: Asked) -> Answer:
+        placement = _known_placement(self.service, "" if asked.token is None else asked.token.placement)
+        return _redirect("" if placement is None else placement.default_url, FALLBACK)
+
+
+def _known_placement(service: Service, name: str) -> Placement | None:
+    """The placement of this name, else the first that mails draw, else none."""
+    if service.live.current is None:
+        return None
+    placements = service.live.current.strategy.placements
+    drawn = (each for each in placements.values() if each.picture is not None)
+    return placements.get(name) or next(drawn, None)
+
+
+def _drawn(drawing: Drawing, shown: str) -> Answer:
+    return Answer(drawing.content, drawing.media_type, shown)
+
+
+def _written(
+    asked: Asked, outcome: str, content: Mapping[str, Any] | None, placement: Placement | None, until: str | None
+) -> Answer:
+    """Content for whoever renders it: a fragment of HTML, JSON, or the items of an amp-list."""
+    link = f"{asked.base}/c/{asked.raw_token}"
+    if asked.form == "html":
+        return Answer(fragment(placement, content, link).encode(), "text/html; charset=utf-8", outcome)
+    if asked.form == "amp":
+        items = [] if content is None else [{**content, "link": link}]
+        return Answer(orjson.dumps({"items": items}), "application/json", outcome)
+    said = "nothing" if content is None else ("message" if outcome == FALLBACK else outcome)
+    body = {"outcome": said, "content": content, "link": link, "valid_until": until, "degraded": outcome == FALLBACK}
+    return Answer(orjson.dumps(body), "application/json", outcome)
+
+
+def _redirect(url: str, how: str) -> Answer:
+    """A 302 to an address of the strategy; a plain page where there is none."""
+    if not url:
+        return Answer(NOWHERE, "text/html; charset=utf-8", how)
+    location = url.encode("ascii", "xmlcharrefreplace")
+    return Answer(b"", "text/plain", how, 302, ((b"location", location),))
+
+
+async def _send(send: Send, method: str, answer: Answer) -> None:
+    headers = [
+        (b"content-type", answer.media_type.encode()),
+        (b"content-length", str(len(answer.body)).encode()),
+        *NEVER_KEPT,
+        *answer.headers,
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})

@@ -1,0 +1,149 @@
+"""Showing: what a mail's token shows, read, decided and committed for whoever fetches it.
+
+The way of `POST /v1/decisions` with one placement: one read, `decisioning/opening.py`, one commit, again on the newer
+state after a lost race. Somebody whom the store does not know, or no longer, is decided without a trace: a mail that
+is still out brings nobody back who was erased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from api import metrics
+from api.answer import event_token
+from api.decide import count_outcomes, new_decision_id, shadow_of
+from api.deployed import Deployed
+from api.email.tokens import RenderToken
+from api.errors import Problem
+from api.respond import ONCE_TTL_S, identity_of
+from api.service import Service
+from decisioning.catalog.strategy import Placement, Strategy
+from decisioning.customer import Render, Snapshot
+from decisioning.errors import StoreUnavailable
+from decisioning.opening import PERSON, ClientClass, Opening, open_by_machine, open_by_person, seen_by_machine
+from decisioning.records import record_of
+from decisioning.request import Placed, Request
+from decisioning.respond import Response, respond
+from decisioning.respond import record_of as response_record_of
+from decisioning.sealing import fingerprint
+from decisioning.store.packing import canonical
+from decisioning.store.protocol import Change, Committed, Lost, Once, Record
+
+BY_MAIL = "mail"  # who asked, in records: nobody's API key
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a token shows, with what a response to it names."""
+
+    placed: Placed
+    render: Render
+    event_token: str | None  # None where there is nothing to respond to
+
+
+def placement_of(token: RenderToken, strategy: Strategy) -> Placement:
+    """The token's placement. Raises Problem when the strategy has none of that name any more."""
+    found = strategy.placements.get(token.placement)
+    if found is None:
+        raise Problem("invalid_token", "The placement of this token is gone.", "token")
+    return found
+
+
+def request_of(token: RenderToken, strategy: Strategy) -> Request:
+    """The question a token asks."""
+    return Request(token.customer_key, placement_of(token, strategy).channel, (token.placement,))
+
+
+async def show(service: Service, token: RenderToken, client_class: ClientClass) -> Shown:
+    """Decide what the token shows to a person, or to a machine that is no scanner. Raises StoreUnavailable."""
+    deployed = service.deployed()
+    request = request_of(token, deployed.strategy)
+    (snapshot,) = await service.store.read([token.customer_key], quotas=bool(deployed.strategy.volume_constraints))
+    for asked in (request, request, replace(request, offers_allowed=False)):
+        decider = deployed.for_person(snapshot.state.assignment_key)
+        opening = _opened(asked, snapshot, decider, token, client_class)
+        if opening.is_repeat or not snapshot.state_version:
+            return _shown(service, opening, snapshot, is_recorded=bool(snapshot.state_version))
+        outcome, *_ = await service.store.commit([_change(asked, snapshot, opening, decider, client_class)])
+        if isinstance(outcome, Committed):
+            if client_class == PERSON:
+                count_outcomes(opening.decision)
+                service.restocker.notice(asked, snapshot, opening.decision, decider.strategy)
+            return _shown(service, opening, snapshot, is_recorded=True)
+        assert isinstance(outcome, Lost)
+        metrics.RACES_LOST.inc()
+        snapshot = outcome.snapshot
+    raise StoreUnavailable("a mail's opening lost three races in a row")
+
+
+def token_for(service: Service, render: Render, snapshot: Snapshot, channel: str) -> str | None:
+    """The event token of what a render shows."""
+    if render.action is None:
+        return None
+    shown = render.decision_id, render.placement, render.action, channel
+    person = snapshot.customer_key, snapshot.state.person_key
+    return event_token(service.seals, person, shown, at_ms=snapshot.now_ms)
+
+
+def _opened(
+    request: Request, snapshot: Snapshot, decider: Deployed, token: RenderToken, client_class: ClientClass
+) -> Opening:
+    opens = open_by_person if client_class == PERSON else open_by_machine
+    decision_id = new_decision_id(request, snapshot.now_ms)
+    return opens(request, snapshot, decider.strategy, decider.scorer, token_id=token.token_id, decision_id=decision_id)
+
+
+def _shown(service: Service, opening: Opening, snapshot: Snapshot, *, is_recorded: bool) -> Shown:
+    placed, render = opening.placed, opening.render
+    channel = service.deployed().strategy.placements[render.placement].channel
+    return Shown(placed, render, token_for(service, render, snapshot, channel) if is_recorded else None)
+
+
+def _change(
+    request: Request, snapshot: Snapshot, opening: Opening, decider: Deployed, client_class: ClientClass
+) -> Change:
+    decision = opening.decision
+    seen = snapshot if client_class == PERSON else seen_by_machine(snapshot, opening.render.token_id)
+    shadow = shadow_of(request, snapshot, decision, decider.shadow) if client_class == PERSON else None
+    record = record_of(
+        decision,
+        request,
+        seen,
+        decider.strategy,
+        decider.versions,
+        key_id=BY_MAIL,
+        shadow=shadow,
+        client_class=client_class,
+    )
+    change = Change(
+        snapshot.customer_key,
+        snapshot.state_version,
+        decision.state,
+        records=[Record(decision.decision_id, record)],
+        movements=decision.movements,
+    )
+    for response in _impressions(request, opening, client_class):
+        change.state = respond(response, decision.state)
+        body = response_record_of(response, change.state, received_ms=decision.at_ms, client_class=client_class)
+        change.records.append(Record(response.response_id, canonical(body)))
+        change.once.append(Once(fingerprint(change.state.sealing_key, "respond", response.response_id), "", ONCE_TTL_S))
+    return change
+
+
+def _impressions(request: Request, opening: Opening, client_class: ClientClass) -> Iterator[Response]:
+    """That a person saw it: nobody reports that from a mail but the fetch of its picture."""
+    render = opening.render
+    if client_class == PERSON and render.action is not None:
+        named = render.decision_id, render.placement, render.action
+        yield Response(
+            identity_of(*named, "impression"),
+            request.customer_key,
+            "impression",
+            render.action,
+            frozenset(),
+            render.at_ms,
+            request.channel,
+            render.decision_id,
+            render.placement,
+        )

@@ -1,0 +1,55 @@
+"""Taking: a response of a person is counted now, or kept on this machine until the store answers.
+
+For those who cannot send again: a browser's beacon, a mail's link, an agent who is on the telephone. A caller with an
+API key gets a 503 instead and repeats by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from api.email.following import followed
+from api.errors import Problem
+from api.instants import wall_ms
+from api.respond import counted
+from api.service import Service
+from decisioning.errors import StoreUnavailable
+from decisioning.respond import Response
+
+LOG = logging.getLogger("nextbest")
+RESPONSE, FOLLOWED = "response", "followed"  # kinds of entries
+
+
+async def take(service: Service, response: Response) -> str:
+    """Count a response, else keep it: `counted`, `repeated` or `kept`. Raises Problem when neither is possible."""
+    try:
+        async with asyncio.timeout(service.settings.deadline_ms / 1000):
+            return (await counted(service, response))["status"]
+    except (StoreUnavailable, TimeoutError):
+        # If it was counted after all, the same response id makes the replay a repeat.
+        kept = replace(response, at_ms=response.at_ms or wall_ms())
+        await service.journal.take(service.seals, RESPONSE, {**asdict(kept), "ends": sorted(kept.ends)})
+        return "kept"
+
+
+async def count_kept(service: Service, kind: str, fields: Mapping[str, Any]) -> None:
+    """Count one entry of the journal. Raises StoreUnavailable."""
+    try:
+        if kind == RESPONSE:
+            await counted(service, _response_of(fields))
+        else:
+            await followed(service, **fields)
+    except Problem as problem:
+        if problem.code == "not_ready":
+            raise StoreUnavailable("no strategy is loaded yet") from None
+        LOG.info("an entry of the journal counts no more: %s", problem.code)  # of somebody who was erased since
+
+
+def _response_of(fields: Mapping[str, Any]) -> Response:
+    caller_key = fields["caller_key"]
+    told = {**fields, "ends": frozenset(fields["ends"]), "caller_key": tuple(caller_key) if caller_key else None}
+    return Response(**told)

@@ -1,0 +1,321 @@
+"""Mails: the picture, the link and what they leave behind, for persons, proxies, scanners and forgers."""
+
+from __future__ import annotations
+
+import base64
+import io
+import random
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from PIL import Image
+
+from api.email.tokens import opened
+from api.errors import Problem
+from api.instants import wall_ms
+from api.journal import Journal
+from api.tokens import Sealer
+from decisioning.errors import StoreUnavailable
+from tests.decisioning.bank import GOLD
+from tests.email.post import APPLE, BANK, BROWSER, SCANNER, Post
+
+pytestmark = pytest.mark.anyio
+DEFAULT_URL = "https://bank.example/"
+GOLD_URL = "https://bank.example/gold?from=mail"
+
+
+@pytest.fixture
+async def post() -> Post:
+    desk = Post()
+    await desk.know()
+    await desk.service.studio.prepare(BANK)
+    return desk
+
+
+def size_of(content: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(content)) as image:
+        image.load()
+        assert image.mode in ("RGB", "P", "L")
+        return image.size
+
+
+def event_token_in(location: str) -> str:
+    return parse_qs(urlsplit(location).query)["nextbest"][0]
+
+
+async def test_a_persons_open_is_a_decision_and_an_impression(post: Post) -> None:
+    answer = await post.fetch(post.token())
+
+    assert answer.status_code == 200 and answer.headers["content-type"] == "image/png"
+    assert size_of(answer.content) == (600, 200)
+    state = await post.state()
+    assert [(each.action, each.channels) for each in state.lease] == [(GOLD, ["email"])]
+    assert [each.outcome for each in state.interactions] == ["selected", "impression"]
+    assert {each.get("client_class") for each in await post.records()} == {"person"}
+
+
+async def test_an_answer_is_never_kept_by_anybody(post: Post) -> None:
+    for answer in (await post.fetch(post.token()), await post.follow(post.token()), await post.fetch("nonsense")):
+        assert "no-store" in answer.headers["cache-control"] and "max-age=0" in answer.headers["cache-control"]
+        assert answer.headers["pragma"] == "no-cache" and answer.headers["expires"] == "0"
+        assert not {"etag", "last-modified", "set-cookie"} & answer.headers.keys()
+        assert int(answer.headers["content-length"]) == len(answer.content)
+
+
+async def test_head_is_answered_like_get_and_leaves_nothing(post: Post) -> None:
+    answer = await post.fetch(post.token(), method="HEAD")
+    link = await post.follow(post.token(), method="HEAD")
+
+    assert answer.status_code == 200 and answer.content == b"" and int(answer.headers["content-length"]) > 100
+    assert link.status_code == 302
+    assert await post.records() == []
+
+
+async def test_the_double_picture_is_twice_as_large(post: Post) -> None:
+    answer = await post.fetch(post.token(), form="2x.png")
+
+    assert size_of(answer.content) == (1200, 400)
+
+
+async def test_a_proxys_open_counts_nothing_and_its_picture_is_where_the_link_leads(post: Post) -> None:
+    token = post.token()
+
+    pictures = [(await post.fetch(token, by=APPLE)).content for _ in range(3)]
+    link = await post.follow(token)
+
+    assert len(set(pictures)) == 1
+    assert link.status_code == 302 and link.headers["location"].startswith(GOLD_URL)
+    state = await post.state()
+    assert state.lease == [] and state.interactions == [] and state.draw_index == 0
+    kinds = [(each["kind"], each.get("outcome"), each["client_class"]) for each in await post.records()]
+    assert kinds == [("decision", None, "proxy"), ("response", "followed", "person")]
+
+
+async def test_a_confirmed_click_on_a_proxys_picture_leases_it(post: Post) -> None:
+    token = post.token()
+    await post.fetch(token, by=APPLE)
+    location = (await post.follow(token)).headers["location"]
+
+    told = await post.tell(event_token=event_token_in(location), outcome="clicked")
+
+    assert told.json()["status"] == "counted"
+    state = await post.state()
+    assert [each.action for each in state.lease] == [GOLD]
+    assert [each.outcome for each in state.interactions] == ["selected", "clicked"]
+    assert (await post.records())[-1]["claim"] == "leased"
+    assert (await post.ask("web.hero"))["placements"][0]["reasons"] == ["lease"]
+
+
+async def test_a_click_that_comes_after_another_offer_was_leased_is_late(post: Post) -> None:
+    token = post.token()
+    await post.fetch(token, by=APPLE)
+    location = (await post.follow(token)).headers["location"]
+    web = (await post.ask("web.hero"))["placements"][0]
+    await post.tell(event_token=web["event_token"], outcome="rejected")
+    await post.ask("web.hero", context={"page": "loans"})
+
+    await post.tell(event_token=event_token_in(location), outcome="clicked")
+
+    assert [each["claim"] for each in await post.records() if "claim" in each] == ["late_claim"]
+
+
+async def test_a_link_keeps_the_rest_of_its_address(post: Post) -> None:
+    token = post.token()
+    await post.fetch(token)
+
+    location = (await post.follow(token)).headers["location"]
+
+    assert urlsplit(location).fragment == "top" and parse_qs(urlsplit(location).query)["from"] == ["mail"]
+
+
+async def test_a_link_whose_picture_nobody_fetched_is_decided_as_it_is_followed(post: Post) -> None:
+    link = await post.follow(post.token())
+
+    assert link.headers["location"].startswith(GOLD_URL)
+    assert [each["led_to"] for each in await post.records() if each.get("outcome") == "followed"] == [
+        "click_without_render"
+    ]
+
+
+async def test_ten_looks_of_a_scanner_are_shown_quiet_and_leave_nothing(post: Post) -> None:
+    token = post.token()
+    quiet = post.service.studio.quiet("email.hero", scale=1).content
+
+    for _ in range(10):
+        assert (await post.fetch(token, by=SCANNER)).content == quiet
+        assert (await post.follow(token, by=SCANNER)).headers["location"] == DEFAULT_URL
+
+    assert await post.records() == []
+    assert (await post.state()).renders == []
+
+
+async def test_a_scanner_is_led_to_what_the_person_saw_without_a_token(post: Post) -> None:
+    token = post.token()
+    await post.fetch(token)
+
+    assert (await post.follow(token, by=SCANNER)).headers["location"] == f"{GOLD_URL}#top"
+
+
+async def test_nothing_to_say_is_quiet_and_leads_home(post: Post) -> None:
+    await post.know("poor", age=10)
+    await post.http.put(
+        "/v1/customers/poor/consents", json=[{"channel": "email", "purpose": "marketing", "granted": False}]
+    )
+    token = post.token("poor")
+
+    picture, link = await post.fetch(token), await post.follow(token)
+
+    assert picture.content == post.service.studio.quiet("email.hero", scale=1).content
+    assert link.headers["location"] == DEFAULT_URL
+
+
+async def test_somebody_erased_is_not_brought_back_by_a_mail(post: Post) -> None:
+    token = post.token()
+    await post.fetch(token)
+    await post.http.delete("/v1/customers/C-1")
+    before = len(await post.records())
+
+    for by in (None, APPLE):
+        assert (await post.fetch(token, by=by)).status_code == 200
+    await post.follow(token)
+
+    (snapshot,) = await post.store.read(["C-1"])
+    assert snapshot.state_version == 0 and len(await post.records()) == before
+
+
+async def test_no_parameter_moves_a_link(post: Post) -> None:
+    token, elsewhere = post.token(), "https://evil.example/"
+    await post.fetch(token)
+
+    for name in ("url", "u", "to", "next", "redirect", "default_url", "nextbest", "link"):
+        for stem in (token, "forged"):
+            link = await post.follow(stem, query=f"?{name}={elsewhere}")
+            assert link.status_code == 302 and urlsplit(link.headers["location"]).hostname == "bank.example"
+    for path in ("//evil.example", "https://evil.example", "%2F%2Fevil.example"):
+        link = await post.follow(path)
+        assert link.status_code in (302, 404) and "evil" not in link.headers.get("location", "")
+
+
+def forgeries(post: Post, count: int, chance: random.Random) -> list[str]:
+    """Forged, cut, expired, re-keyed and swapped tokens."""
+    found, other = [], Sealer({"k1": b"x" * 32, "k2": b"y" * 32})
+    for number in range(count):
+        good = post.token(f"C-{number}")
+        head, _, body = good.partition(".")
+        at = chance.randrange(len(body) - 1)
+        swap = "A" if body[at] != "A" else "B"
+        another = post.token(f"D-{number}").partition(".")[2]
+        found.append(
+            [
+                f"{head}.{body[:at]}{swap}{body[at + 1 :]}",
+                good[: chance.randrange(len(good) - 1)],
+                post.token(valid_ms=-1),
+                post.token(sealer=other),
+                f"{head}.{body[: len(body) // 2]}{another[len(another) // 2 :]}",
+                post.service.seals.seal("event", ["C-1", "p", "d", "email.hero", GOLD, "email", 9 << 50]),
+                post.service.seals.seal("render", ["C-1", 1]),
+                base64.urlsafe_b64encode(chance.randbytes(chance.randrange(90))).decode(),
+                f"k9.{body}",
+                "".join(chance.choice("<>\"'&;%.é\u0000 ") for _ in range(chance.randrange(40))),
+            ][number % 10]
+        )
+    return found
+
+
+async def test_ten_thousand_forged_tokens_open_nothing(post: Post) -> None:
+    for token in forgeries(post, 10_000, random.Random(1)):
+        with pytest.raises(Problem):
+            opened(post.service.seals, token, now_ms=wall_ms())
+
+
+async def test_forged_tokens_are_shown_the_brand_and_tell_nothing(post: Post) -> None:
+    brand = post.service.studio.fallback("email.hero", scale=1).content
+    tokens = [each for each in forgeries(post, 300, random.Random(2)) if each.isascii() and each.isprintable()]
+
+    for token in tokens:
+        token = token.replace("%", "%25").replace("#", "%23").replace("?", "%3F")
+        picture, link = await post.fetch(token), await post.follow(token)
+        assert picture.status_code == 200 and picture.content == brand
+        assert (link.status_code, link.headers["location"]) == (302, DEFAULT_URL)
+
+    assert await post.records() == [] and len(tokens) > 200
+
+
+async def test_with_the_store_down_every_form_shows_its_fallback(
+    post: Post, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    token = post.token()
+
+    async def down(*_: object, **__: object) -> None:
+        raise StoreUnavailable("down")
+
+    post.service.journal = Journal(tmp_path)
+    for verb in ("read", "commit", "ping"):
+        monkeypatch.setattr(post.store, verb, down)
+    picture, html, data = [await post.fetch(token, form=form) for form in ("png", "html", "json")]
+    link = await post.follow(token)
+
+    assert picture.content == post.service.studio.fallback("email.hero", scale=1).content
+    assert "We are here for you" in html.text
+    assert data.json()["degraded"] and data.json()["content"]["headline"] == "We are here for you"
+    assert link.headers["location"] == DEFAULT_URL
+
+
+async def test_what_platforms_fetch_at_send_time_is_complete_and_selects_nothing(post: Post) -> None:
+    token = post.token()
+
+    answers = [(await post.fetch(token, form="json")).json() for _ in range(3)]
+    html = (await post.fetch(token, form="html")).text
+
+    assert [each["content"]["headline"] for each in answers] == ["Gold"] * 3
+    assert answers[0]["link"].endswith(f"/c/{token}") and answers[0]["outcome"] == "offer"
+    assert "Gold" in html and f"/c/{token}" in html
+    assert [each.outcome for each in (await post.state()).interactions] == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "status", "echoed"),
+    [
+        ({"amp-email-sender": "News@bank.example"}, "", 200, {"amp-email-allow-sender": "News@bank.example"}),
+        ({"amp-email-sender": "news@bank.example", "origin": "https://mail.example"}, "", 200,
+         {"amp-email-allow-sender": "news@bank.example"}),
+        ({"origin": "https://mail.example"}, "?__amp_source_origin=news@bank.example", 200,
+         {"access-control-allow-origin": "https://mail.example",
+          "amp-access-control-allow-source-origin": "news@bank.example",
+          "access-control-expose-headers": "AMP-Access-Control-Allow-Source-Origin"}),
+        ({"origin": "https://mail.example"}, "", 403, {}),
+        ({"amp-email-sender": "else@evil.example"}, "", 403, {}),
+        ({"origin": "https://mail.example"}, "?__amp_source_origin=else@evil.example", 403, {}),
+        ({}, "", 403, {}),
+    ],
+)  # fmt: skip
+async def test_amp_is_read_by_allowed_senders_alone(post: Post, headers, query, status, echoed) -> None:
+    post.service.settings = replace(post.service.settings, amp_senders=frozenset({"news@bank.example"}))
+
+    answer = await post.fetch(post.token(), form=f"amp{query}", by=headers)
+
+    assert answer.status_code == status
+    sent = {name: value for name, value in answer.headers.items() if "amp" in name or "access-control" in name}
+    assert sent == echoed
+    items = answer.json()["items"]
+    assert [each["headline"] for each in items] == (["Gold"] if status == 200 else [])
+
+
+async def test_too_fast_a_token_is_shown_the_brand(post: Post) -> None:
+    token = post.token()
+    pictures = [(await post.fetch(token, by=APPLE)).content for _ in range(40)]
+
+    assert pictures[-1] == post.service.studio.fallback("email.hero", scale=1).content != pictures[0]
+
+
+async def test_before_any_strategy_is_known_a_picture_is_still_one() -> None:
+    post = Post()
+    token = post.token()
+    post.service.live.current = None
+
+    picture, link = await post.fetch(token), await post.follow(token, by=BROWSER)
+
+    assert size_of(picture.content) == (600, 200)
+    assert link.status_code == 200 and link.headers["content-type"].startswith("text/html")
