@@ -5,6 +5,7 @@ from __future__ import annotations
 from api.consents import post_consents, put_consents
 from api.customers import delete_customer, get_customer, patch_customer
 from api.decide import decide_endpoint, fallback
+from api.email.sending import TokensAnswer, TokensRequest, post_tokens
 from api.endpoint import KIB, Endpoint
 from api.explain import explain_endpoint
 from api.respond import respond_endpoint
@@ -66,6 +67,18 @@ def endpoints(service: Service) -> list[Endpoint]:
             (ResponseRequest, ResponseBatch),
             body_bytes_max=1024 * KIB,
             problems=("invalid_token", "unknown_channel", *KNOWN),
+        ),
+        Endpoint(
+            service,
+            "POST",
+            "/v1/tokens",
+            "decide",
+            post_tokens,
+            TokensAnswer,
+            "Make the tokens of a mail.",
+            TokensRequest,
+            body_bytes_max=1024 * KIB,
+            problems=("unknown_placement", "invalid_identifier"),
         ),
         *customer_endpoints(service),
         *web_endpoints(service),
