@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import orjson
 
@@ -38,6 +38,7 @@ from decisioning.opening import SCANNER, ClientClass
 LOG = logging.getLogger("nextbest")
 FORMS: Mapping[str, Form] = {"png": "image", "jpg": "image", "html": "html", "json": "json", "amp": "amp"}
 DOUBLE = ".2x"  # before the ending: the picture for fine screens
+URL_SAFE = "%:/?#[]@!$&'()*+,;=~"  # what an address may hold as it is
 QUIET, FALLBACK = "quiet", "fallback"
 NEVER_KEPT = [  # mail services keep pictures for a day unless every one of these says no; validators invite a 304
     (b"cache-control", b"no-store, no-cache, must-revalidate, max-age=0"),
@@ -45,6 +46,7 @@ NEVER_KEPT = [  # mail services keep pictures for a day unless every one of thes
     (b"expires", b"0"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
 ]
 NOWHERE = b"<!doctype html><meta charset=utf-8><title>Not available</title><p>This page is not available right now."
 
@@ -250,7 +252,7 @@ def _redirect(url: str, how: str) -> Answer:
     """A 302 to an address of the strategy; a plain page where there is none."""
     if not url:
         return Answer(NOWHERE, "text/html; charset=utf-8", how)
-    location = url.encode("ascii", "xmlcharrefreplace")
+    location = quote(url, safe=URL_SAFE).encode()
     return Answer(b"", "text/plain", how, 302, ((b"location", location),))
 
 

@@ -17,8 +17,9 @@ from tests.api.desk import KEY, Desk
 
 ROOT = Path(__file__).parents[2]
 API = (ROOT / "docs" / "api.md").read_text()
+EMAIL = (ROOT / "docs" / "email.md").read_text()
 README = (ROOT / "README.md").read_text()
-EXAMPLES = re.findall(r"<!-- (\w+) (\S+) -->\n```json\n(.*?)\n```", API, re.S)
+EXAMPLES = re.findall(r"<!-- (\w+) (\S+) -->\n```json\n(.*?)\n```", API + EMAIL, re.S)
 DESK = Desk()
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docs]
