@@ -45,3 +45,27 @@ async def token_for(desk: Desk, customer: str = "C-1", origin: str = SITE) -> st
     answer = await desk.http.post("/v1/visitor-tokens", json=body)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["visitor_token"])
+
+
+GOLD_SHOWN = """
+          headline: {en: "Gold, {{ customer.first_name | 'friend' }}", hu: "Arany"}
+          body: "<p>Dear <b>{{ customer.first_name | 'friend' }}</b>, <a href='https://bank.example/gold'>look</a></p>"
+          image: https://bank.example/gold.png
+          points: ["For {{ customer.first_name | 'you' }}", "No fee"]
+          cta:
+            label: "Take {{ customer.first_name | 'it' }}"
+            url: "https://bank.example/cards?for={{ customer.first_name | 'you' }}"
+"""
+FIELDS = (
+    "{headline: {type: text, required: true}, body: {type: html}, image: {type: image}, points: {type: texts}, "
+    "cta: {type: link}}, default_url: https://bank.example/"
+)
+
+
+def window_bank(site: str) -> Strategy:
+    """The bank, whose gold card has every type of field in its content; pages of this site may ask."""
+    placements = FILES["placements.yaml"].replace("{headline: {type: text, required: true}}", FIELDS)
+    shown = '{headline: {en: "Gold, {{ customer.first_name | \'friend\' }}", hu: "Arany"}}'
+    cards = FILES["actions/cards.yaml"].replace(f"        content: {shown}\n", f"        content:{GOLD_SHOWN}")
+    channels = FILES["channels.yaml"].replace("web: {", f"web: {{origins: [{site}], ")
+    return strategy({"channels.yaml": channels, "placements.yaml": placements, "actions/cards.yaml": cards})
