@@ -9,21 +9,22 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-import orjson
 from starlette.responses import RedirectResponse, Response
 
-from api.console.advice import Advice, advise, key_of, places_of, prepared
+from api.console.advice import Advice, advise, places_of, prepared
 from api.console.page import Visit
 from api.console.portrait import Portrait, named, portrait_of, title_of
 from api.console.users import ANSWERS, SEES_PERSONAL
 from api.console.views import record_view
-from api.endpoint import Call
 from api.errors import Problem
-from api.respond import respond_endpoint
+from api.respond import identity_of, named_by_token
+from api.taking import take
 from api.why import accounts
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import InvalidAttribute, InvalidIdentifier, StoreUnavailable
 from decisioning.identifiers import checked_customer_id
+from decisioning.respond import Response as Answered
+from decisioning.respond import ended_by
 
 OUTCOMES = {"accepted": "Accepted", "rejected": "Said no", "dismissed": "Later"}
 REASONS = {  # code in the record -> what the agent picks
@@ -47,12 +48,7 @@ async def agent_page(visit: Visit) -> Response:
         customer_key = checked_customer_id(asked)
     except InvalidIdentifier as error:
         return _shown(visit, asked, 422, notice=str(error))
-    try:
-        return await _customer(visit, customer_key)
-    except StoreUnavailable:
-        advice = await prepared(visit.service, visit.signed_in.user, customer_key)
-        notice = "The store does not answer. This can be said to anybody; answers are taken again when it is back."
-        return _shown(visit, customer_key, 503, notice=notice, advice=advice)
+    return await _customer(visit, customer_key)
 
 
 async def agent_pulse(visit: Visit) -> Response:
@@ -68,10 +64,9 @@ async def answer(visit: Visit) -> Response:
     customer_key = checked_customer_id(visit.form.get("customer", ""))
     if outcome not in OUTCOMES or (reason and reason not in REASONS):
         raise Problem("invalid_field", f"Known: {', '.join(OUTCOMES)}; reasons: {', '.join(REASONS)}.", "outcome")
-    said = {"event_token": visit.form.get("event_token", ""), "outcome": outcome}
-    if outcome == "rejected" and reason:
-        said["reason"] = reason
-    await respond_endpoint(Call(visit.service, key_of(visit.signed_in.user), None, orjson.dumps(said), {}))
+    status = await take(visit.service, _response(visit, customer_key, outcome, reason))
+    if status == "kept":
+        return await _without_store(visit, customer_key, told=f"{OUTCOMES[outcome]}. It is kept here and counted later")
     if not visit.wants_fragment:
         return RedirectResponse(f"/console/agent?{urlencode({'customer': customer_key, **_stated(visit)})}", 303)
     return await _customer(visit, customer_key, told=OUTCOMES[outcome])
@@ -98,8 +93,37 @@ async def why_not(visit: Visit) -> Response:
     return visit.show(template, title=title_of(key), told=told, customer=customer_key)
 
 
+def _response(visit: Visit, customer_key: str, outcome: str, reason: str) -> Answered:
+    """What the form says was answered. Raises Problem for a token of somebody else."""
+    named = named_by_token(visit.service, visit.form.get("event_token", ""), "event_token")
+    if named["customer_key"] != customer_key:
+        raise Problem("forbidden", "This was shown to another customer.", "event_token")
+    return Answered(
+        identity_of(named["decision_id"], named["placement"], named["action"], outcome),
+        outcome=outcome,
+        ends=ended_by(outcome, named["action"], visit.service.deployed().strategy),
+        at_ms=0,
+        reason=reason if outcome == "rejected" and reason else None,
+        **named,
+    )
+
+
 async def _customer(visit: Visit, customer_key: str, *, told: str | None = None) -> Response:
-    """One customer: a look is recorded before anything is shown. Raises StoreUnavailable."""
+    """One customer, or what can be said to anybody while the store is down."""
+    try:
+        return await _known(visit, customer_key, told)
+    except StoreUnavailable:
+        return await _without_store(visit, customer_key, told=told)
+
+
+async def _without_store(visit: Visit, customer_key: str, *, told: str | None) -> Response:
+    advice = await prepared(visit.service, visit.signed_in.user, customer_key)
+    notice = "The store does not answer. This can be said to anybody."
+    return _shown(visit, customer_key, 503, notice=notice, advice=advice, told=told)
+
+
+async def _known(visit: Visit, customer_key: str, told: str | None) -> Response:
+    """A look is recorded before anything is shown. Raises StoreUnavailable."""
     service, user = visit.service, visit.signed_in.user
     strategy = service.deployed().strategy
     (before,) = await service.store.read([customer_key])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from api.console.agent import agent_page, agent_pulse, answer, why_not
+from api.console.bank import apply, bank_page, product_page, pulse
 from api.console.files import static_file
+from api.console.inbox import follow, inbox_page
 from api.console.page import SIGN_IN, Console, Page
+from api.console.people import switch_person
 from api.console.reference import reference_page
 from api.console.sign_in import sign_in, sign_in_page, sign_out
 from api.console.start import start_page
@@ -29,4 +32,18 @@ def pages(service: Service) -> list[Page]:
         Page(console, "GET", "/console/agent/why", SIGNED_IN, why_not),
         Page(console, "POST", "/console/agent/answers", ANSWERS, answer),
         Page(console, "GET", "/docs", EVERYBODY, reference_page),
+        *demo_pages(console),
+    ]
+
+
+def demo_pages(console: Console) -> list[Page]:
+    """What only a browser on this machine sees, and only in the demo."""
+    return [
+        Page(console, "GET", "/demo/bank", EVERYBODY, bank_page),
+        Page(console, "GET", "/demo/product", EVERYBODY, product_page),
+        Page(console, "GET", "/demo/inbox", EVERYBODY, inbox_page),
+        Page(console, "GET", "/demo/follow", EVERYBODY, follow),
+        Page(console, "GET", "/demo/pulse", EVERYBODY, pulse),
+        Page(console, "POST", "/demo/customer", EVERYBODY, switch_person),
+        Page(console, "POST", "/demo/answers", EVERYBODY, apply),
     ]

@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from api.journal import Journal
+from api.taking import count_kept
 from api.throttle import Throttle
 from decisioning.errors import StoreUnavailable
 from decisioning.store.packing import parsed
@@ -276,6 +278,37 @@ async def test_without_a_store_the_screen_still_says_something():
     assert answer.status_code == 503
     assert "Thank them for calling" in answer.text
     assert "Anna" not in answer.text
+
+
+async def test_an_answer_given_without_a_store_is_counted_when_it_is_back(tmp_path):
+    office = await an_office()
+    service, store = office.desk.service, office.desk.store
+    service.journal = Journal(tmp_path)
+    shown = (await office.get(SCREEN)).text
+    service.store = Gone()
+    fields = {"customer": "C-1", "event_token": value_of("event_token", shown), "outcome": "accepted"}
+    answer = await office.browser.post(
+        "/console/agent/answers", data={"csrf": value_of("csrf", shown), **fields}, headers=HTMX
+    )
+    assert "Noted: Accepted. It is kept here" in answer.text
+
+    service.store = store
+    await service.journal.replay(service.seals, lambda kind, entry: count_kept(service, kind, entry))
+
+    assert title_in((await office.get(SCREEN)).text) == "Silver"
+    assert [each["outcome"] for each in await records_of(office, "response")] == ["accepted"]
+
+
+async def test_an_answer_counts_for_the_customer_it_was_shown_to():
+    office = await an_office()
+    await office.desk.know("C-2")
+    shown = (await office.get(SCREEN)).text
+
+    fields = {"customer": "C-2", "event_token": value_of("event_token", shown), "outcome": "accepted"}
+    answer = await office.send(SCREEN, "/console/agent/answers", headers=HTMX, **fields)
+
+    assert answer.status_code == 403
+    assert await records_of(office, "response") == []
 
 
 async def test_htmx_gets_the_part_and_a_browser_the_page():
