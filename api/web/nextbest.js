@@ -16,7 +16,7 @@
   const FIELD = "[data-nextbest-field]";
   const CHANGED = ["href", "src", "srcset", "alt"];
 
-  // What is shown: element -> {token, seen, told, before}; before: what its nodes were when the author wrote them.
+  // What is shown: element -> {token, sent, before}; before: what its nodes were when the author wrote them.
   const shown = new Map();
   let asked = new WeakMap();
   let context = {};
@@ -264,7 +264,7 @@
 
   const watch = (el, event_token, before) => {
     clearTimeout((shown.get(el) || {}).timer);
-    shown.set(el, { token: event_token, told: new Set(), before: before || new Map() });
+    shown.set(el, { token: event_token, sent: new Set(), before: before || new Map() });
     sight.unobserve(el);
     sight.observe(el);
   };
@@ -273,9 +273,9 @@
     const it = shown.get(el);
     if (!it) return;
     clearTimeout(it.timer);
-    if (!it.isInSight || document.visibilityState !== "visible" || it.told.has("impression") || !it.token) return;
+    if (!it.isInSight || document.visibilityState !== "visible" || it.sent.has("impression") || !it.token) return;
     it.timer = setTimeout(() => {
-      it.told.add("impression");
+      it.sent.add("impression");
       tell([{ event_token: it.token, outcome: "impression" }]);
     }, 1000);
   };
@@ -298,8 +298,8 @@
     const it = shown.get(el);
     const answer = hit && hit.dataset.nextbestOutcome;
     const outcome = answer || "clicked";
-    if (!it || !it.token || it.told.has(outcome)) return;
-    it.told.add(outcome);
+    if (!it || !it.token || it.sent.has(outcome)) return;
+    it.sent.add(outcome);
     const said = [{ event_token: it.token, outcome }];
     if (!answer || hit.href) tell(said);
     else return ask("web/responses", { responses: said }).then(refresh);
