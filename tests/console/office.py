@@ -6,14 +6,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from api.console.users import add_user
+from decisioning.catalog.load import load_bundle, read_bundle
 from tests.api.desk import Desk
 from tests.decisioning.bank import FILES, strategy
 
+RETAIL_BANK = Path(__file__).parents[2] / "examples" / "retail_bank"
 CALL = {
     "channels.yaml": FILES["channels.yaml"] + "call: {direction: inbound, lease_minutes: 60, contact_cost: 0.0}\n",
     "consents.yaml": FILES["consents.yaml"]
@@ -82,3 +85,16 @@ def value_of(name: str, html: str) -> str:
     found = re.search(rf'name="{name}" value="([^"]*)"', html)
     assert found, html
     return unescape(found[1])
+
+
+def bank_desk() -> Desk:
+    """The retail bank, whose gold card is what everybody wants and has no budget that it would have to wait for."""
+    files = dict(read_bundle(RETAIL_BANK))
+    chances = (b"holdout:", b"exploration:")  # what everybody wants is then what everybody gets
+    lines = files["strategy.yaml"].splitlines(keepends=True)
+    files["strategy.yaml"] = b"".join(line for line in lines if not line.startswith(chances))
+    cards = files["actions/cards.yaml"].replace(b"    volume_constraints: {gold_cards: 1}\n", b"")
+    files["actions/cards.yaml"] = cards.replace(
+        b"    product: card_platinum\n", b"    product: card_platinum\n    volume_constraints: {gold_cards: 1}\n"
+    )
+    return Desk(bank=load_bundle(files), propensities={"default": 0.02, "grow/cards/gold_upgrade": 0.6})

@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-from tests.console.office import Office, token_in
-from tests.console.test_demo import bank_desk
+from tests.console.office import Office, bank_desk, token_in
 
 pytestmark = pytest.mark.anyio
 
