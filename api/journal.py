@@ -13,7 +13,8 @@ import fcntl
 import logging
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
@@ -44,16 +45,32 @@ class Journal:
         self._bytes_max = bytes_max
         self._file: BinaryIO | None = None  # what this process writes to, locked while it lives
         self._lock = Lock()
+        self._waiting: list[tuple[bytes, asyncio.Future[bool]]] = []
+        self._writing: asyncio.Task[None] | None = None
 
     async def take(self, sealer: Sealer, kind: str, fields: Fields) -> None:
         """Keep one entry; on disk when this returns. Raises Problem when the journal is full, or cannot be written."""
         line = sealer.seal("journal", [kind, orjson.dumps(fields).decode()]).encode() + b"\n"
-        try:
-            await asyncio.to_thread(self._append, line)
-        except OSError as error:
-            LOG.error("the journal cannot be written: %s", error)
-            raise _full() from None
+        is_written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((line, is_written))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+        if not await is_written:
+            raise _full()
         metrics.JOURNAL.labels("taken").inc()
+
+    async def _write(self) -> None:
+        """Write what waits, all of it with one flush: a disk flushes a hundred times a second, callers are more."""
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                count = await asyncio.to_thread(self._append, [line for line, _ in batch])
+            except OSError as error:
+                LOG.error("the journal cannot be written: %s", error)
+                count = 0
+            for position, (_, is_written) in enumerate(batch):
+                if not is_written.done():  # its caller may have gone
+                    is_written.set_result(position < count)
 
     async def keep(self, sealer_of: Callable[[], Sealer | None], store: Store, apply: Apply) -> None:
         """Replay what lies there whenever the store answers, until cancelled."""
@@ -91,15 +108,18 @@ class Journal:
         """Let go of the own file; who starts next replays it."""
         self._set_aside()
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, lines: Sequence[bytes]) -> int:
+        """How many of the lines are on disk now; the rest has no room."""
         with self._lock:
-            if self._size() + len(line) > self._bytes_max:
-                raise _full()
-            if self._file is None:
-                self._file = self._opened()
-            self._file.write(line)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            room = self._bytes_max - self._size()
+            count = sum(1 for end in accumulate(map(len, lines)) if end <= room)
+            if count:
+                if self._file is None:
+                    self._file = self._opened()
+                self._file.write(b"".join(lines[:count]))
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            return count
 
     def _opened(self) -> BinaryIO:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)

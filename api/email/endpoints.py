@@ -20,7 +20,7 @@ import orjson
 from api import metrics
 from api.email.amp import cors_headers
 from api.email.clients import Fetch, Form, client_class_of
-from api.email.following import NEAREST, Destination, destination_of, followed, note_of
+from api.email.following import Destination, destination_of, followed, note_of
 from api.email.fragment import fragment
 from api.email.pace import Followed, Pace
 from api.email.pictures import Drawing
@@ -38,6 +38,7 @@ from decisioning.opening import SCANNER, ClientClass
 LOG = logging.getLogger("nextbest")
 FORMS: Mapping[str, Form] = {"png": "image", "jpg": "image", "html": "html", "json": "json", "amp": "amp"}
 DOUBLE = ".2x"  # before the ending: the picture for fine screens
+IN_TIME = 0.8  # of the deadline; what is left is for drawing to an end, and for the journal
 URL_SAFE = "%:/?#[]@!$&'()*+,;=~"  # what an address may hold as it is
 QUIET, FALLBACK = "quiet", "fallback"
 NEVER_KEPT = [  # mail services keep pictures for a day unless every one of these says no; validators invite a 304
@@ -91,24 +92,25 @@ class MailEndpoint:
         started_s = time.perf_counter()
         asked = self._asked(scope)
         try:
-            async with asyncio.timeout(self.service.settings.deadline_ms / 1000):
-                answer = await self._answered(asked, scope)
-        except (Problem, NextbestError, TimeoutError) as error:
-            LOG.info("%s shows its fallback: %s", self.path, type(error).__name__)
-            answer = await self._in_trouble(asked)
+            answer = await self._answered(asked)
+        except (Problem, NextbestError, TimeoutError):
+            answer = self._in_trouble(asked)
         except Exception:  # the outermost: a mail is out, and nobody can repeat what it asks
             LOG.exception("%s shows its fallback", self.path)
-            answer = await self._in_trouble(asked)
+            answer = self._in_trouble(asked)
         metrics.MAIL.labels(asked.form, asked.client_class, answer.shown).inc()
         metrics.REQUESTS.labels(self.path, answer.status).inc()
         metrics.LATENCY.labels(self.path).observe(time.perf_counter() - started_s)
         await _send(send, asked.method, answer)
 
-    async def _answered(self, asked: Asked, scope: Scope) -> Answer:
+    async def _answered(self, asked: Asked) -> Answer:
         raise NotImplementedError
 
-    async def _in_trouble(self, asked: Asked) -> Answer:
+    def _in_trouble(self, asked: Asked) -> Answer:
         raise NotImplementedError
+
+    def _deadline(self) -> asyncio.Timeout:
+        return asyncio.timeout(IN_TIME * self.service.settings.deadline_ms / 1000)
 
     def _form(self, name: str) -> tuple[str, Form, int]:
         """Token, form and scale of the last part of the path."""
@@ -142,16 +144,20 @@ class Picture(MailEndpoint):
         form = FORMS.get(ending.lower(), "image")
         return stem.removesuffix(DOUBLE), form, 2 if stem.endswith(DOUBLE) else 1
 
-    async def _answered(self, asked: Asked, scope: Scope) -> Answer:
+    async def _answered(self, asked: Asked) -> Answer:
         if asked.form == "amp":
             return await self._amp(asked)
+        return await self._shown(asked, asked.client_class)
+
+    async def _shown(self, asked: Asked, client_class: ClientClass) -> Answer:
         if asked.token is None:
-            return await self._in_trouble(asked)
+            return self._in_trouble(asked)
         placement = placement_of(asked.token, self.service.deployed().strategy)
-        if asked.client_class == SCANNER:
+        if client_class == SCANNER:
             return self._quiet(asked, placement)
-        shown = await show(self.service, asked.token, asked.client_class)
-        return await self._showing(asked, placement, shown)
+        async with self._deadline():
+            shown = await show(self.service, asked.token, client_class)
+            return await self._showing(asked, placement, shown)
 
     async def _showing(self, asked: Asked, placement: Placement, shown: Shown) -> Answer:
         placed = shown.placed
@@ -168,24 +174,17 @@ class Picture(MailEndpoint):
             return Answer(b'{"items":[]}', "application/json", FALLBACK, 403)
         extra = tuple((name.lower().encode(), value.encode("latin-1")) for name, value in cors.items())
         try:
-            if asked.token is None:
-                raise Problem("invalid_token", "This token does not open.", "token")
-            placement = placement_of(asked.token, self.service.deployed().strategy)
-            if asked.client_class == SCANNER:
-                answer = self._quiet(asked, placement)
-            else:
-                async with asyncio.timeout(self.service.settings.deadline_ms / 1250):  # sooner than the one outside
-                    answer = await self._showing(asked, placement, await show(self.service, asked.token, "proxy"))
+            answer = await self._shown(asked, asked.client_class)
         except (Problem, NextbestError, TimeoutError):
-            answer = await self._in_trouble(asked)
-        return Answer(answer.body, answer.media_type, answer.shown, answer.status, extra)
+            answer = self._in_trouble(asked)
+        return replace(answer, headers=extra)
 
     def _quiet(self, asked: Asked, placement: Placement) -> Answer:
         if asked.form == "image":
             return _drawn(self.service.studio.quiet(placement.name, scale=asked.scale), QUIET)
         return _written(asked, QUIET, None, placement, None)
 
-    async def _in_trouble(self, asked: Asked) -> Answer:
+    def _in_trouble(self, asked: Asked) -> Answer:
         name = "" if asked.token is None else asked.token.placement
         if asked.form == "image":
             return _drawn(self.service.studio.fallback(name, scale=asked.scale), FALLBACK)
@@ -200,22 +199,23 @@ class Link(MailEndpoint):
     def _form(self, name: str) -> tuple[str, Form, int]:
         return name, "click", 1
 
-    async def _answered(self, asked: Asked, scope: Scope) -> Answer:
+    async def _answered(self, asked: Asked) -> Answer:
         if asked.token is None:
-            return await self._in_trouble(asked)
+            return self._in_trouble(asked)
         token, client_class = asked.token, asked.client_class
+        note = note_of(token, client_class)  # one id for both ways: a note may be written though its answer came late
         try:
-            async with asyncio.timeout(self.service.settings.deadline_ms / 1250):  # leaves time for the journal
+            async with self._deadline():
                 found = await destination_of(self.service, token, client_class)
                 if client_class != SCANNER:
-                    await followed(self.service, **note_of(token, client_class, found.how))
+                    await followed(self.service, **{**note, "how": found.how})
         except (NextbestError, TimeoutError):
             found = Destination(placement_of(token, self.service.deployed().strategy).default_url, FALLBACK)
-            if client_class != SCANNER:
-                await self.service.journal.take(self.service.seals, FOLLOWED, note_of(token, client_class, NEAREST))
+            if client_class != SCANNER:  # not under the deadline, whose end would lose it: a flush takes milliseconds
+                await self.service.journal.take(self.service.seals, FOLLOWED, note)
         return _redirect(found.url, found.how)
 
-    async def _in_trouble(self, asked: Asked) -> Answer:
+    def _in_trouble(self, asked: Asked) -> Answer:
         placement = _known_placement(self.service, "" if asked.token is None else asked.token.placement)
         return _redirect("" if placement is None else placement.default_url, FALLBACK)
 

@@ -93,13 +93,13 @@ async def followed(
     await changed(service.store, customer_key, change_of)
 
 
-def note_of(token: RenderToken, client_class: ClientClass, how: str) -> dict[str, Any]:
-    """What `followed` needs to know, as the journal keeps it."""
+def note_of(token: RenderToken, client_class: ClientClass) -> dict[str, Any]:
+    """What `followed` needs to know, as the journal keeps it: who cannot ask leads to the nearest address."""
     return {
         "token_id": token.token_id,
         "customer_key": token.customer_key,
         "client_class": client_class,
-        "how": how,
+        "how": NEAREST,
         "at_ms": wall_ms(),
         "response_id": secrets.token_hex(16),
     }

@@ -42,31 +42,31 @@ APPLE = {"user-agent": "Mozilla/5.0"}
 SCANNER = {"user-agent": "Barracuda Sentinel (EE)"}
 
 
-def mail_bank() -> Strategy:
-    """The small bank with pictures in its mails."""
+def mail_bank(*, greeting: str = "", query: str = "") -> Strategy:
+    """The small bank with pictures in its mails; greeting and query: added to gold's headline and address."""
     placements = re.sub(r"(?m)^email\.hero:.*\n", "", FILES["placements.yaml"]) + PLACEMENT
     blocks = FILES["content/blocks.yaml"] + (
         'mail_brand: {headline: {en: "We are here for you", hu: "Itt vagyunk"}, '
         'cta: {label: "Visit us", url: "https://bank.example/"}}\n'
     )
     cards = FILES["actions/cards.yaml"]
-    for name in ("Gold", "Silver"):
-        link = f'{{headline: "{name}", cta: {{label: "See it", url: "https://bank.example/{name.lower()}?from=mail#top"}}}}'
-        cards = cards.replace(
-            f'email: {{placements: [email.hero], content: {{headline: "{name}"}}}}',
-            f"email: {{placements: [email.hero], content: {link}}}",
-        )
+    for name, more, asked in (("Gold", greeting, query), ("Silver", "", "")):
+        url = f"https://bank.example/{name.lower()}?from=mail{asked}#top"
+        before = f'content: {{headline: "{name}"}}'
+        after = f'content: {{headline: "{name}{more}", cta: {{label: "See it", url: "{url}"}}}}'
+        cards = cards.replace(f"[email.hero], {before}", f"[email.hero], {after}")
     return strategy({"placements.yaml": placements, "content/blocks.yaml": blocks, "actions/cards.yaml": cards})
 
 
 BANK = mail_bank()
+PERSONAL = mail_bank(greeting=", {{ customer.first_name }}", query="&name={{ customer.first_name }}")
 
 
 class Post(Desk):
     """A desk that writes mails."""
 
-    def __init__(self, store: Store | None = None) -> None:
-        super().__init__(store, BANK)
+    def __init__(self, store: Store | None = None, bank: Strategy = BANK) -> None:
+        super().__init__(store, bank)
 
     def token(
         self, customer: str = "C-1", *, placement: str = "email.hero", valid_ms: int = DAY_MS, **more: Any

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import random
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,7 +21,7 @@ from api.journal import Journal
 from api.tokens import Sealer
 from decisioning.errors import StoreUnavailable
 from tests.decisioning.bank import GOLD
-from tests.email.post import APPLE, BANK, BROWSER, SCANNER, Post
+from tests.email.post import APPLE, BANK, BROWSER, PERSONAL, SCANNER, Post
 
 pytestmark = pytest.mark.anyio
 DEFAULT_URL = "https://bank.example/"
@@ -261,6 +263,83 @@ async def test_with_the_store_down_every_form_shows_its_fallback(
     assert "We are here for you" in html.text
     assert data.json()["degraded"] and data.json()["content"]["headline"] == "We are here for you"
     assert link.headers["location"] == DEFAULT_URL
+
+
+async def test_a_store_that_hangs_costs_the_deadline_and_no_more(
+    post: Post, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    post.service.journal = Journal(tmp_path)
+    monkeypatch.setattr(post.store, "read", hang)
+    token = post.token()
+
+    answers = [await post.fetch(token, form=form) for form in ("png", "html", "json")]
+    link = await post.follow(token)
+
+    assert [answer.status_code for answer in answers] == [200] * 3 and link.headers["location"] == DEFAULT_URL
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+PAYLOADS = [
+    f"{before}{payload}{after}"
+    for payload in (
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "<svg/onload=alert(1)>",
+        "<svg><script>alert(1)</script></svg>",
+        "javascript:alert(1)",
+        "data:text/html,<script>alert(1)</script>",
+        "https://evil.example/",
+        "{{ customer.first_name }}",
+        "{{7*7}}",
+        "{% include '/etc/passwd' %}",
+        "${7*7}",
+        "*|NBTOKEN|*",
+        "%%=v(@x)=%%",
+        "\r\nLocation: https://evil.example/",
+        "&lt;script&gt;&#x3C;b&#x3E;",
+        "\u202egnp.exe\u0000",
+    )
+    for before, after in (("", ""), ('">', "<!--"), ("'-", "-'"), ("</td></table>", "<p"))
+]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+async def test_what_a_profile_says_reaches_every_form_inert(payload: str) -> None:
+    post = Post(bank=PERSONAL)
+    await post.know(first_name=payload)
+    token = post.token()
+
+    picture = await post.fetch(token)
+    html, data = (await post.fetch(token, form="html")).text, (await post.fetch(token, form="json")).json()
+    link = await post.follow(token)
+
+    assert size_of(picture.content) == (600, 200)
+    assert data["content"]["headline"] == f"Gold, {payload}"
+    tags = Tags()
+    tags.feed(html)
+    assert tags.names <= {"table", "tr", "td", "a"} and tags.links == {f"http://desk/c/{token}"}
+    assert tags.attributes <= {"role", "width", "cellpadding", "cellspacing", "style", "href"}
+    location = urlsplit(link.headers["location"])
+    assert (location.scheme, location.hostname) == ("https", "bank.example")
+    assert "evil" not in {name for name, _ in link.headers.multi_items()} and "\n" not in link.headers["location"]
+
+
+class Tags(HTMLParser):
+    """What a browser would make elements of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.attributes: set[str] = set()
+        self.links: set[str | None] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links |= {value for name, value in attrs if name == "href"}
 
 
 async def test_what_platforms_fetch_at_send_time_is_complete_and_selects_nothing(post: Post) -> None:

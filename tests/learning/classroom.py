@@ -75,8 +75,10 @@ class Classroom:
     def archived(self, decision_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         return {each: self.history[each] for each in decision_ids if each in self.history}
 
-    async def decide(self, customer_key: str = "C-1", *placements: str, **attributes: Any) -> Decision:
-        """One recorded decision; the first one stores the customer."""
+    async def decide(
+        self, customer_key: str = "C-1", *placements: str, client_class: str | None = None, **attributes: Any
+    ) -> Decision:
+        """One recorded decision; the first one stores the customer. client_class: of who opened a mail."""
         names = placements or ("web.hero",)
         [snapshot] = await self.store.read([customer_key])
         if snapshot.profile is None:
@@ -87,7 +89,7 @@ class Classroom:
         scorer = ModelScorer(self.bank, self.current_model)
         decision = decide(request, snapshot, self.bank, scorer, decision_id=decision_id)
         versions = Versions(self.bank.version, self.current)
-        body = record_of(decision, request, snapshot, self.bank, versions, key_id="k")
+        body = record_of(decision, request, snapshot, self.bank, versions, key_id="k", client_class=client_class)
         records = [Record(decision_id, body)]
         change = Change(customer_key, snapshot.state_version, decision.state, snapshot.profile, records)
         [outcome] = await self.store.commit([change])

@@ -153,6 +153,16 @@ async def test_a_render_in_another_channel_belongs_to_the_draw(room: Classroom) 
     assert await room.steps() == [(drawn.decision_id, GOLD, "negative"), (drawn.decision_id, GOLD, "revise")]
 
 
+async def test_what_was_drawn_for_a_machine_teaches_nothing_even_when_it_is_answered(room: Classroom) -> None:
+    for customer_key, client_class in (("C-1", "proxy"), ("C-2", "unknown"), ("C-3", "person")):
+        decision = await room.decide(customer_key, client_class=client_class)
+        await room.tell(decision, "impression", "accepted", customer_key=customer_key)
+
+    await room.learn()
+
+    assert {decision_id for decision_id, _, _ in await room.steps()} == {decision.decision_id}
+
+
 async def test_repeats_fold_once_in_one_round_or_in_two(room: Classroom) -> None:
     decision = await room.decide()
     await room.tell(decision, "impression", "impression")

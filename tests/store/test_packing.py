@@ -13,8 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decisioning import interactions
-from decisioning.customer import Consent, DayCount, Hold, Interaction, LeaseEntry, Profile, SourceFacts, State
+from decisioning.customer import (
+    Consent,
+    DayCount,
+    Hold,
+    Interaction,
+    LeaseEntry,
+    Profile,
+    Render,
+    SourceFacts,
+    State,
+)
 from decisioning.errors import StoreDamaged
+from decisioning.opening import RENDER_COUNT_MAX, with_render
 from decisioning.store.packing import (
     _State,
     canonical,
@@ -178,4 +189,8 @@ def busiest_state() -> State:
         outcome = chance.choice(("selected", "rendered", "impression", "clicked", "dismissed", "rejected"))
         channel = chance.choice(("web", "email", "mobile", "call_center"))
         interactions.append(state, Interaction(at_ms, outcome, action, channel))
+    for number in range(RENDER_COUNT_MAX):
+        shown = f"017-{NOW_MS:x}-{number:016x}", f"grow/group_0/action_number_{number % 8}"
+        render = Render(f"{number:016x}", "email.hero", *shown, NOW_MS, NOW_MS + 14_400_000, held=True)
+        state.renders = with_render(state.renders, render)
     return state
