@@ -10,6 +10,7 @@ from api.console.page import SIGN_IN, Console, Page
 from api.console.people import switch_person
 from api.console.reference import reference_page
 from api.console.sign_in import sign_in, sign_in_page, sign_out
+from api.console.snippets import snippets_page
 from api.console.start import start_page
 from api.console.users import ADMIN, AGENT, ANALYST, ANSWERS
 from api.service import Service
@@ -31,6 +32,7 @@ def pages(service: Service) -> list[Page]:
         Page(console, "GET", "/console/agent/pulse", SIGNED_IN, agent_pulse),
         Page(console, "GET", "/console/agent/why", SIGNED_IN, why_not),
         Page(console, "POST", "/console/agent/answers", ANSWERS, answer),
+        Page(console, "GET", "/console/snippets", frozenset({ANALYST, ADMIN}), snippets_page),
         Page(console, "GET", "/docs", EVERYBODY, reference_page),
         *demo_pages(console),
     ]

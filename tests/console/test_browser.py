@@ -12,7 +12,7 @@ from tests.decisioning.bank import GOLD
 
 AXE = (Path(__file__).parent / "vendor" / "axe-core-4.14.1.min.js").read_text()
 SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
-PATHS = ("/console/sign-in", "/console/agent", "/console/agent?customer={customer}", "/docs")
+PATHS = ("/console/sign-in", "/console/snippets", "/console/agent", "/console/agent?customer={customer}", "/docs")
 
 
 @pytest.fixture

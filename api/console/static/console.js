@@ -1,4 +1,4 @@
-// The console's keys: [data-key] names one, /, a, r, l, w or ?. A button is pressed, a field gets the focus. They work
+// The console's keys, and the buttons that copy. Keys: [data-key] names one, /, a, r, l, w or ?. A button is pressed, a field gets the focus. They work
 // while no field has the focus, and not at all once they are switched off, which this browser remembers.
 (() => {
   "use strict";
@@ -24,6 +24,13 @@
     if (!target) return;
     event.preventDefault();
     if (target.matches(FIELDS)) target.focus(); else target.click();
+  });
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    await navigator.clipboard.writeText(button.previousElementSibling.textContent);
+    button.textContent = "Copied";
   });
 
   const box = document.getElementById("keys-on");
