@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -29,8 +30,10 @@ PATIENCE_S = 20.0
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """The application on a port of its own; gives its address."""
+def serving(office: Office) -> Iterator[str]:
+    """The office's application on a port of its own; gives its address."""
+    asyncio.run(office.desk.store.put("token_key", "k1", b"k" * 32))  # the desk's key, which a running server looks up
+    app = office.desk.http._transport.app  # type: ignore[attr-defined]
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -47,7 +50,7 @@ def serving(app: Any) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def console_url() -> Iterator[str]:
     """A console in demo mode, where nobody is known yet."""
-    with serving(Office(demo=True).desk.http._transport.app) as url:  # type: ignore[attr-defined]
+    with serving(Office(demo=True)) as url:
         yield url
 
 
