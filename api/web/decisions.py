@@ -13,6 +13,7 @@ from api.decide import decide_endpoint, fallback
 from api.endpoint import Call
 from api.errors import Problem
 from api.schemas import CustomerRef, DecisionRequest
+from api.web.images import image_path
 from api.web.origins import is_allowed
 from api.web.visitors import Visitor, visitor_of
 from decisioning.catalog.strategy import Strategy
@@ -66,5 +67,9 @@ def _seen(answer: Mapping[str, Any], strategy: Strategy, *, is_fallback: bool) -
     for each in answer["placements"]:
         declared = strategy.placements[each["placement"]].fields
         types = {name: declared[name].type for name in each["content"] or ()}
-        placements.append({**{name: each[name] for name in SEEN}, "types": types})
+        files = {name: image_path(each["content"][name], strategy) for name, kind in types.items() if kind == "image"}
+        seen = {name: each[name] for name in SEEN}
+        if files:
+            seen["content"] = {**each["content"], **files}
+        placements.append({**seen, "types": types})
     return {"valid_until": answer["valid_until"], "fallback": is_fallback, "placements": placements}

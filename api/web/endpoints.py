@@ -9,6 +9,7 @@ from api.service import Service
 from api.throttle import Throttle
 from api.web.decisions import decide_for_page, fallback_for_page
 from api.web.endpoint import Limits, Preflight, WebEndpoint
+from api.web.images import Images
 from api.web.responses import respond_for_page
 from api.web.schemas import (
     VisitorAnswer,
@@ -88,5 +89,6 @@ def web_routes(service: Service) -> list[Route]:
     """What pages need beside those rows."""
     return [
         Route("/nextbest.js", script, methods=["GET"]),
+        Route("/web/images/{version}/{name}", Images(service).answer, methods=["GET"]),
         *(Route(path, Preflight(service), methods=["OPTIONS"]) for path in PAGE_PATHS),
     ]

@@ -95,7 +95,7 @@
   // ---- Filling: everything is prepared first, then a placement changes at once.
 
   const address = (text) => {
-    const { href, protocol } = new URL(text, location.href);
+    const { href, protocol } = new URL(text, base);
     if (!/^(https|mailto|tel):$/.test(protocol) && protocol !== location.protocol) throw Error("address");
     return href;
   };

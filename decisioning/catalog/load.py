@@ -273,6 +273,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         reads=expressions.attributes_behind(_reads(gates, weights, tables, actions, named)),
         features=features_of(schema, derived.values()),
         barred=barred_of(actions, schema, derived.values()),
+        images=MappingProxyType(reading.images),
         warnings=() if faults else _warnings(drafts, table_drafts, actions, expressions, around),
     )
 

@@ -318,6 +318,7 @@ class Strategy:
     reads: frozenset[str]  # attribute paths that rules, content and weights can ask for
     features: Mapping[str, str]  # attribute path -> numeric, categorical or flag: what models may learn from
     barred: Mapping[str, frozenset[str]]  # action -> attributes that its purpose forbids, when there are any
+    images: Mapping[str, bytes]  # files below content/images by name, for pages to fetch
     warnings: tuple[Fault, ...]  # what loads, but cannot be what its author meant
 
     def attributes_behind(self, paths: frozenset[str]) -> frozenset[str]:

@@ -11,8 +11,10 @@ from api.instants import wall_ms
 from api.throttle import REMEMBERED_MAX, Throttle
 from api.web.origins import is_allowed
 from api.web.script import BODY, SOURCE, served
+from decisioning.catalog.load import load_bundle
 from decisioning.errors import StoreUnavailable
 from tests.api.desk import KEY, Desk
+from tests.decisioning.bank import FILES
 from tests.web.pages import SITE, Page, bank_with_origins, token_for
 
 pytestmark = pytest.mark.anyio
@@ -309,3 +311,28 @@ async def test_without_a_strategy_pages_get_no_answer_and_no_error_of_ours(desk)
     answer = await Page(desk).post("/web/visitors")
 
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+
+
+PIXEL = b"\x89PNG pixel"
+
+
+async def test_an_image_file_of_the_strategy_has_an_address_for_pages():
+    fields = "{headline: {type: text, required: true}, image: {type: image}}"
+    changes = {
+        "placements.yaml": FILES["placements.yaml"].replace("{headline: {type: text, required: true}}", fields),
+        "channels.yaml": FILES["channels.yaml"].replace("web: {", f"web: {{origins: [{SITE}], "),
+        "actions/safety.yaml": FILES["actions/safety.yaml"].replace("card", 'card", image: "lock.png'),
+    }
+    files = {path: text.encode() for path, text in {**FILES, **changes}.items()}
+    desk = Desk(bank=load_bundle({**files, "content/images/lock.png": PIXEL}))
+    await desk.know(suspicious=True)
+
+    (placed,) = (await Page(desk).decide(await token_for(desk), "web.hero")).json()["placements"]
+    image = await Page(desk).http.get(f"/{placed['content']['image']}")
+    before = await Page(desk).http.get("/web/images/000000000000/lock.png")
+    absent = await Page(desk).http.get("/web/images/000000000000/other.png")
+
+    assert (image.content, image.headers["content-type"]) == (PIXEL, "image/png")
+    assert "immutable" in image.headers["cache-control"] and "sandbox" in image.headers["content-security-policy"]
+    assert (before.content, before.headers["cache-control"]) == (PIXEL, "no-store")
+    assert (absent.status_code, absent.json()["code"]) == (404, "not_found")
