@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ PATIENCE_S = 20.0
 @contextmanager
 def serving(office: Office) -> Iterator[str]:
     """The office's application on a port of its own; gives its address."""
-    asyncio.run(office.desk.store.put("token_key", "k1", b"k" * 32))  # the desk's key, which a running server looks up
+    key = office.desk.store.put("token_key", "k1", b"k" * 32)  # the desk's, which a running server looks up
+    with ThreadPoolExecutor(1) as elsewhere:  # Playwright keeps a loop running in this thread
+        elsewhere.submit(asyncio.run, key).result()
     app = office.desk.http._transport.app  # type: ignore[attr-defined]
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
