@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from tests.api.desk import Desk
 from tests.console.office import Office
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -31,12 +32,12 @@ PATIENCE_S = 20.0
 
 
 @contextmanager
-def serving(office: Office) -> Iterator[str]:
-    """The office's application on a port of its own; gives its address."""
-    key = office.desk.store.put("token_key", "k1", b"k" * 32)  # the desk's, which a running server looks up
+def serving(desk: Desk) -> Iterator[str]:
+    """The desk's application on a port of its own; gives its address."""
+    key = desk.store.put("token_key", "k1", b"k" * 32)  # the desk's, which a running server looks up
     with ThreadPoolExecutor(1) as elsewhere:  # Playwright keeps a loop running in this thread
         elsewhere.submit(asyncio.run, key).result()
-    app = office.desk.http._transport.app  # type: ignore[attr-defined]
+    app = desk.http._transport.app  # type: ignore[attr-defined]
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -53,7 +54,7 @@ def serving(office: Office) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def console_url() -> Iterator[str]:
     """A console in demo mode, where nobody is known yet."""
-    with serving(Office(demo=True)) as url:
+    with serving(Office(demo=True).desk) as url:
         yield url
 
 

@@ -35,7 +35,7 @@ PERSON = {
 
 @pytest.fixture(scope="module")
 def demo_url() -> Iterator[str]:
-    with serving(Office(demo=True, desk=bank_desk())) as url:
+    with serving(Office(demo=True, desk=bank_desk()).desk) as url:
         yield url
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import threading
 from collections.abc import Iterator
@@ -96,11 +95,7 @@ def desk(site: Site) -> Iterator[Desk]:
     """The service, which pages of the site may ask; tests change its store under it."""
     made = Desk(bank=window_bank(site.origin))
     made.service.settings = replace(made.service.settings, deadline_ms=10_000)  # a busy test machine is no trouble
-    # Else the running service takes up token keys of its own. In a thread, because Playwright runs a loop in this one.
-    keys = threading.Thread(target=asyncio.run, args=(made.store.put("token_key", "k1", b"k" * 32),))
-    keys.start()
-    keys.join()
-    with serving(made.http._transport.app) as url:  # type: ignore[attr-defined]
+    with serving(made) as url:
         site.service = url
         yield made
 

@@ -306,3 +306,32 @@ def test_people_who_render_themselves_get_json_and_no_errors(tab, site, desk):
     assert answer["placements"][0]["content"]["headline"] == "Gold, Ann"
     assert counted == {"responses": [{"status": "counted"}]}
     assert (unknown["fallback"], unknown["placements"]) == (True, []) and "footer" in unknown["why"]
+
+
+def test_a_token_that_has_expired_is_fetched_anew_from_the_site(tab, site, desk):
+    token = know(site)
+    late = desk.service.seals.seal("visitor", ["C-1", site.origin, 1])
+    tab.route("**/token", lambda route: route.fulfill(body=f"{token}\n", content_type="text/plain"))
+
+    visit(tab, site, script=f'data-token="{late}" data-token-url="{site.service}/token"')
+
+    assert headline(tab) == "Gold, Ann"
+
+
+def test_an_expired_token_without_a_way_to_a_new_one_makes_nobody_anonymous(tab, site, desk):
+    know(site)
+    late = desk.service.seals.seal("visitor", ["C-1", site.origin, 1])
+
+    visit(tab, site, script=f'data-token="{late}"')
+
+    assert tab.evaluate("window.told") == [["kept", "expired"]]
+    assert headline(tab) == OWN
+
+
+def test_whoever_signs_in_without_a_new_page_is_decided_for_from_then_on(tab, site, desk):
+    visit(tab, site)
+    token = know(site)
+
+    tab.evaluate("(token) => nextbest.identify(token)", token)
+
+    until(tab, "document.querySelector('h1').textContent === 'Gold, Ann'")
