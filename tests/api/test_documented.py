@@ -13,7 +13,7 @@ from api.endpoints import endpoints
 from api.errors import STATUS
 from decisioning.catalog.load import load_directory
 from decisioning.catalog.outcomes import DROP_REASONS
-from tests.api.desk import KEY, Desk
+from tests.api.desk import Desk
 
 ROOT = Path(__file__).parents[2]
 API = (ROOT / "docs" / "api.md").read_text()
