@@ -63,7 +63,10 @@ def _ms_of(context: click.Context, parameter: click.Parameter, text: str | None)
     except ValueError:
         message = f"{text!r} is no day and no time. Write 2026-11-21 or 2026-11-21T09:30:00Z."
         raise click.BadParameter(message) from None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    at_ms = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    if not 0 <= at_ms <= END_MS:
+        raise click.BadParameter(f"{text!r} lies before 1970, or after the year 9999. Leave it out for no bound.")
+    return at_ms
 
 
 @click.command()
@@ -87,6 +90,8 @@ def replay(
     if group_by and other is None:
         raise click.UsageError("--group-by tells what --strategy changes. Name one.")
     span = Span(from_ms or 0, END_MS if until_ms is None else until_ms, limit)
+    if span.from_ms >= span.until_ms:
+        raise click.UsageError("--to is not after --from. Swap them, or give a later --to.")
     if other is None:
         found = asyncio.run(_reproduced(span))
         _tell(_reproduction_as_json(found), _reproduction_as_text(found), as_json=as_json)

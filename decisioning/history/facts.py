@@ -27,6 +27,7 @@ SOURCE = "load"  # of attributes whose schema and whose file name none
 CUSTOMER_COLUMN = "customer_id"
 CONSENT_ROOT = "consent"
 AHEAD_MS_MAX = 300_000  # clocks differ; a consent of later than that is no statement yet
+STATED_MS_MIN = 10**10  # April 1970: a time in seconds would make a withdrawal the oldest word, which loses
 
 
 @dataclass(slots=True)
@@ -191,8 +192,10 @@ def _consent_readers(consent: ConsentColumn, missing: Collection[str], *, now_ms
 
     def moment(cell: Any) -> int:
         at_ms = int(moment_ms(cell))
-        if not 0 <= at_ms <= now_ms + AHEAD_MS_MAX:
-            raise ValueError("lies in the future, or before 1970")
+        if at_ms > now_ms + AHEAD_MS_MAX:
+            raise ValueError("lies in the future")
+        if at_ms < STATED_MS_MIN:
+            raise ValueError("lies before May 1970. Write 2026-11-21T09:30:00Z, or milliseconds since 1970")
         return at_ms
 
     def source(cell: Any) -> str:

@@ -276,6 +276,19 @@ async def test_of_several_sources_in_one_load_the_newest_word_holds_whatever_the
         assert (consent.granted, consent.source, consent.at_ms) == (False, "app", at("2026-05-03T10:00:00Z"))
 
 
+@pytest.mark.parametrize("said", ["1795320000", "2026", "1969-12-31T23:59:59Z"])
+async def test_a_withdrawal_whose_time_was_written_in_other_units_is_rejected_and_not_taken_for_the_oldest_word(
+    tmp_path: Path, said: str
+) -> None:
+    store = MemoryStore(lambda: AT_MS)
+    await load(tmp_path, store, f"{DATED}C-1,yes,2026-05-02,branch\n")
+
+    summary = await load(tmp_path, store, f"{DATED}C-1,no,{said},branch\n")
+
+    assert summary.rejected == 1
+    assert "2026-11-21T09:30:00Z" in (tmp_path / "rejects.csv").read_text()
+
+
 async def test_a_consent_of_later_or_on_no_basis_rejects_its_row(tmp_path: Path) -> None:
     mapping = mapping_of(
         "m.yaml",

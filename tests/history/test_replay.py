@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from api.cli.main import commands
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import InvalidAttribute, VersionMissing
 from decisioning.history import replay as replaying
@@ -151,3 +153,18 @@ async def test_what_another_strategy_cannot_be_asked_is_counted_without_a_value(
 def test_nobody_is_grouped_by_what_is_personal_a_number_or_unknown(path: str) -> None:
     with pytest.raises(InvalidAttribute, match=r"customer\.tier"):
         check_groups(strategy(), [path])
+
+
+@pytest.mark.parametrize(
+    ("span", "way_out"),
+    [
+        (["--from", "0001-01-01T00:00:00+05:00"], "Leave it out for no bound"),
+        (["--to", "9999-12-31T23:00:00-12:00"], "Leave it out for no bound"),
+        (["--from", "yesterday"], "Write 2026-11-21"),
+        (["--from", "2026-11-23", "--to", "2026-11-22"], "Swap them"),
+    ],
+)
+def test_a_span_that_cannot_be_is_refused_with_the_way_out(span: list[str], way_out: str) -> None:
+    done = CliRunner().invoke(commands, ["replay", *span])
+
+    assert done.exit_code == 2 and way_out in " ".join(done.output.split())
