@@ -109,6 +109,17 @@ class Filling:
         """The index of an action that the strategy has."""
         return self.strategy.action_index[action]
 
+    def is_mandatory(self, action: str) -> bool:
+        """True for an action that speaks before any promise and any silence."""
+        return bool(self.strategy.mandatory_mask >> self.index_of(action) & 1)
+
+    def leased(self) -> Mask:
+        """The actions that are promised already: they are rendered, and never drawn a second time."""
+        mask = 0
+        for entry in self.renewed.entries:
+            mask |= 1 << self.index_of(entry.action)
+        return mask
+
     def is_waiting(self, placement: Placement) -> bool:
         """True when somebody was kept out of the placement's next slot only until a budget's block is restocked."""
         here = self.drops.get(self.next_slot(placement.name), {})

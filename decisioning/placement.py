@@ -39,11 +39,10 @@ def fill(filling: Filling) -> list[Placed]:
 
 def mandatory(filling: Filling, placement: Placement) -> Placed | None:
     """The mandatory action of this placement, drawn once and then held like any other."""
-    standing = filling.strategy.mandatory_mask
     shown = held(filling, placement)
-    if shown is not None and shown.action is not None and standing >> filling.index_of(shown.action) & 1:
+    if shown is not None and shown.action is not None and filling.is_mandatory(shown.action):
         return shown
-    contenders = contenders_for(filling, placement, offers_open=True) & standing
+    contenders = contenders_for(filling, placement, offers_open=True) & filling.strategy.mandatory_mask
     if not contenders:
         return None
     winner = arbitrated(filling, placement, contenders, nothing_value=-np.inf, reasons=["mandatory"])
@@ -87,9 +86,9 @@ def drawn(filling: Filling, placement: Placement, *, offers_open: bool) -> Place
 def contenders_for(filling: Filling, placement: Placement, *, offers_open: bool) -> Mask:
     """The actions that passed every gate and may still stand here, beside what the answer shows already."""
     contenders = placement.candidates.mask & filling.appraisal.contenders
-    kept_out = {"placed_elsewhere": filling.used}
+    kept_out = {"placed_elsewhere": filling.used, "lease": filling.leased()}
     if not offers_open:
-        kept_out["lease"] = filling.strategy.offer_mask & ~filling.strategy.bypass_mask
+        kept_out["lease"] |= filling.strategy.offer_mask & ~filling.strategy.bypass_mask
     if placement.one_per_group:
         kept_out["one_per_group"] = filling.groups_used()
     if filling.met:

@@ -27,27 +27,34 @@ def place_lease(filling: Filling) -> bool:
 
     The first entry goes to the first placement that can show it, one that already shows a message only if no other can,
     so that a page looks the same when it is loaded again. If none can, no other offer may appear: it would compete.
+    Service and mandatory ones stand beside all of them; the mandatory come first, where their draw put them.
     """
-    entries = filling.renewed.entries
-    if entries:
-        placements = [filling.strategy.placements[name] for name in filling.request.placements]
-        free_first = sorted(placements, key=lambda placement: not _has_room(filling, placement))
-        shown = showable(entries, filling.gated.allowed, filling.strategy)
-        for position, entry in enumerate(entries):
-            is_showable = shown >> filling.index_of(entry.action) & 1 and may_enter(filling, entry)
-            rendered = _render_entry(filling, entry, free_first) if is_showable else None
-            if rendered is not None:
-                filling.place_leased(rendered, entry)
-            elif position == 0:
-                return False
-    return filling.request.offers_allowed
+    strategy, entries = filling.strategy, filling.renewed.entries
+    if not entries:
+        return filling.request.offers_allowed
+    placements = [strategy.placements[name] for name in filling.request.placements]
+    free_first = sorted(placements, key=lambda placement: not _has_room(filling, placement))
+    shown, is_first_shown = showable(entries, filling.gated.allowed, strategy), True
+    for entry in sorted(entries, key=lambda each: not filling.is_mandatory(each.action)):
+        index = filling.index_of(entry.action)
+        if not (is_first_shown or strategy.bypass_mask >> index & 1):
+            continue
+        is_showable = shown >> index & 1 and may_enter(filling, entry)
+        wanted = placements if filling.is_mandatory(entry.action) else free_first
+        rendered = _render_entry(filling, entry, wanted) if is_showable else None
+        if rendered is not None:
+            filling.place_leased(rendered, entry)
+        elif entry is entries[0]:
+            is_first_shown = False
+    return is_first_shown and filling.request.offers_allowed
 
 
 def _render_entry(filling: Filling, entry: LeaseEntry, placements: Sequence[Placement]) -> Placed | None:
     for placement in placements:
         content = None if filling.is_full(placement) else _content_in(filling, placement, entry.action)
         if content is not None:
-            _keep_above(filling, placement, entry.action)
+            if not filling.is_mandatory(entry.action):
+                _keep_above(filling, placement, entry.action)
             return Placed(
                 placement.name,
                 OFFER,

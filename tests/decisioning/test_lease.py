@@ -352,6 +352,33 @@ def test_a_mandatory_action_speaks_through_lease_and_hold_and_is_drawn_once():
     assert again.placements[0].reasons == ["held"]
 
 
+@pytest.mark.parametrize("said", ["mandatory: true\n    purpose: marketing", "purpose: service"])
+def test_an_offer_that_speaks_beside_a_promise_is_promised_once_and_charged_once(said):
+    text = FILES["actions/cards.yaml"].replace(
+        "action_value: 50.0\n    purpose: marketing", f"action_value: 50.0\n    {said}"
+    )
+    urgent = strategy({"actions/cards.yaml": text})
+    elsewhere = {"default": 0.1, LOAN: 0.9}
+    before = ask(urgent, customer(), propensities=elsewhere, context={"page": "loans"})
+    first = ask(urgent, later(customer(), before), "email.hero", decision_id="d2")
+
+    again = ask(urgent, later(customer(), first), "email.hero", decision_id="d3")
+
+    assert shown(first) == shown(again) == [("offer", SILVER)]
+    assert again.placements[0].reasons == ["lease"] and not again.changes_state
+    assert [entry.action for entry in first.state.lease].count(SILVER) == 1
+
+
+def test_what_stood_beside_a_mandatory_offer_stays_when_the_page_is_loaded_again():
+    text = FILES["actions/cards.yaml"].replace("  silver:\n", "  silver:\n    mandatory: true\n")
+    urgent = strategy({"actions/cards.yaml": text})
+    first = ask(urgent, customer(), "web.hero", "web.tile")
+
+    again = ask(urgent, later(customer(), first), "web.hero", "web.tile", decision_id="d2")
+
+    assert shown(first) == shown(again) == [("offer", SILVER), ("offer", GOLD)]
+
+
 def test_one_per_group_holds_for_renders_too():
     sparing = strategy(
         {
