@@ -225,7 +225,7 @@ class Withdrawing(MemoryStore):
         return await super().commit(changes)
 
 
-@pytest.mark.parametrize(("times", "degraded"), [(1, False), (2, True)])
+@pytest.mark.parametrize(("times", "degraded"), [(1, False), (2, False), (3, True)])
 async def test_a_withdrawal_between_a_decisions_read_and_its_commit_is_obeyed(times, degraded):
     store = Withdrawing()
     desk = Desk(store)
