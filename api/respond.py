@@ -27,7 +27,7 @@ from api.service import Service
 from decisioning.customer import Snapshot
 from decisioning.identifiers import checked_customer_id
 from decisioning.people import person_of
-from decisioning.respond import Response, converted_action, ended_by, moved, record_of, respond
+from decisioning.respond import TAKING_OUTCOMES, Response, converted_action, ended_by, moved, record_of, respond
 from decisioning.sealing import fingerprint
 from decisioning.store.packing import canonical, parsed
 from decisioning.store.protocol import Change, Committed, Once, Record
@@ -221,7 +221,7 @@ async def _counted(service: Service, response: Response) -> dict[str, str]:
             movements=movements,
         )
 
-    is_spending = bool(strategy.volume_constraints) and response.outcome == "accepted"
+    is_spending = bool(strategy.volume_constraints) and response.outcome in TAKING_OUTCOMES
     change, _, outcome = await changed(service.store, response.customer_key, change_of, quotas=is_spending)
     status = "counted" if isinstance(outcome, Committed) else "repeated"
     if isinstance(outcome, Committed) and overrun_of(change.movements):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from prometheus_client import REGISTRY
 
 from api.cli.volume import table_of
@@ -118,14 +119,15 @@ async def test_accepting_keeps_what_was_reserved_and_rejecting_frees_it() -> Non
     assert await desk.block() == Block(at_hand=1, received=2)
 
 
-async def test_an_acceptance_after_the_lease_spends_anew_once() -> None:
+@pytest.mark.parametrize("outcomes", [("accepted", "accepted"), ("accepted", "converted"), ("converted", "accepted")])
+async def test_what_comes_of_an_offer_after_its_lease_spends_anew_once(outcomes: tuple[str, str]) -> None:
     desk = VolumeDesk(units=2, spend_on="accepted")
     await desk.open()
     token = (await desk.placed())["event_token"]
     await desk.lapse()
 
-    for key in ("once", "again"):
-        await desk.tell(event_token=token, outcome="accepted", idempotency_key=key)
+    for key, outcome in zip(("once", "again"), outcomes, strict=True):
+        await desk.tell(event_token=token, outcome=outcome, idempotency_key=key)
 
     assert await desk.block() == Block(at_hand=1, received=2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -223,10 +224,35 @@ def test_accepting_twice_takes_the_units_once() -> None:
     assert answered(bank, once, "accepted", decision) == []
 
 
-def test_a_conversion_that_no_lease_stands_behind_takes_nothing() -> None:
-    bank, snapshot, decision = reserving()
+TOLD = [("accepted", True), ("converted", True), ("converted", False)]  # with the decision, or without
 
-    assert answered(bank, snapshot, "converted", decision) == []
+
+@pytest.mark.parametrize("told", list(permutations(TOLD)))
+@pytest.mark.parametrize("in_time", range(4))
+def test_whatever_comes_of_an_offer_in_whatever_order_takes_its_units_once(
+    told: tuple[tuple[str, bool], ...], in_time: int
+) -> None:
+    """in_time: so many come before the end of the lease."""
+    bank, snapshot, decision = reserving()
+    known, moves = after(snapshot, decision, quotas={"stock": 9}), []
+    for number, (outcome, is_named) in enumerate(told):
+        at_ms = snapshot.now_ms + number if number < in_time else decision.state.lease[0].until_ms + number
+        named = decision.decision_id if is_named else None
+        response = Response("r", "C-1", outcome, GOLD, frozenset({GOLD}), at_ms, "web", named)
+        known = replace(known, now_ms=at_ms)
+        state = respond(response, known.state)
+        moves += moved(response, known, state, bank)
+        known = replace(known, state=state)
+
+    assert [move.kind for move in moves] == ["keep" if in_time else "spend"]
+
+
+def test_a_conversion_of_what_was_never_offered_takes_nothing() -> None:
+    bank, snapshot, decision = reserving()
+    early = Response("r", "C-1", "converted", GOLD, frozenset({GOLD}), snapshot.now_ms - 1, "web")
+
+    for known in (snapshot, after(snapshot, decision)):
+        assert moved(early, known, respond(early, known.state), bank) == []
 
 
 def test_a_gate_that_ends_a_lease_releases_what_was_reserved() -> None:
