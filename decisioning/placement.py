@@ -31,7 +31,7 @@ def fill(filling: Filling) -> list[Placed]:
         while not filling.is_full(placement):
             filling.place(
                 hushed(filling, placement)
-                or _settled(filling, placement)
+                or _settled(filling, placement, offers_open=offers_open)
                 or drawn(filling, placement, offers_open=offers_open)
             )
     return [placed for placement in placements for placed in filling.placed_in(placement.name)]
@@ -49,12 +49,12 @@ def mandatory(filling: Filling, placement: Placement) -> Placed | None:
     return None if winner.outcome == NOTHING else winner
 
 
-def _settled(filling: Filling, placement: Placement) -> Placed | None:
+def _settled(filling: Filling, placement: Placement, *, offers_open: bool) -> Placed | None:
     """What the placement holds, unless it is silence and a service action has something to say."""
     shown = held(filling, placement)
     if shown is None or shown.outcome != NOTHING:
         return shown
-    service = contenders_for(filling, placement, offers_open=True) & filling.strategy.bypass_mask
+    service = contenders_for(filling, placement, offers_open=offers_open) & filling.strategy.bypass_mask
     spoken = arbitrated(filling, placement, service, placement.nothing_value, [])
     return shown if spoken.outcome == NOTHING else None
 
@@ -88,7 +88,7 @@ def contenders_for(filling: Filling, placement: Placement, *, offers_open: bool)
     contenders = placement.candidates.mask & filling.appraisal.contenders
     kept_out = {"placed_elsewhere": filling.used, "lease": filling.leased()}
     if not offers_open:
-        kept_out["lease"] |= filling.strategy.offer_mask & ~filling.strategy.bypass_mask
+        kept_out["lease"] |= filling.strategy.offer_mask & ~filling.strategy.mandatory_mask
     if placement.one_per_group:
         kept_out["one_per_group"] = filling.groups_used()
     if filling.met:

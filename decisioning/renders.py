@@ -27,26 +27,34 @@ def place_lease(filling: Filling) -> bool:
 
     The first entry goes to the first placement that can show it, one that already shows a message only if no other can,
     so that a page looks the same when it is loaded again. If none can, no other offer may appear: it would compete.
-    Service and mandatory ones stand beside all of them; the mandatory come first, where their draw put them.
+    Mandatory ones alone may, and come first, where their draw put them.
     """
-    strategy, entries = filling.strategy, filling.renewed.entries
+    strategy, entries = filling.strategy, _standing(filling)
     if not entries:
         return filling.request.offers_allowed
     placements = [strategy.placements[name] for name in filling.request.placements]
     free_first = sorted(placements, key=lambda placement: not _has_room(filling, placement))
     shown, is_first_shown = showable(entries, filling.gated.allowed, strategy), True
     for entry in sorted(entries, key=lambda each: not filling.is_mandatory(each.action)):
-        index = filling.index_of(entry.action)
-        if not (is_first_shown or strategy.bypass_mask >> index & 1):
+        is_mandatory = filling.is_mandatory(entry.action)
+        if not (is_first_shown or is_mandatory):
             continue
-        is_showable = shown >> index & 1 and may_enter(filling, entry)
-        wanted = placements if filling.is_mandatory(entry.action) else free_first
+        is_showable = shown >> filling.index_of(entry.action) & 1 and may_enter(filling, entry)
+        wanted = placements if is_mandatory else free_first
         rendered = _render_entry(filling, entry, wanted) if is_showable else None
         if rendered is not None:
             filling.place_leased(rendered, entry)
         elif entry is entries[0]:
             is_first_shown = False
     return is_first_shown and filling.request.offers_allowed
+
+
+def _standing(filling: Filling) -> list[LeaseEntry]:
+    """The lease, without what no channel shows to the holdout: nothing can compete with that."""
+    entries = filling.renewed.entries
+    if not filling.standing.holdout:
+        return entries
+    return [each for each in entries if filling.strategy.bypass_mask >> filling.index_of(each.action) & 1]
 
 
 def _render_entry(filling: Filling, entry: LeaseEntry, placements: Sequence[Placement]) -> Placed | None:

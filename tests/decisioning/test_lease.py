@@ -68,6 +68,7 @@ def limited(policy: str, *, messages: bool = False) -> dict[str, str]:
 
 
 A_LIST = {**LISTED, "placements.yaml": FILES["placements.yaml"] + LIST.format(0.5, 3)}
+SERVICE = changed("actions/cards.yaml", ("50.0\n    purpose: marketing", "50.0\n    purpose: service"))
 VARIANTS = {
     "till three": changed(
         "actions/cards.yaml", ('["customer.age >= 18"]', '["customer.age >= 18", "now.getHours() < 15"]')
@@ -100,6 +101,13 @@ VARIANTS = {
     "everybody in the holdout": {
         "strategy.yaml": FILES["strategy.yaml"] + 'holdout: {share: 1.0, salt: "x", gets: nothing}\n'
     },
+    "silver is mandatory": changed(
+        "actions/cards.yaml",
+        ("50.0\n", "50.0\n    mandatory: true\n    applicability: [customer.suspicious]\n"),
+    ),
+    "silver is service": SERVICE,
+    "service in the holdout": SERVICE
+    | {"strategy.yaml": FILES["strategy.yaml"] + 'holdout: {share: 1.0, salt: "x", gets: nothing}\n'},
     "a list": A_LIST,
     "a list of limited cards": A_LIST
     | changed(
@@ -352,12 +360,8 @@ def test_a_mandatory_action_speaks_through_lease_and_hold_and_is_drawn_once():
     assert again.placements[0].reasons == ["held"]
 
 
-@pytest.mark.parametrize("said", ["mandatory: true\n    purpose: marketing", "purpose: service"])
-def test_an_offer_that_speaks_beside_a_promise_is_promised_once_and_charged_once(said):
-    text = FILES["actions/cards.yaml"].replace(
-        "action_value: 50.0\n    purpose: marketing", f"action_value: 50.0\n    {said}"
-    )
-    urgent = strategy({"actions/cards.yaml": text})
+def test_an_offer_that_speaks_beside_a_promise_is_promised_once_and_charged_once():
+    urgent = strategy(changed("actions/cards.yaml", ("50.0\n", "50.0\n    mandatory: true\n")))
     elsewhere = {"default": 0.1, LOAN: 0.9}
     before = ask(urgent, customer(), propensities=elsewhere, context={"page": "loans"})
     first = ask(urgent, later(customer(), before), "email.hero", decision_id="d2")
