@@ -33,6 +33,7 @@ from decisioning.request import MESSAGE, Decision, Placed, Request
 from decisioning.sealing import fingerprint
 from decisioning.shadow import shadowed
 from decisioning.store.protocol import Change, Committed, Lost, Once, Outcome, Record, Repeated
+from decisioning.volume import hoped, missing
 
 LOG = logging.getLogger("nextbest")
 IDEMPOTENCY_TTL_S = 86_400
@@ -74,6 +75,9 @@ async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str
         decision = _decision(asked, snapshot, decider)
         if call.body.dry_run:
             return _answer(call, asked, snapshot, decider, decision)
+        if asked.offers_allowed and decision.is_short and (fetched := await _fetched(call, asked, snapshot, decider)):
+            snapshot.quotas = {**snapshot.quotas, **fetched}
+            decision = _decision(asked, snapshot, decider)
         outcome = await _commit(call, asked, snapshot, decision, decider)
         if isinstance(outcome, Committed):
             _count(decision)
@@ -88,6 +92,13 @@ async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str
         metrics.RACES_LOST.inc()
         snapshot = outcome.snapshot
     return _leased_only(call, request, snapshot, deployed, cause="races_lost")
+
+
+async def _fetched(call: Call, request: Request, snapshot: Snapshot, decider: Deployed) -> dict[str, int]:
+    """New quotas, when the answer would be another one if its partition had the units that it has not."""
+    hopes = replace(snapshot, quotas=hoped(decider.strategy, snapshot.quotas, now_ms=snapshot.now_ms))
+    wanted = missing(_decision(request, hopes, decider).movements, snapshot.quotas)
+    return await call.service.restocker.fetch(snapshot, decider.strategy, wanted) if wanted else {}
 
 
 def _leased_only(call: Call, request: Request, snapshot: Snapshot, deployed: Deployed, *, cause: str) -> dict[str, Any]:

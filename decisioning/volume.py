@@ -153,11 +153,32 @@ def budgets_of(strategy: Strategy, *, now_ms: int, ahead_ms: int = 0) -> list[Bu
 
 
 def is_low(budget: Budget, at_hand: int, left: int) -> bool:
-    """True when a block should get more: the dearest spend does not fit, or half a block is used up.
+    """True when a block should get more before somebody wants it: the dearest spend does not fit, or half is used up.
 
-    left: what the counter has left, as far as known. A new block is 1 / (2 x partitions) of it.
+    left: what the counter has left, as far as known. A new block is 1 / (2 x partitions) of it; where that is less than
+    one spend nobody stocks ahead, else the units would lie where nobody wants them: they are fetched one by one.
     """
-    return at_hand < max(budget.most, left // (4 * PARTITION_COUNT))
+    block = left // (2 * PARTITION_COUNT)
+    return block >= budget.most and at_hand < max(budget.most, block // 2)
+
+
+def hoped(strategy: Strategy, quotas: Mapping[str, int], *, now_ms: int) -> dict[str, int]:
+    """The quotas if every counter gave all that is asked, those aside that were found empty a moment ago."""
+    hopes = dict(quotas)
+    for budget in budgets_of(strategy, now_ms=now_ms):
+        if now_ms - quotas.get(EXHAUSTED + budget.name, 0) >= RETRY_MS:
+            hopes[budget.name] = budget.constraint.limit
+            hopes.pop(EXHAUSTED + budget.name, None)
+    return hopes
+
+
+def missing(movements: Sequence[Movement], quotas: Mapping[str, int]) -> dict[str, int]:
+    """Budget -> the units that movements need beyond what is at hand."""
+    needed: dict[str, int] = {}
+    for each in movements:
+        if each.kind in ("spend", "reserve"):
+            needed[each.budget] = needed.get(each.budget, 0) + each.units
+    return {name: units - quotas.get(name, 0) for name, units in needed.items() if units > quotas.get(name, 0)}
 
 
 def sought(

@@ -164,7 +164,7 @@ class Claim:
 
     partition: int
     budget: str
-    received: int
+    received: int | None  # None: not asked; what is under way to it is then no reason to wait
     returned: int
     limit: int  # of the whole budget, as the strategy of the asking process has it
     wanted: int = 0  # units it needs at least for its dearest action; 0: none, only to settle what is under way
