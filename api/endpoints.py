@@ -64,7 +64,7 @@ def endpoints(service: Service) -> list[Endpoint]:
             "Report what came of an action.",
             (ResponseRequest, ResponseBatch),
             body_bytes_max=1024 * KIB,
-            problems=("invalid_token", "unknown_channel", *KNOWN),
+            problems=("invalid_token", "unknown_channel", "conflict", *KNOWN),
         ),
         *customer_endpoints(service),
     ]

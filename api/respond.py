@@ -24,13 +24,13 @@ from api.errors import Problem
 from api.instants import ms_of, wall_ms
 from api.schemas import ResponseBatch, ResponseRequest
 from api.service import Service
-from decisioning.customer import Snapshot
+from decisioning.customer import Snapshot, State
 from decisioning.identifiers import checked_customer_id
 from decisioning.people import person_of
 from decisioning.respond import TAKING_OUTCOMES, Response, converted_action, ended_by, moved, record_of, respond
 from decisioning.sealing import fingerprint
 from decisioning.store.packing import canonical, parsed
-from decisioning.store.protocol import Change, Committed, Once, Record
+from decisioning.store.protocol import Change, Committed, Once, Record, Repeated
 from decisioning.volume import overrun_of
 
 ONCE_TTL_S = 7 * 86_400  # a repeat later than this is dropped by history, not here
@@ -43,7 +43,7 @@ async def respond_endpoint(call: Call) -> dict[str, Any]:
     fields = msgspec.json.decode(call.raw, type=dict[str, msgspec.Raw])
     if "responses" not in fields:
         response = await _understood(call, msgspec.json.decode(call.raw, type=ResponseRequest), deployed, "")
-        return await _counted(call.service, response)
+        return await _counted(call.service, response, "")
     batch = msgspec.json.decode(call.raw, type=ResponseBatch)
     gate = asyncio.Semaphore(AT_ONCE_MAX)
 
@@ -76,6 +76,7 @@ async def _understood(call: Call, body: ResponseRequest, deployed: Deployed, pre
     return Response(
         _identity(named, stated) if caller_key is None else "",
         caller_key=caller_key,
+        meaning="" if caller_key is None else _meaning(named, stated),
         outcome=body.outcome,
         ends=ended_by(body.outcome, named["action"], deployed.strategy),
         at_ms=at_ms,
@@ -184,6 +185,16 @@ def _identity(named: dict[str, Any], stated: dict[str, Any]) -> str:
     return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 
+def _meaning(named: dict[str, Any], stated: dict[str, Any]) -> str:
+    """What a caller's key stands for, as text.
+
+    Any token of a decision means the same as its id. A product stays a product: tomorrow it may be another action that
+    it belongs to.
+    """
+    told = {name: stated.get(name) for name in ("outcome", "value", "at")}
+    return canonical({**named, **told, "action": stated.get("product", named["action"])}).decode()
+
+
 async def _all_counted(service: Service, responses: Sequence[Response]) -> list[dict[str, str]]:
     """Count a batch: customers side by side, the responses of one customer in order."""
     by_customer: dict[str, list[int]] = {}
@@ -195,13 +206,13 @@ async def _all_counted(service: Service, responses: Sequence[Response]) -> list[
     async def one_customer(positions: list[int]) -> None:
         async with gate:
             for at in positions:
-                answers[at] = await _counted(service, responses[at])
+                answers[at] = await _counted(service, responses[at], f"responses[{at}].")
 
     await asyncio.gather(*(one_customer(positions) for positions in by_customer.values()))
     return answers
 
 
-async def _counted(service: Service, response: Response) -> dict[str, str]:
+async def _counted(service: Service, response: Response, prefix: str) -> dict[str, str]:
     """Count one response; its time is the store's when the caller stated none."""
     strategy = service.deployed().strategy
 
@@ -217,17 +228,28 @@ async def _counted(service: Service, response: Response) -> dict[str, str]:
             snapshot.state_version,
             after,
             records=[Record(dated.response_id, canonical(record))],
-            once=[Once(fingerprint(snapshot.state.sealing_key, "respond", dated.response_id), "", ONCE_TTL_S)],
+            once=[_once(dated, snapshot.state)],
             movements=movements,
         )
 
     is_spending = bool(strategy.volume_constraints) and response.outcome in TAKING_OUTCOMES
     change, _, outcome = await changed(service.store, response.customer_key, change_of, quotas=is_spending)
+    if isinstance(outcome, Repeated) and outcome.values[0] != change.once[0].value:
+        message = "This idempotency_key was used with another response. Use a new key for a new response."
+        raise Problem("conflict", message, f"{prefix}idempotency_key")
     status = "counted" if isinstance(outcome, Committed) else "repeated"
     if isinstance(outcome, Committed) and overrun_of(change.movements):
         metrics.OVERRUNS.inc()
     metrics.RESPONSES.labels(response.outcome, status).inc()
     return {"response_id": change.records[0].record_id, "status": status}
+
+
+def _once(response: Response, state: State) -> Once:
+    """The step that counts a response once. A caller's key stands for one body; what is told by its decision may come
+    again with another time or value and is the same response all the same.
+    """
+    value = fingerprint(state.sealing_key, "meaning", response.meaning) if response.meaning else ""
+    return Once(fingerprint(state.sealing_key, "respond", response.response_id), value, ONCE_TTL_S)
 
 
 def _identified(response: Response, snapshot: Snapshot) -> Response:

@@ -37,6 +37,7 @@ class Response:
     placement: str | None = None
     person_key: str | None = None  # of the decision; another one at the commit means that the customer was erased
     caller_key: tuple[str, str] | None = None  # API key and idempotency key, which tell it from others
+    meaning: str = ""  # what that key stands for: under it nothing else may come
     value: float | None = None  # realised, in the strategy's currency
 
 
