@@ -113,7 +113,8 @@ class Upkeep:
     async def _supply(self, places: Sequence[Place], blocks: Sequence[Block], counter: Counter) -> None:
         """Finish what is under way; a first block for everybody while there is enough for all."""
         budget = places[0].budget
-        share = (budget.constraint.limit - counter.outstanding) // (2 * PARTITION_COUNT)
+        left = budget.constraint.limit - counter.outstanding
+        share = left // (2 * PARTITION_COUNT)
         wanting = [
             place
             for place, block in zip(places, blocks, strict=True)
@@ -122,7 +123,7 @@ class Upkeep:
             or (not block.received and share >= budget.most)
         ]
         if wanting:
-            await restock(self._store, wanting)
+            await restock(self._store, wanting, {budget.name: left})
 
     async def _fetch_idle(
         self, places: Sequence[Place], blocks: Sequence[Block], counter: Counter, *, now_ms: int
@@ -169,7 +170,7 @@ def _is_over(budget: str, block: Block, yesterday: str) -> bool:
 def _claim(place: Place, block: Block, left: Mapping[str, int]) -> Claim:
     """What a block asks for: nothing while it is not low, else at least what the dearest spend is short of."""
     budget, claim = place.budget, _settlement(place, block)
-    if not is_low(budget, block.at_hand, left.get(budget.name, 0)):
+    if not is_low(budget, block.at_hand, left):
         return claim
     shortage = max(1, budget.most - block.at_hand)
     return replace(claim, wanted=shortage, least=min(shortage, max(1, budget.least - block.at_hand)))

@@ -152,13 +152,14 @@ def budgets_of(strategy: Strategy, *, now_ms: int, ahead_ms: int = 0) -> list[Bu
     return list(found.values())
 
 
-def is_low(budget: Budget, at_hand: int, left: int) -> bool:
+def is_low(budget: Budget, at_hand: int, left: Mapping[str, int]) -> bool:
     """True when a block should get more before somebody wants it: the dearest spend does not fit, or half is used up.
 
-    left: what the counter has left, as far as known. A new block is 1 / (2 x partitions) of it; where that is less than
-    one spend nobody stocks ahead, else the units would lie where nobody wants them: they are fetched one by one.
+    left: what counters have left; one that was not asked yet may have all. A new block is 1 / (2 x partitions) of it;
+    where that is less than one spend nobody stocks ahead, else the units would lie where nobody wants them: they are
+    fetched one by one.
     """
-    block = left // (2 * PARTITION_COUNT)
+    block = left.get(budget.name, budget.constraint.limit) // (2 * PARTITION_COUNT)
     return block >= budget.most and at_hand < max(budget.most, block // 2)
 
 
@@ -202,7 +203,7 @@ def sought(
         budget
         for constraint, share, name in _named(strategy, occasion)
         if share.mask & interest
-        and is_low(budget := _as_budget(name, constraint, share), at_hand.get(name, 0), left.get(name, 0))
+        and is_low(budget := _as_budget(name, constraint, share), at_hand.get(name, 0), left)
         and occasion.now_ms - quotas.get(EXHAUSTED + name, 0) >= RETRY_MS
     ]
 
