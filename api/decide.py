@@ -32,6 +32,7 @@ from decisioning.records import record_of
 from decisioning.request import MESSAGE, Decision, Placed, Request
 from decisioning.sealing import fingerprint
 from decisioning.shadow import shadowed
+from decisioning.store.packing import canonical
 from decisioning.store.protocol import Change, Committed, Lost, Once, Outcome, Record, Repeated
 from decisioning.volume import hoped, missing
 
@@ -167,7 +168,8 @@ def _once(call: Call, state: State, decision: Decision) -> list[Once]:
 
 
 def _body_hash(call: Call) -> str:
-    return sha256(call.raw).hexdigest()[:32]
+    """Of what was understood: the order and spaces of a body mean nothing."""
+    return sha256(canonical(call.body)).hexdigest()[:32]
 
 
 def _count(decision: Decision) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -67,6 +68,17 @@ async def test_a_key_is_one_callers_own_and_of_one_customer():
     answer = await desk.http.post("/v1/decisions", json={**HERO, "idempotency_key": "k"}, headers=other_caller)
 
     assert len({each["decision_id"] for each in (first, of_another_customer, answer.json())}) == 3
+
+
+async def test_a_body_that_is_only_written_otherwise_is_the_same():
+    desk = Desk()
+    await desk.know()
+    body = {**HERO, "context": {"page": "loans"}, "idempotency_key": "k"}
+
+    texts = [json.dumps(body), json.dumps(dict(reversed(body.items())), indent=2)]
+    answers = [await desk.http.post("/v1/decisions", content=text) for text in texts]
+
+    assert answers[0].json()["decision_id"] == answers[1].json()["decision_id"]
 
 
 async def test_another_body_under_a_key_is_a_conflict_and_changes_nothing():
