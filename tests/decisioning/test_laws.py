@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,20 @@ from decisioning.request import Request
 from decisioning.scoring import StatedScorer
 from decisioning.store.packing import canonical, fresh_state, parsed
 from rules import EvaluationError
-from tests.decisioning.bank import ALERT, FILES, GOLD, LOAN, SILVER, TIPS, GivenScorer, ask, customer, shown, strategy
+from tests.decisioning.bank import (
+    ALERT,
+    FILES,
+    GOLD,
+    LOAN,
+    PROPENSITIES,
+    SILVER,
+    TIPS,
+    GivenScorer,
+    ask,
+    customer,
+    shown,
+    strategy,
+)
 
 ACTIONS = (GOLD, SILVER, LOAN, TIPS, ALERT)
 BANK = strategy()
@@ -254,3 +268,21 @@ def test_a_record_decides_again_to_the_last_digit(question, added, bank):
 
     assert canonical(core_of(replay(recorded, bank, scorer).placements)) == canonical(recorded.core)
     assert b"C-1" not in packed and b"first_name" not in packed
+
+
+@pytest.mark.parametrize("is_null", [True, False])
+def test_a_record_that_is_older_than_a_field_decides_again_to_the_same(is_null):
+    snapshot, scorer = customer(), StatedScorer(BANK, PROPENSITIES)
+    snapshot.state.sealing_key = fresh_state().sealing_key
+    request = Request("C-1", "web", ("web.hero",), {})
+    decision = decide(request, snapshot, BANK, scorer, decision_id="000-1-ab")
+    body = parsed(record_of(decision, request, snapshot, BANK, Versions("s", "m"), key_id="k"))
+    for holder, name in ((body, "offers_allowed"), (body, "sending"), (body["snapshot"], "quotas")):
+        del holder[name]
+        if is_null:
+            holder[name] = None
+
+    recorded = open_record(body, snapshot.state.sealing_key, BANK)
+
+    assert (recorded.request, decision.placements[0].action) == (request, GOLD)
+    assert canonical(core_of(replay(recorded, BANK, scorer).placements)) == canonical(recorded.core)
