@@ -261,9 +261,14 @@ def _day_of(constraint: VolumeConstraint, strategy: Strategy, now_ms: int) -> st
 
 
 def _budget(constraint: VolumeConstraint, key: str, channel: str, day: str) -> str:
-    """The name of a counter, `gift_cards@grow/cards#2026-03-01`: what has it of its own, and the day, where it has."""
+    """The name of a counter, `gift_cards:money@grow/cards#2026-03-01`: its unit where that is money, what has it of its
+    own, and the day, where it has.
+
+    A block keeps bare counts. Under one name they would change their worth when an author changes the unit.
+    """
     own = channel if constraint.scope == "channel" else key
-    return constraint.name + (f"@{own}" if own else "") + (f"#{day}" if day else "")
+    unit = ":money" if constraint.unit == "money" else ""
+    return constraint.name + unit + (f"@{own}" if own else "") + (f"#{day}" if day else "")
 
 
 def _of_entry(kind: Literal["reserve", "keep", "release"], entry: LeaseEntry, budget: str) -> Movement:

@@ -157,7 +157,7 @@ def test_a_day_is_one_of_the_strategys_time_zone() -> None:
 def test_money_is_counted_in_thousandths() -> None:
     bank = bank_with(constraint(unit="money", limit=1000), gold={"stock": 12.5})
 
-    assert ask(bank, with_quotas(stock=12_500)).movements == [Movement("spend", "stock", 12_500)]
+    assert ask(bank, with_quotas(**{"stock:money": 12_500})).movements == [Movement("spend", "stock:money", 12_500)]
     assert bank.volume_constraints[0].limit == 1_000_000
 
 

@@ -201,6 +201,20 @@ async def test_a_counter_that_nobody_asked_yet_is_taken_to_have_its_limit() -> N
     assert (await block(store)).at_hand == 10_000 // (2 * PARTITION_COUNT)
 
 
+async def test_a_changed_unit_begins_another_budget() -> None:
+    store = MemoryStore()
+    money = bank_with(constraint(NAME, unit="money"), gold={NAME: 20})
+    pieces = bank_with(constraint(NAME, unit="number"), gold={NAME: 1})
+    [stock] = budgets_of(money, now_ms=0)
+    await restock(store, [Place(HERE, stock)])
+
+    await Upkeep(store).run(pieces)
+
+    [snapshot] = await store.read(["C-1"], quotas=True)
+    assert snapshot.quotas == {stock.name: 20_000}
+    assert stock.name not in {each.name for each in budgets_of(pieces, now_ms=0)}
+
+
 async def test_upkeep_keeps_to_small_pages() -> None:
     counting = Counting(MemoryStore())
     names = [f"b{number}" for number in range(20)]
