@@ -216,7 +216,7 @@ def filled(bank, who, scorer, names, context):
 def probabilities_of(filling, name):
     """The probability of each contender of an empty answer's placement, and of nothing under None."""
     strategy, placement = filling.strategy, filling.strategy.placements[name]
-    contenders = contenders_for(filling, placement, offers_open=True)
+    contenders, _ = contenders_for(filling, placement, offers_open=True)
     at, probabilities = chances_of(filling, placement, strategy.exploration, contenders)
     keys = [strategy.actions[index].key for index in placement.candidates.action_index[at]]
     return dict(zip([*keys, None], probabilities.tolist(), strict=True))

@@ -255,6 +255,15 @@ def test_further_offers_stand_beside_the_first_in_order(bank):
     assert shown(again) == [("offer", GOLD), ("offer", SILVER)]
 
 
+def test_what_is_shown_again_drops_nobody(bank):
+    after = leased(bank)
+    beside = ask(bank, after, "web.hero", "web.tile", propensities={"default": 0.0}, decision_id="d2")
+    again = ask(bank, later(after, beside), "web.hero", "web.tile", decision_id="d3")
+
+    assert shown(again) == [("offer", GOLD), ("message", TIPS)]
+    assert list(beside.placement_drops) == ["web.tile"] and again.placement_drops == {}
+
+
 def test_a_message_holds_in_its_placement_and_yields_to_an_offer(bank):
     before = customer()
     message = ask(bank, before, "web.hero", propensities={"default": 0.0})
