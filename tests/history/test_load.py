@@ -265,6 +265,17 @@ async def test_a_yes_with_a_later_time_of_its_own_counts_and_one_of_before_does_
     ]
 
 
+async def test_of_a_day_a_withdrawal_counts_to_its_end_and_a_yes_from_its_beginning(tmp_path: Path) -> None:
+    store = MemoryStore(lambda: AT_MS)
+    await load(tmp_path, store, f"{DATED}C-1,yes,2026-05-02T09:00:00Z,branch\n")
+
+    await load(tmp_path, store, f"{DATED}C-1,no,2026-05-02,app\n")
+    await load(tmp_path, store, f"{DATED}C-1,yes,2026-05-02,branch\n")
+
+    [consent] = await consents_of(store, "C-1")
+    assert (consent.granted, consent.source, consent.at_ms) == (False, "app", at("2026-05-02T23:59:59.999Z"))
+
+
 async def test_of_several_sources_in_one_load_the_newest_word_holds_whatever_the_order(tmp_path: Path) -> None:
     rows = ["C-1,yes,2026-05-02T10:00:00Z,branch\n", "C-1,no,2026-05-03T10:00:00Z,app\n", "C-1,yes,2026-04-01,\n"]
 
@@ -310,7 +321,7 @@ async def test_a_consent_of_later_or_on_no_basis_rejects_its_row(tmp_path: Path)
     with open(tmp_path / "rejects.csv", newline="") as file:
         assert [(each["row"], each["column"]) for each in csv.DictReader(file)] == [("1", "said"), ("2", "why")]
     said = {(each.channel, each.granted, each.at_ms) for each in await consents_of(store, "C-3")}
-    assert said == {("email", False, at("2026-01-01T00:00:00Z")), ("web", False, AT_MS)}
+    assert said == {("email", False, at("2026-01-01T23:59:59.999Z")), ("web", False, AT_MS)}
     assert [each.channel for each in await consents_of(store, "C-4")] == ["web"]
 
 
