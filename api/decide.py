@@ -28,7 +28,7 @@ from decisioning.decide import candidates_for, decide, prepare
 from decisioning.errors import InvalidAttribute, StoreUnavailable
 from decisioning.explain import explain
 from decisioning.identifiers import checked_customer_id
-from decisioning.records import record_of
+from decisioning.records import decision_record
 from decisioning.request import MESSAGE, Decision, Placed, Request
 from decisioning.sealing import fingerprint
 from decisioning.shadow import shadowed
@@ -119,7 +119,7 @@ def _new_id(request: Request, now_ms: int) -> str:
 
 
 async def _commit(call: Call, request: Request, snapshot: Snapshot, decision: Decision, deployed: Deployed) -> Outcome:
-    record = record_of(
+    record = decision_record(
         decision,
         request,
         snapshot,

@@ -27,7 +27,15 @@ from api.service import Service
 from decisioning.customer import Snapshot, State
 from decisioning.identifiers import checked_customer_id
 from decisioning.people import person_of
-from decisioning.respond import TAKING_OUTCOMES, Response, converted_action, ended_by, moved, record_of, respond
+from decisioning.respond import (
+    TAKING_OUTCOMES,
+    Response,
+    converted_action,
+    ended_by,
+    movements_of,
+    respond,
+    response_record,
+)
 from decisioning.sealing import fingerprint
 from decisioning.store.packing import canonical, parsed
 from decisioning.store.protocol import Change, Committed, Once, Record, Repeated
@@ -221,8 +229,8 @@ async def _counted(service: Service, response: Response, prefix: str) -> dict[st
             raise Problem("erased", "The customer of this decision was erased.", "event_token")
         dated = _identified(response, snapshot)
         after = respond(dated, snapshot.state)
-        movements = moved(dated, snapshot, after, strategy)
-        record = record_of(dated, snapshot.state, received_ms=snapshot.now_ms, overrun=overrun_of(movements))
+        movements = movements_of(dated, snapshot, after, strategy)
+        record = response_record(dated, snapshot.state, received_ms=snapshot.now_ms, overrun=overrun_of(movements))
         return Change(
             response.customer_key,
             snapshot.state_version,

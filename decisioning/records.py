@@ -49,7 +49,7 @@ class Versions:
     model_state: str | None = None
 
 
-def record_of(
+def decision_record(
     decision: Decision,
     request: Request,
     snapshot: Snapshot,

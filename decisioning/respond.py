@@ -55,7 +55,7 @@ def respond(response: Response, state: State) -> State:
     return after
 
 
-def moved(response: Response, snapshot: Snapshot, after: State, strategy: Strategy) -> list[Movement]:
+def movements_of(response: Response, snapshot: Snapshot, after: State, strategy: Strategy) -> list[Movement]:
     """What an answer does to the units that were reserved for the offers it ends.
 
     The first acceptance or conversion of an offer takes its units, whichever it is and whenever it comes: those that
@@ -107,7 +107,7 @@ def ended_by(outcome: str, action: str, strategy: Strategy) -> frozenset[str]:
     return frozenset(each.key for each in strategy.actions if each.product == product)
 
 
-def record_of(
+def response_record(
     response: Response, state: State, *, received_ms: int, overrun: Mapping[str, int] | None = None
 ) -> dict[str, object]:
     """The log record of a response; people appear by person_key alone. overrun: units that no budget could pay."""

@@ -15,7 +15,7 @@ from decisioning.decide import decide, prepare
 from decisioning.draws import chances as chances_of
 from decisioning.explain import ranks
 from decisioning.placement import contenders_for
-from decisioning.records import Versions, core_of, open_record, record_of, replay
+from decisioning.records import Versions, core_of, decision_record, open_record, replay
 from decisioning.request import Request
 from decisioning.scoring import StatedScorer
 from decisioning.store.packing import canonical, fresh_state, parsed
@@ -263,7 +263,7 @@ def test_a_record_decides_again_to_the_last_digit(question, added, bank):
     scorer = GivenScorer(bank, chance, optimism=0.1, uplifts=added)
     decision = decide(request, snapshot, bank, scorer, decision_id="000-1-ab")
 
-    packed = record_of(decision, request, snapshot, bank, Versions("s", "m"), key_id="k")
+    packed = decision_record(decision, request, snapshot, bank, Versions("s", "m"), key_id="k")
     recorded = open_record(parsed(packed), snapshot.state.sealing_key, bank)
 
     assert canonical(core_of(replay(recorded, bank, scorer).placements)) == canonical(recorded.core)
@@ -276,7 +276,7 @@ def test_a_record_that_is_older_than_a_field_decides_again_to_the_same(is_null):
     snapshot.state.sealing_key = fresh_state().sealing_key
     request = Request("C-1", "web", ("web.hero",), {})
     decision = decide(request, snapshot, BANK, scorer, decision_id="000-1-ab")
-    body = parsed(record_of(decision, request, snapshot, BANK, Versions("s", "m"), key_id="k"))
+    body = parsed(decision_record(decision, request, snapshot, BANK, Versions("s", "m"), key_id="k"))
     for holder, name in ((body, "offers_allowed"), (body, "sending"), (body["snapshot"], "quotas")):
         del holder[name]
         if is_null:

@@ -15,7 +15,7 @@ from decisioning.decide import decide, prepare
 from decisioning.explain import explain
 from decisioning.personas import failures
 from decisioning.quiet_hours import is_quiet, quiet_until, zone_of
-from decisioning.records import Versions, core_of, open_record, record_of, replay
+from decisioning.records import Versions, core_of, decision_record, open_record, replay
 from decisioning.renders import render_again
 from decisioning.request import Request
 from decisioning.scoring import StatedScorer
@@ -236,7 +236,7 @@ def test_the_record_of_what_was_sent_at_night_decides_again_to_the_same():
     snapshot.state.sealing_key = fresh_state().sealing_key
     _, request, decision = ask("2026-11-18T23:00", sending=True, snapshot=snapshot)
 
-    packed = record_of(decision, request, snapshot, BANK, Versions("s", "m"), key_id="k")
+    packed = decision_record(decision, request, snapshot, BANK, Versions("s", "m"), key_id="k")
     recorded = open_record(parsed(packed), snapshot.state.sealing_key, BANK)
 
     again = replay(recorded, BANK, StatedScorer(BANK, PROPENSITIES))

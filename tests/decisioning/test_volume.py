@@ -15,7 +15,7 @@ from decisioning.catalog.strategy import Strategy
 from decisioning.customer import EXHAUSTED, Snapshot
 from decisioning.decide import decide
 from decisioning.request import Decision, Request
-from decisioning.respond import Response, ended_by, moved, respond
+from decisioning.respond import Response, ended_by, movements_of, respond
 from decisioning.scoring import StatedScorer
 from decisioning.store.protocol import Movement
 from decisioning.volume import Occasion, budgets_of, quotas_for, unspent, withheld
@@ -65,7 +65,7 @@ def answered(
         decision.decision_id,
         "web.hero",
     )
-    return moved(response, snapshot, respond(response, snapshot.state), bank)
+    return movements_of(response, snapshot, respond(response, snapshot.state), bank)
 
 
 def test_a_budget_without_units_at_hand_drops_its_actions_and_says_whether_more_may_come() -> None:
@@ -241,7 +241,7 @@ def test_whatever_comes_of_an_offer_in_whatever_order_takes_its_units_once(
         response = Response("r", "C-1", outcome, GOLD, frozenset({GOLD}), at_ms, "web", named)
         known = replace(known, now_ms=at_ms)
         state = respond(response, known.state)
-        moves += moved(response, known, state, bank)
+        moves += movements_of(response, known, state, bank)
         known = replace(known, state=state)
 
     assert [move.kind for move in moves] == ["keep" if in_time else "spend"]
@@ -252,7 +252,7 @@ def test_a_conversion_of_what_was_never_offered_takes_nothing() -> None:
     early = Response("r", "C-1", "converted", GOLD, frozenset({GOLD}), snapshot.now_ms - 1, "web")
 
     for known in (snapshot, after(snapshot, decision)):
-        assert moved(early, known, respond(early, known.state), bank) == []
+        assert movements_of(early, known, respond(early, known.state), bank) == []
 
 
 def test_a_gate_that_ends_a_lease_releases_what_was_reserved() -> None:

@@ -12,9 +12,9 @@ from decisioning.catalog.load import load_bundle
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Snapshot, partition_of
 from decisioning.decide import decide
-from decisioning.records import Versions, record_of
+from decisioning.records import Versions, decision_record
 from decisioning.request import Decision, Request
-from decisioning.respond import Response, moved, respond
+from decisioning.respond import Response, movements_of, respond
 from decisioning.restocking import Upkeep, fetch
 from decisioning.scoring import StatedScorer
 from decisioning.store.protocol import Change, Committed, Record, Store
@@ -53,7 +53,7 @@ class Client:
             [stock] = budgets_of(self.strategy, now_ms=0)
             snapshot.quotas = await fetch(self.store, partition_of(request.customer_key), [(stock, 1)])
             decision = self.decide(request, snapshot, decision_id)
-        record = record_of(decision, request, snapshot, self.strategy, Versions("s", "m"), key_id="test")
+        record = decision_record(decision, request, snapshot, self.strategy, Versions("s", "m"), key_id="test")
         change = Change(
             snapshot.customer_key,
             snapshot.state_version,
@@ -73,7 +73,7 @@ class Client:
         [snapshot] = await self.store.read([customer_key])
         said = Response("r", customer_key, "rejected", GOLD, frozenset({GOLD}), snapshot.now_ms, "web", decision_id)
         after = respond(said, snapshot.state)
-        movements = moved(said, snapshot, after, self.strategy)
+        movements = movements_of(said, snapshot, after, self.strategy)
         await self.store.commit([Change(customer_key, snapshot.state_version, after, movements=movements)])
 
 
