@@ -18,8 +18,7 @@ from decisioning.learning.checkpoints import folds_of
 from decisioning.learning.job import Pace, Progress, run_learner
 from decisioning.records import Versions, decision_record
 from decisioning.request import Decision, Request
-from decisioning.respond import Response, ended_by, respond
-from decisioning.respond import decision_record as response_record
+from decisioning.respond import Response, ended_by, respond, response_record
 from decisioning.scoring import ModelScorer
 from decisioning.store.packing import canonical
 from decisioning.store.protocol import Change, Committed, Record, Store
