@@ -29,6 +29,7 @@ from decisioning.identifiers import checked_customer_id
 from decisioning.people import person_of
 from decisioning.respond import (
     TAKING_OUTCOMES,
+    UNDATED,
     Response,
     converted_action,
     ended_by,
@@ -66,7 +67,7 @@ async def respond_endpoint(call: Call) -> dict[str, Any]:
 async def _understood(call: Call, body: ResponseRequest, deployed: Deployed, prefix: str) -> Response:
     """The response a body means; raises Problem saying which field is missing or wrong."""
     now_ms = wall_ms()  # only to refuse what cannot be; a response's own time is the store's
-    at_ms = ms_of(body.at, now_ms=now_ms, where=f"{prefix}at") if isinstance(body.at, str) else 0
+    at_ms = ms_of(body.at, now_ms=now_ms, where=f"{prefix}at") if isinstance(body.at, str) else UNDATED
     stated = {name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not msgspec.UNSET}
     if "event_token" in stated:
         named = _by_token(call.service, stated, prefix)
@@ -265,5 +266,6 @@ def _identified(response: Response, snapshot: Snapshot) -> Response:
     response_id = response.response_id
     if response.caller_key is not None:
         response_id = fingerprint(snapshot.state.sealing_key, "response", *response.caller_key)
-    at_ms = min(response.at_ms or snapshot.now_ms, snapshot.now_ms)  # a replica's clock may be fast
+    now_ms = snapshot.now_ms
+    at_ms = now_ms if response.at_ms == UNDATED else min(response.at_ms, now_ms)  # a replica's clock may be fast
     return replace(response, response_id=response_id, at_ms=at_ms)

@@ -20,6 +20,7 @@ from decisioning.volume import Occasion, belated, settled
 
 ENDING_OUTCOMES = frozenset({"accepted", "rejected", "converted"})
 TAKING_OUTCOMES = frozenset({"accepted", "converted"})  # what budgets that spend on acceptance pay for
+UNDATED = -1  # before all times that can be stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Response:
     outcome: str
     action: str
     ends: frozenset[str]  # the actions whose lease it ends
-    at_ms: int  # 0: not stated, the store's time of the commit stands in
+    at_ms: int  # UNDATED: the store's time of the commit stands in
     channel: str | None = None
     decision_id: str | None = None
     placement: str | None = None

@@ -169,6 +169,16 @@ async def test_a_response_without_a_time_has_the_stores():
     assert record["at_ms"] == record["received_ms"] == 1_700_000_000_000
 
 
+async def test_the_first_second_of_all_is_a_time_like_any_other():
+    desk = Desk()
+    await offered(desk)
+
+    await desk.tell(customer={"id": "C-1"}, action=GOLD, outcome="converted", at="1970-01-01T00:00:00Z")
+
+    (record,) = await records(desk, "response")
+    assert record["at_ms"] == 0
+
+
 async def test_a_replicas_fast_clock_puts_no_response_into_the_stores_future():
     desk = Desk(MemoryStore(lambda: 1_700_000_000_000))
     stated = "2024-03-01T00:00:00Z"  # past for this process, months ahead of the store
