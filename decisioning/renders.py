@@ -17,8 +17,8 @@ from decisioning.errors import ContentUnknown
 from decisioning.filling import Filling
 from decisioning.interactions import is_under
 from decisioning.lease import showable
-from decisioning.moment import moment_of
-from decisioning.request import MESSAGE, NOTHING, OFFER, Placed, Request, slot_of
+from decisioning.moment import Moment
+from decisioning.request import MESSAGE, NOTHING, OFFER, Placed, slot_of
 from rules import EvaluationError
 
 
@@ -143,18 +143,17 @@ def _content_in(filling: Filling, placement: Placement, action: str) -> Mapping[
     return filling.content(index)
 
 
-def render_again(placed: Placed, request: Request, snapshot: Snapshot, strategy: Strategy) -> Placed:
-    """A recorded outcome as it can be shown today, or nothing with the reason why it cannot."""
+def render_again(placed: Placed, moment: Moment, snapshot: Snapshot, strategy: Strategy) -> Placed:
+    """A recorded outcome as it can be shown at this moment, or nothing with the reason why it cannot."""
     if placed.action is None:
         return placed
     index = strategy.action_index.get(placed.action)
-    treatment = None if index is None else strategy.actions[index].treatments.get(request.channel)
+    treatment = None if index is None else strategy.actions[index].treatments.get(moment.channel)
     if index is None or treatment is None:
         return _silent(placed, "withdrawn")
     purpose = strategy.actions[index].purpose
-    if not is_granted(strategy, snapshot.state.consents, channel=request.channel, purpose=purpose):
+    if not is_granted(strategy, snapshot.state.consents, channel=moment.channel, purpose=purpose):
         return _silent(placed, "consent")
-    moment = moment_of(request, snapshot, strategy, strategy.reads)
     if moment.quiet_until_ms is not None and not strategy.mandatory_mask >> index & 1:
         return replace(_silent(placed, "quiet_hours"), valid_until_ms=moment.quiet_until_ms)
     try:
