@@ -66,6 +66,10 @@ class Change:
         Movement
     ] = ()  # fewer units at hand than they need, or nothing left to keep: the change is lost
 
+    def __post_init__(self) -> None:
+        if self.state is None and self.expected_version == 0:
+            raise ValueError("a change without a state is about a customer who is stored; version 0 is of nobody")
+
 
 @dataclass(slots=True)
 class Committed:
