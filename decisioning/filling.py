@@ -17,7 +17,7 @@ from decisioning.lease import Renewed
 from decisioning.moment import Moment
 from decisioning.request import NOTHING, Placed, Request, slot_of
 from decisioning.scoring import Appraisal
-from decisioning.volume import Occasion, chargeable, charges, withheld
+from decisioning.volume import Occasion, chargeable, charges, outspent, withheld
 from rules import EvaluationError
 
 
@@ -79,7 +79,8 @@ class Filling:
         if not self.request.offers_allowed:
             mask = candidates & chargeable(self.strategy, occasion)
             return {"volume_wait": mask} if mask else {}
-        return withheld(candidates, self.strategy, self.snapshot.quotas, occasion, self.spent)
+        asked = withheld if occasion.is_join else outspent  # what is drawn has passed the gate, which asked for all
+        return asked(candidates, self.strategy, self.snapshot.quotas, occasion, self.spent)
 
     def occasion(self, *, is_join: bool = False) -> Occasion:
         """What budgets are asked for: this channel, now."""

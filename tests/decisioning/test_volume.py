@@ -18,7 +18,7 @@ from decisioning.request import Decision, Request
 from decisioning.respond import Response, ended_by, movements_of, respond
 from decisioning.scoring import StatedScorer
 from decisioning.store.protocol import Movement
-from decisioning.volume import Occasion, budgets_of, quotas_for, unspent, withheld
+from decisioning.volume import Occasion, budgets_of, outspent, quotas_for, tariff_for, unspent, withheld
 from tests.decisioning.bank import FILES, GOLD, NOW_MS, PROPENSITIES, SILVER, TIPS, ask, customer
 
 NO_FATIGUE = {
@@ -298,6 +298,28 @@ def test_adding_a_constraint_never_enlarges_what_passes(
     ]
 
     assert dropped[0] & ~dropped[1] == 0
+
+
+@settings(max_examples=12, deadline=None)
+@given(QUOTAS, SCOPES, SCOPES, st.integers(1, 4), st.dictionaries(st.sampled_from(["one", "two@grow"]), st.integers(1)))
+def test_only_budgets_that_were_spent_of_can_stop_who_passed_before(
+    quotas: dict[str, int], first: str, second: str, amount: int, spent: dict[str, int]
+) -> None:
+    amounts = {"gold": {"one": amount, "two": 2}, "loan": {"one": 1}, "tips": {"two": amount}}
+    bank = bank_with(constraint("one", scope=first) + constraint("two", scope=second), **amounts)
+    everything, occasion = (1 << len(bank.actions)) - 1, Occasion("web", 0)
+    passed = everything & ~sum(withheld(everything, bank, quotas, occasion, spent={}).values())
+
+    assert outspent(passed, bank, quotas, occasion, spent) == withheld(passed, bank, quotas, occasion, spent)
+
+
+def test_a_tariff_is_made_once_a_day() -> None:
+    bank = bank_with(constraint(period="day"), gold={"stock": 1})
+
+    today, later, tomorrow = (tariff_for(bank, Occasion("web", now_ms)) for now_ms in (0, 1, 86_400_000))
+
+    assert later is today
+    assert list(tomorrow.due) != list(today.due) == ["stock#1970-01-01"]
 
 
 def test_a_partition_that_has_everything_stops_nobody() -> None:
