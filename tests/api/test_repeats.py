@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from decisioning.store.memory import MemoryStore
 from decisioning.store.redis import RedisStore
 from tests.api.desk import HERO, Desk
 from tests.api.test_responses import offered, records
+from tests.conftest import PATIENCE_MS
 from tests.decisioning.bank import GOLD, SILVER
 
 pytestmark = pytest.mark.anyio
@@ -23,8 +25,15 @@ def seen(answer: dict) -> dict:
     return {**answer, "placements": placements}
 
 
-async def test_fifty_identical_requests_at_once_are_one_decision(store: RedisStore):
+def patient(store: RedisStore) -> Desk:
+    """On a busy machine fifty answers at once are late for a customer, but none the less right."""
     desk = Desk(store)
+    desk.service.settings = replace(desk.service.settings, deadline_ms=PATIENCE_MS)
+    return desk
+
+
+async def test_fifty_identical_requests_at_once_are_one_decision(store: RedisStore):
+    desk = patient(store)
     await desk.know()
 
     answers = await asyncio.gather(*(desk.ask("web.hero", "web.tile", idempotency_key="k") for _ in range(50)))
@@ -37,7 +46,7 @@ async def test_fifty_identical_requests_at_once_are_one_decision(store: RedisSto
 
 
 async def test_fifty_requests_about_somebody_nobody_knew_are_one_decision_too(store: RedisStore):
-    desk = Desk(store)
+    desk = patient(store)
 
     answers = await asyncio.gather(*(desk.ask(customer="new", idempotency_key="k") for _ in range(50)))
 
