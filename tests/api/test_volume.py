@@ -64,7 +64,7 @@ class VolumeDesk(Desk):
 
     async def placed(self, **more: Any) -> dict[str, Any]:
         [placed] = (await self.ask(**more))["placements"]
-        return placed  # type: ignore[no-any-return]
+        return placed  # type: ignore[no-any-return]  # JSON is of any type
 
 
 async def test_an_answer_spends_once_and_a_dry_run_or_a_repeat_does_not() -> None:

@@ -115,7 +115,7 @@ async def test_whoever_restocks_next_finishes_what_a_dead_process_began(
 ) -> None:
     place = Place(HERE, budget(10, most=4))
     with suppress(Died):
-        await restock(Mortal(any_store, steps, after=after), [place])  # type: ignore[arg-type]
+        await restock(Mortal(any_store, steps, after=after), [place])  # type: ignore[arg-type]  # has the verbs it needs
 
     await restock(any_store, [place])
 
@@ -131,7 +131,7 @@ async def test_what_a_dead_process_was_giving_back_can_be_had_by_others(
     here, there = Place(HERE, budget(4, most=4)), Place(THERE, budget(4, most=4))
     await restock(any_store, [here])
     with suppress(Died):
-        await give_back(Mortal(any_store, steps, after=after), [here])  # type: ignore[arg-type]
+        await give_back(Mortal(any_store, steps, after=after), [here])  # type: ignore[arg-type]  # has the verbs it needs
     put_aside = (await block(any_store)).returned
 
     await restock(any_store, [replace_most(here, 0)])  # as the upkeep does
@@ -220,7 +220,7 @@ async def test_upkeep_keeps_to_small_pages() -> None:
     names = [f"b{number}" for number in range(20)]
     many = bank_with("".join(constraint(name, limit=10_000) for name in names), gold=dict.fromkeys(names, 1))
 
-    await Upkeep(counting).run(many)  # type: ignore[arg-type]
+    await Upkeep(counting).run(many)  # type: ignore[arg-type]  # has the verbs it needs
 
     assert max(counting.sizes["blocks"]) * len(names) <= restocking.BLOCKS_AT_ONCE
     assert max(counting.sizes["counters"]) == restocking.COUNTERS_AT_ONCE
