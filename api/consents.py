@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from api.changes import changed
-from api.customers import answer_of, consent_answer, customer_key_of
+from api.customers import answer_of, consent_answer, customer_key_in, customer_key_of
 from api.endpoint import Call
 from api.errors import Problem
 from api.instants import ms_of, wall_ms
@@ -22,7 +22,6 @@ from api.schemas import ConsentStatement
 from decisioning.catalog.strategy import Strategy
 from decisioning.consent import Statement, records_of, stated_about, taken
 from decisioning.customer import Consent, Snapshot
-from decisioning.identifiers import checked_customer_id
 from decisioning.store.protocol import Change, Store
 
 AT_ONCE_MAX = 32  # customers of one batch written at the same time
@@ -48,8 +47,8 @@ async def put_consents(call: Call) -> dict[str, Any]:
 async def post_consents(call: Call) -> dict[str, Any]:
     """POST: state permissions and withdrawals of up to 1,000 customers; answers what holds of each now."""
     said = [
-        _said(call, checked_customer_id(body.customer.id), body, f"statements[{at}].")
-        for at, body in enumerate(call.body.statements)
+        _said(call, customer_key_in(body.customer.id, where=f"{prefix}customer.id"), body, prefix)
+        for prefix, body in ((f"statements[{at}].", body) for at, body in enumerate(call.body.statements))
     ]
     await _check(said, call.service.deployed().strategy, call.service.store)
     by_customer: dict[str, list[Statement]] = defaultdict(list)

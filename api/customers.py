@@ -54,10 +54,15 @@ async def delete_customer(call: Call) -> dict[str, Any]:
 
 def customer_key_of(call: Call) -> str:
     """The customer that the path names."""
+    return customer_key_in(call.path["customer_id"], where="customer_id")
+
+
+def customer_key_in(text: str, *, where: str) -> str:
+    """The customer that a text names; raises Problem, blaming `where`, for one that names nobody."""
     try:
-        return checked_customer_id(call.path["customer_id"])
+        return checked_customer_id(text)
     except InvalidIdentifier as error:
-        raise Problem("invalid_identifier", str(error), "customer_id") from None
+        raise Problem("invalid_identifier", str(error), where) from None
 
 
 async def _read(call: Call) -> Snapshot:

@@ -23,16 +23,19 @@ from api.errors import Problem
 from api.instants import wall_ms
 from api.repeat import repeated
 from api.schemas import DecisionRequest
+from api.service import Service
 from decisioning.customer import Snapshot, State, partition_of
 from decisioning.decide import candidates_for, decide, prepare
 from decisioning.errors import InvalidAttribute, StoreUnavailable
 from decisioning.explain import explain
 from decisioning.identifiers import checked_customer_id
-from decisioning.records import record_of
+from decisioning.records import decision_record
 from decisioning.request import MESSAGE, Decision, Placed, Request
 from decisioning.sealing import fingerprint
 from decisioning.shadow import shadowed
+from decisioning.store.packing import canonical
 from decisioning.store.protocol import Change, Committed, Lost, Once, Outcome, Record, Repeated
+from decisioning.volume import hoped, missing
 
 LOG = logging.getLogger("nextbest")
 IDEMPOTENCY_TTL_S = 86_400
@@ -74,6 +77,13 @@ async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str
         decision = _decision(asked, snapshot, decider)
         if call.body.dry_run:
             return _answer(call, asked, snapshot, decider, decision)
+        if (
+            asked.offers_allowed
+            and decision.is_short
+            and (fetched := await fetched_units(call.service, asked, snapshot, decider))
+        ):
+            snapshot.quotas = {**snapshot.quotas, **fetched}
+            decision = _decision(asked, snapshot, decider)
         outcome = await _commit(call, asked, snapshot, decision, decider)
         if isinstance(outcome, Committed):
             count_outcomes(decision)
@@ -88,6 +98,13 @@ async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str
         metrics.RACES_LOST.inc()
         snapshot = outcome.snapshot
     return _leased_only(call, request, snapshot, deployed, cause="races_lost")
+
+
+async def fetched_units(service: Service, request: Request, snapshot: Snapshot, decider: Deployed) -> dict[str, int]:
+    """New quotas, when the answer would be another one if its partition had the units that it has not."""
+    hopes = replace(snapshot, quotas=hoped(decider.strategy, snapshot.quotas, now_ms=snapshot.now_ms))
+    wanted = missing(_decision(request, hopes, decider).movements, snapshot.quotas)
+    return await service.restocker.fetch(snapshot, decider.strategy, wanted) if wanted else {}
 
 
 def _leased_only(call: Call, request: Request, snapshot: Snapshot, deployed: Deployed, *, cause: str) -> dict[str, Any]:
@@ -109,7 +126,7 @@ def new_decision_id(request: Request, now_ms: int) -> str:
 
 
 async def _commit(call: Call, request: Request, snapshot: Snapshot, decision: Decision, deployed: Deployed) -> Outcome:
-    record = record_of(
+    record = decision_record(
         decision,
         request,
         snapshot,
@@ -160,7 +177,8 @@ def _once(call: Call, state: State, decision: Decision) -> list[Once]:
 
 
 def _body_hash(call: Call) -> str:
-    return sha256(call.raw).hexdigest()[:32]
+    """Of what was understood: the order and spaces of a body mean nothing."""
+    return sha256(canonical(call.body)).hexdigest()[:32]
 
 
 def count_outcomes(decision: Decision) -> None:

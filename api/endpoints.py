@@ -66,7 +66,7 @@ def endpoints(service: Service) -> list[Endpoint]:
             "Report what came of an action.",
             (ResponseRequest, ResponseBatch),
             body_bytes_max=1024 * KIB,
-            problems=("invalid_token", "unknown_channel", *KNOWN),
+            problems=("invalid_token", "unknown_channel", "conflict", *KNOWN),
         ),
         Endpoint(
             service,

@@ -12,6 +12,7 @@ from api.answer import Facts, answer_of
 from api.deployed import Deployed
 from api.endpoint import Call
 from api.errors import Problem
+from decisioning.moment import moment_of
 from decisioning.records import Versions
 from decisioning.renders import render_again
 from decisioning.request import Placed, Request
@@ -50,5 +51,7 @@ async def repeated(
         record["arm_probability"],
         Versions(**record["versions"]),
     )
-    placed = [render_again(Placed(**core), request, snapshot, deployed.strategy) for core in record["placements"]]
+    strategy = deployed.strategy
+    moment = moment_of(request, snapshot, strategy, strategy.reads)
+    placed = [render_again(Placed(**core), moment, snapshot, strategy) for core in record["placements"]]
     return answer_of(facts, placed, call.service.seals)

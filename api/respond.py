@@ -25,13 +25,21 @@ from api.instants import ms_of, wall_ms
 from api.schemas import ResponseBatch, ResponseRequest
 from api.service import Service
 from decisioning.claim import CLAIMING_OUTCOMES, claim
-from decisioning.customer import Snapshot
+from decisioning.customer import Snapshot, State
 from decisioning.identifiers import checked_customer_id
 from decisioning.people import person_of
-from decisioning.respond import Response, converted_action, ended_by, moved, record_of, respond
+from decisioning.respond import (
+    UNDATED,
+    Response,
+    converted_action,
+    ended_by,
+    movements_of,
+    respond,
+    response_record,
+)
 from decisioning.sealing import fingerprint
 from decisioning.store.packing import canonical, parsed
-from decisioning.store.protocol import Change, Committed, Once, Record
+from decisioning.store.protocol import Change, Committed, Once, Record, Repeated
 from decisioning.volume import overrun_of
 
 ONCE_TTL_S = 7 * 86_400  # a repeat later than this is dropped by history, not here
@@ -59,7 +67,7 @@ async def respond_endpoint(call: Call) -> dict[str, Any]:
 async def understood(call: Call, body: ResponseRequest, deployed: Deployed, prefix: str) -> Response:
     """The response a body means; raises Problem saying which field is missing or wrong."""
     now_ms = wall_ms()  # only to refuse what cannot be; a response's own time is the store's
-    at_ms = ms_of(body.at, now_ms=now_ms, where=f"{prefix}at") if isinstance(body.at, str) else 0
+    at_ms = ms_of(body.at, now_ms=now_ms, where=f"{prefix}at") if isinstance(body.at, str) else UNDATED
     stated = {name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not msgspec.UNSET}
     if "event_token" in stated:
         named = _by_token(call.service, stated, prefix)
@@ -77,6 +85,7 @@ async def understood(call: Call, body: ResponseRequest, deployed: Deployed, pref
     return Response(
         _identity(named, stated) if caller_key is None else "",
         caller_key=caller_key,
+        meaning="" if caller_key is None else _meaning(named, stated),
         outcome=body.outcome,
         ends=ended_by(body.outcome, named["action"], deployed.strategy),
         at_ms=at_ms,
@@ -198,6 +207,16 @@ def _digest(*parts: str) -> str:
     return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 
+def _meaning(named: dict[str, Any], stated: dict[str, Any]) -> str:
+    """What a caller's key stands for, as text.
+
+    Any token of a decision means the same as its id. A product stays a product: tomorrow it may be another action that
+    it belongs to.
+    """
+    told = {name: stated.get(name) for name in ("outcome", "value", "at")}
+    return canonical({**named, **told, "action": stated.get("product", named["action"])}).decode()
+
+
 async def _all_counted(service: Service, responses: Sequence[Response]) -> list[dict[str, str]]:
     """Count a batch: customers side by side, the responses of one customer in order."""
     by_customer: dict[str, list[int]] = {}
@@ -209,13 +228,13 @@ async def _all_counted(service: Service, responses: Sequence[Response]) -> list[
     async def one_customer(positions: list[int]) -> None:
         async with gate:
             for at in positions:
-                answers[at] = await counted(service, responses[at])
+                answers[at] = await counted(service, responses[at], f"responses[{at}].")
 
     await asyncio.gather(*(one_customer(positions) for positions in by_customer.values()))
     return answers
 
 
-async def counted(service: Service, response: Response) -> dict[str, str]:
+async def counted(service: Service, response: Response, prefix: str = "") -> dict[str, str]:
     """Count one response; its time is the store's when the caller stated none."""
     strategy = service.deployed().strategy
 
@@ -226,21 +245,28 @@ async def counted(service: Service, response: Response) -> dict[str, str]:
         claimed = claim(dated, snapshot, strategy)
         standing = snapshot if claimed is None else replace(snapshot, state=claimed.state)
         after = respond(dated, standing.state)
-        movements = [*(claimed.movements if claimed else ()), *moved(dated, standing, after, strategy)]
-        verdict = claimed.verdict if claimed else None
-        overrun = overrun_of(movements)
-        record = record_of(dated, snapshot.state, received_ms=snapshot.now_ms, overrun=overrun, claim=verdict)
+        movements = [*(claimed.movements if claimed else ()), *movements_of(dated, standing, after, strategy)]
+        record = response_record(
+            dated,
+            snapshot.state,
+            received_ms=snapshot.now_ms,
+            overrun=overrun_of(movements),
+            claim=claimed.verdict if claimed else None,
+        )
         return Change(
             response.customer_key,
             snapshot.state_version,
             after,
             records=[Record(dated.response_id, canonical(record))],
-            once=[Once(fingerprint(snapshot.state.sealing_key, "respond", dated.response_id), "", ONCE_TTL_S)],
+            once=[_once(dated, snapshot.state)],
             movements=movements,
         )
 
     is_spending = bool(strategy.volume_constraints) and response.outcome in CLAIMING_OUTCOMES
     change, _, outcome = await changed(service.store, response.customer_key, change_of, quotas=is_spending)
+    if isinstance(outcome, Repeated) and outcome.values[0] != change.once[0].value:
+        message = "This idempotency_key was used with another response. Use a new key for a new response."
+        raise Problem("conflict", message, f"{prefix}idempotency_key")
     status = "counted" if isinstance(outcome, Committed) else "repeated"
     if isinstance(outcome, Committed) and overrun_of(change.movements):
         metrics.OVERRUNS.inc()
@@ -248,10 +274,19 @@ async def counted(service: Service, response: Response) -> dict[str, str]:
     return {"response_id": change.records[0].record_id, "status": status}
 
 
+def _once(response: Response, state: State) -> Once:
+    """The step that counts a response once. A caller's key stands for one body; what is told by its decision may come
+    again with another time or value and is the same response all the same.
+    """
+    value = fingerprint(state.sealing_key, "meaning", response.meaning) if response.meaning else ""
+    return Once(fingerprint(state.sealing_key, "respond", response.response_id), value, ONCE_TTL_S)
+
+
 def _identified(response: Response, snapshot: Snapshot) -> Response:
     """The response with its time and its id, as this snapshot of the customer gives them where they are open."""
     response_id = response.response_id
     if response.caller_key is not None:
         response_id = fingerprint(snapshot.state.sealing_key, "response", *response.caller_key)
-    at_ms = min(response.at_ms or snapshot.now_ms, snapshot.now_ms)  # a replica's clock may be fast
+    now_ms = snapshot.now_ms
+    at_ms = now_ms if response.at_ms == UNDATED else min(response.at_ms, now_ms)  # a replica's clock may be fast
     return replace(response, response_id=response_id, at_ms=at_ms)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 
 from api import metrics
 from api.live import Live
@@ -17,11 +18,12 @@ from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Snapshot, partition_of
 from decisioning.errors import StoreDamaged, StoreUnavailable
 from decisioning.request import Decision, Request
-from decisioning.restocking import Place, Upkeep, restock
+from decisioning.restocking import Place, Upkeep, fetch, restock
 from decisioning.store.protocol import Store
-from decisioning.volume import Budget, Occasion, sought
+from decisioning.volume import Budget, Occasion, budgets_of, sought
 
 LOG = logging.getLogger("nextbest")
+FETCH_S = 0.05  # a decision waits no longer for units: the counter may lie on a server that is away
 LOOK_S = 1.0  # until a new strategy's blocks are laid out
 UPKEEP_S = 5.0
 UPKEEP_SHARE_MAX = 0.05  # of a process's time; with hundreds of budgets it comes less often
@@ -57,6 +59,19 @@ class Restocker:
             task = asyncio.get_running_loop().create_task(self._restock(partition, fresh))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def fetch(self, snapshot: Snapshot, strategy: Strategy, wanted: Mapping[str, int]) -> dict[str, int]:
+        """Units for a decision that waits for them: the new quotas, none when the counter is late or away."""
+        named = {each.name: each for each in budgets_of(strategy, now_ms=snapshot.now_ms)}
+        asked = [(named[name], units) for name, units in wanted.items()]
+        try:
+            async with asyncio.timeout(FETCH_S):
+                fetched = await fetch(self._store, partition_of(snapshot.customer_key), asked)
+        except (StoreUnavailable, TimeoutError):
+            metrics.RESTOCKS.labels("failed").inc()
+            return {}
+        metrics.RESTOCKS.labels("done").inc()
+        return fetched
 
     async def keep(self) -> None:
         """Do the upkeep when it is this process's turn, until cancelled."""

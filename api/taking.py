@@ -18,7 +18,7 @@ from api.instants import wall_ms
 from api.respond import counted
 from api.service import Service
 from decisioning.errors import StoreUnavailable
-from decisioning.respond import Response
+from decisioning.respond import UNDATED, Response
 
 LOG = logging.getLogger("nextbest")
 RESPONSE, FOLLOWED = "response", "followed"  # kinds of entries
@@ -31,7 +31,7 @@ async def take(service: Service, response: Response) -> str:
             return (await counted(service, response))["status"]
     except (StoreUnavailable, TimeoutError):
         # If it was counted after all, the same response id makes the replay a repeat.
-        kept = replace(response, at_ms=response.at_ms or wall_ms())
+        kept = replace(response, at_ms=wall_ms() if response.at_ms == UNDATED else response.at_ms)
         await service.journal.take(service.seals, RESPONSE, {**asdict(kept), "ends": sorted(kept.ends)})
         return "kept"
 

@@ -17,7 +17,7 @@ from decisioning.lease import Renewed
 from decisioning.moment import Moment
 from decisioning.request import NOTHING, Placed, Request, slot_of
 from decisioning.scoring import Appraisal
-from decisioning.volume import Occasion, chargeable, charges, withheld
+from decisioning.volume import Occasion, chargeable, charges, outspent, withheld
 from rules import EvaluationError
 
 
@@ -79,7 +79,8 @@ class Filling:
         if not self.request.offers_allowed:
             mask = candidates & chargeable(self.strategy, occasion)
             return {"volume_wait": mask} if mask else {}
-        return withheld(candidates, self.strategy, self.snapshot.quotas, occasion, self.spent)
+        asked = withheld if occasion.is_join else outspent  # what is drawn has passed the gate, which asked for all
+        return asked(candidates, self.strategy, self.snapshot.quotas, occasion, self.spent)
 
     def occasion(self, *, is_join: bool = False) -> Occasion:
         """What budgets are asked for: this channel, now."""
@@ -108,6 +109,17 @@ class Filling:
     def index_of(self, action: str) -> int:
         """The index of an action that the strategy has."""
         return self.strategy.action_index[action]
+
+    def is_mandatory(self, action: str) -> bool:
+        """True for an action that speaks before any promise and any silence."""
+        return bool(self.strategy.mandatory_mask >> self.index_of(action) & 1)
+
+    def leased(self) -> Mask:
+        """The actions that are promised already: they are rendered, and never drawn a second time."""
+        mask = 0
+        for entry in self.renewed.entries:
+            mask |= 1 << self.index_of(entry.action)
+        return mask
 
     def is_waiting(self, placement: Placement) -> bool:
         """True when somebody was kept out of the placement's next slot only until a budget's block is restocked."""

@@ -7,6 +7,8 @@ draw. Only a draw is a trial of the policy and carries a selection probability.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from decisioning.catalog.strategy import Mask, Placement
@@ -31,7 +33,7 @@ def fill(filling: Filling) -> list[Placed]:
         while not filling.is_full(placement):
             filling.place(
                 hushed(filling, placement)
-                or _settled(filling, placement)
+                or _settled(filling, placement, offers_open=offers_open)
                 or drawn(filling, placement, offers_open=offers_open)
             )
     return [placed for placement in placements for placed in filling.placed_in(placement.name)]
@@ -39,24 +41,27 @@ def fill(filling: Filling) -> list[Placed]:
 
 def mandatory(filling: Filling, placement: Placement) -> Placed | None:
     """The mandatory action of this placement, drawn once and then held like any other."""
-    standing = filling.strategy.mandatory_mask
     shown = held(filling, placement)
-    if shown is not None and shown.action is not None and standing >> filling.index_of(shown.action) & 1:
+    if shown is not None and shown.action is not None and filling.is_mandatory(shown.action):
         return shown
-    contenders = contenders_for(filling, placement, offers_open=True) & standing
+    standing, dropped = contenders_for(filling, placement, offers_open=True)
+    contenders = standing & filling.strategy.mandatory_mask
     if not contenders:
         return None
     winner = arbitrated(filling, placement, contenders, nothing_value=-np.inf, reasons=["mandatory"])
-    return None if winner.outcome == NOTHING else winner
+    if winner.outcome == NOTHING:
+        return None
+    _note(filling, placement, dropped)
+    return winner
 
 
-def _settled(filling: Filling, placement: Placement) -> Placed | None:
+def _settled(filling: Filling, placement: Placement, *, offers_open: bool) -> Placed | None:
     """What the placement holds, unless it is silence and a service action has something to say."""
     shown = held(filling, placement)
     if shown is None or shown.outcome != NOTHING:
         return shown
-    service = contenders_for(filling, placement, offers_open=True) & filling.strategy.bypass_mask
-    spoken = arbitrated(filling, placement, service, placement.nothing_value, [])
+    standing, _ = contenders_for(filling, placement, offers_open=offers_open)
+    spoken = arbitrated(filling, placement, standing & filling.strategy.bypass_mask, placement.nothing_value, [])
     return shown if spoken.outcome == NOTHING else None
 
 
@@ -66,7 +71,8 @@ def drawn(filling: Filling, placement: Placement, *, offers_open: bool) -> Place
     An answer after two lost races explores nothing: it may not get recorded, and then nobody learns from it.
     """
     strategy, standing = filling.strategy, filling.standing
-    contenders = contenders_for(filling, placement, offers_open=offers_open)
+    contenders, dropped = contenders_for(filling, placement, offers_open=offers_open)
+    _note(filling, placement, dropped)
     reasons = _circumstances(filling, offers_open=offers_open)
     if standing.holdout or standing.draws_at_random:
         exempt = arbitrated(filling, placement, contenders & strategy.bypass_mask, placement.nothing_value, reasons)
@@ -84,12 +90,14 @@ def drawn(filling: Filling, placement: Placement, *, offers_open: bool) -> Place
     return arbitrated(filling, placement, contenders, placement.nothing_value, reasons)
 
 
-def contenders_for(filling: Filling, placement: Placement, *, offers_open: bool) -> Mask:
-    """The actions that passed every gate and may still stand here, beside what the answer shows already."""
+def contenders_for(filling: Filling, placement: Placement, *, offers_open: bool) -> tuple[Mask, dict[str, Mask]]:
+    """The actions that passed every gate and may still stand here, beside what the answer shows already; and why the
+    others may not.
+    """
     contenders = placement.candidates.mask & filling.appraisal.contenders
-    kept_out = {"placed_elsewhere": filling.used}
+    kept_out = {"placed_elsewhere": filling.used, "lease": filling.leased()}
     if not offers_open:
-        kept_out["lease"] = filling.strategy.offer_mask & ~filling.strategy.bypass_mask
+        kept_out["lease"] |= filling.strategy.offer_mask & ~filling.strategy.mandatory_mask
     if placement.one_per_group:
         kept_out["one_per_group"] = filling.groups_used()
     if filling.met:
@@ -97,10 +105,17 @@ def contenders_for(filling: Filling, placement: Placement, *, offers_open: bool)
             kept_out["contact_policy"] = kept_out.get("contact_policy", 0) | mask
     if filling.spent or not filling.request.offers_allowed:  # else the gate has asked already
         kept_out |= filling.withheld(contenders, filling.occasion())
+    dropped = {}
     for reason, mask in kept_out.items():
-        filling.drop(placement.name, reason, contenders & mask)
+        dropped[reason] = contenders & mask
         contenders &= ~mask
-    return contenders
+    return contenders, dropped
+
+
+def _note(filling: Filling, placement: Placement, dropped: Mapping[str, Mask]) -> None:
+    """Keep the drops of a draw: only what was drawn can say who did not get in."""
+    for reason, mask in dropped.items():
+        filling.drop(placement.name, reason, mask)
 
 
 def _circumstances(filling: Filling, *, offers_open: bool) -> list[str]:

@@ -50,7 +50,7 @@ class Versions:
     model_state: str | None = None
 
 
-def record_of(
+def decision_record(
     decision: Decision,
     request: Request,
     snapshot: Snapshot,
@@ -162,10 +162,13 @@ def open_record(body: Mapping[str, Any], sealing_key: str, strategy: Strategy) -
     told = {**body["context"], **private["context"]}
     context = strategy.schema.context_of({name: each for name, each in told.items() if f"context.{name}" in known})
     asked = private["customer_id"], body["channel"], tuple(body["placement_names"]), context
-    request = Request(*asked, offers_allowed=body["offers_allowed"], sending=body["sending"])
-    snapshot = Snapshot(private["customer_id"], body["at_ms"], seen["state_version"], profile, state, seen["quotas"])
+    # A record can be older than a field, and history then has null: offers were allowed, and quiet hours not asked.
+    is_third_try, is_sent = body.get("offers_allowed") is False, body.get("sending") is True
+    request = Request(*asked, offers_allowed=not is_third_try, sending=is_sent)
+    quotas = seen.get("quotas") or {}
+    snapshot = Snapshot(private["customer_id"], body["at_ms"], seen["state_version"], profile, state, quotas)
     if body["versions"]["strategy"] != strategy.version:  # nobody knows what was left of a budget that was not asked
-        snapshot.quotas = unspent(strategy, now_ms=body["at_ms"]) | seen["quotas"]
+        snapshot.quotas = unspent(strategy, now_ms=body["at_ms"]) | quotas
     return Recorded(request, snapshot, Versions(**body["versions"]), body["decision_id"], body["placements"])
 
 

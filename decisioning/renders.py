@@ -17,8 +17,8 @@ from decisioning.errors import ContentUnknown
 from decisioning.filling import Filling
 from decisioning.interactions import is_under
 from decisioning.lease import showable
-from decisioning.moment import moment_of
-from decisioning.request import MESSAGE, NOTHING, OFFER, Placed, Request, slot_of
+from decisioning.moment import Moment
+from decisioning.request import MESSAGE, NOTHING, OFFER, Placed, slot_of
 from rules import EvaluationError
 
 
@@ -27,27 +27,42 @@ def place_lease(filling: Filling) -> bool:
 
     The first entry goes to the first placement that can show it, one that already shows a message only if no other can,
     so that a page looks the same when it is loaded again. If none can, no other offer may appear: it would compete.
+    Mandatory ones alone may, and come first, where their draw put them.
     """
+    strategy, entries = filling.strategy, _standing(filling)
+    if not entries:
+        return filling.request.offers_allowed
+    placements = [strategy.placements[name] for name in filling.request.placements]
+    free_first = sorted(placements, key=lambda placement: not _has_room(filling, placement))
+    shown, is_first_shown = showable(entries, filling.gated.allowed, strategy), True
+    for entry in sorted(entries, key=lambda each: not filling.is_mandatory(each.action)):
+        is_mandatory = filling.is_mandatory(entry.action)
+        if not (is_first_shown or is_mandatory):
+            continue
+        is_showable = shown >> filling.index_of(entry.action) & 1 and may_enter(filling, entry)
+        wanted = placements if is_mandatory else free_first
+        rendered = _render_entry(filling, entry, wanted) if is_showable else None
+        if rendered is not None:
+            filling.place_leased(rendered, entry)
+        elif entry is entries[0]:
+            is_first_shown = False
+    return is_first_shown and filling.request.offers_allowed
+
+
+def _standing(filling: Filling) -> list[LeaseEntry]:
+    """The lease, without what no channel shows to the holdout: nothing can compete with that."""
     entries = filling.renewed.entries
-    if entries:
-        placements = [filling.strategy.placements[name] for name in filling.request.placements]
-        free_first = sorted(placements, key=lambda placement: not _has_room(filling, placement))
-        shown = showable(entries, filling.gated.allowed, filling.strategy)
-        for position, entry in enumerate(entries):
-            is_showable = shown >> filling.index_of(entry.action) & 1 and may_enter(filling, entry)
-            rendered = _render_entry(filling, entry, free_first) if is_showable else None
-            if rendered is not None:
-                filling.place_leased(rendered, entry)
-            elif position == 0:
-                return False
-    return filling.request.offers_allowed
+    if not filling.standing.holdout:
+        return entries
+    return [each for each in entries if filling.strategy.bypass_mask >> filling.index_of(each.action) & 1]
 
 
 def _render_entry(filling: Filling, entry: LeaseEntry, placements: Sequence[Placement]) -> Placed | None:
     for placement in placements:
         content = None if filling.is_full(placement) else _content_in(filling, placement, entry.action)
         if content is not None:
-            _keep_above(filling, placement, entry.action)
+            if not filling.is_mandatory(entry.action):
+                _keep_above(filling, placement, entry.action)
             return Placed(
                 placement.name,
                 OFFER,
@@ -132,18 +147,17 @@ def _content_in(filling: Filling, placement: Placement, action: str) -> Mapping[
     return filling.content(index)
 
 
-def render_again(placed: Placed, request: Request, snapshot: Snapshot, strategy: Strategy) -> Placed:
-    """A recorded outcome as it can be shown today, or nothing with the reason why it cannot."""
+def render_again(placed: Placed, moment: Moment, snapshot: Snapshot, strategy: Strategy) -> Placed:
+    """A recorded outcome as it can be shown at this moment, or nothing with the reason why it cannot."""
     if placed.action is None:
         return placed
     index = strategy.action_index.get(placed.action)
-    treatment = None if index is None else strategy.actions[index].treatments.get(request.channel)
+    treatment = None if index is None else strategy.actions[index].treatments.get(moment.channel)
     if index is None or treatment is None:
         return _silent(placed, "withdrawn")
     purpose = strategy.actions[index].purpose
-    if not is_granted(strategy, snapshot.state.consents, channel=request.channel, purpose=purpose):
+    if not is_granted(strategy, snapshot.state.consents, channel=moment.channel, purpose=purpose):
         return _silent(placed, "consent")
-    moment = moment_of(request, snapshot, strategy, strategy.reads)
     if moment.quiet_until_ms is not None and not strategy.mandatory_mask >> index & 1:
         return replace(_silent(placed, "quiet_hours"), valid_until_ms=moment.quiet_until_ms)
     try:

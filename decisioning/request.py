@@ -83,6 +83,12 @@ class Decision:
     attributes: Mapping[str, Any]  # what was read of the profile, typed: enough to decide again
     movements: list[Movement]  # what it takes of budgets, committed with the state
 
+    @property
+    def is_short(self) -> bool:
+        """True when a budget's want of units kept an action out, anywhere in this answer."""
+        stages = [self.drops, *self.placement_drops.values()]
+        return any("volume_wait" in drops or "volume_constraint" in drops for drops in stages)
+
     def reasons_against(self, index: int) -> list[str]:
         """Why an action dropped out, anywhere in this answer."""
         stages = [self.drops, *self.placement_drops.values()]

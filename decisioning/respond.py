@@ -19,6 +19,8 @@ from decisioning.store.protocol import Movement
 from decisioning.volume import Occasion, belated, settled
 
 ENDING_OUTCOMES = frozenset({"accepted", "rejected", "converted"})
+TAKING_OUTCOMES = frozenset({"accepted", "converted"})  # what budgets that spend on acceptance pay for
+UNDATED = -1  # before all times that can be stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,13 @@ class Response:
     outcome: str
     action: str
     ends: frozenset[str]  # the actions whose lease it ends
-    at_ms: int  # 0: not stated, the store's time of the commit stands in
+    at_ms: int  # UNDATED: the store's time of the commit stands in
     channel: str | None = None
     decision_id: str | None = None
     placement: str | None = None
     person_key: str | None = None  # of the decision; another one at the commit means that the customer was erased
     caller_key: tuple[str, str] | None = None  # API key and idempotency key, which tell it from others
+    meaning: str = ""  # what that key stands for: under it nothing else may come
     value: float | None = None  # realised, in the strategy's currency
     reason: str | None = None  # the caller's own code for why
 
@@ -54,34 +57,45 @@ def respond(response: Response, state: State) -> State:
     return after
 
 
-def moved(response: Response, snapshot: Snapshot, after: State, strategy: Strategy) -> list[Movement]:
+def movements_of(response: Response, snapshot: Snapshot, after: State, strategy: Strategy) -> list[Movement]:
     """What an answer does to the units that were reserved for the offers it ends.
 
-    Accepting keeps what the lease reserved. When that is over, it takes the units anew, once per decision. A conversion
-    alone takes none: it may be nobody's doing.
+    The first acceptance or conversion of an offer takes its units, whichever it is and whenever it comes: those that
+    the lease reserved, or new ones when that is over. What comes of the same offer after it takes none.
     """
     before, now_ms = snapshot.state, snapshot.now_ms
-    is_taken = response.outcome in ("accepted", "converted")
-    settlement = settled(before.lease, after.lease, now_ms=now_ms, kept=response.action if is_taken else "")
+    is_taking = response.outcome in TAKING_OUTCOMES
+    settlement = settled(before.lease, after.lease, now_ms=now_ms, kept=response.action if is_taking else "")
     standing = {entry.decision_id for entry in after.lease if entry.action == response.action}
     was_leased = any(
         entry.action == response.action and entry.until_ms > now_ms and entry.decision_id not in standing
         for entry in before.lease
     )
-    if response.outcome != "accepted" or was_leased or _was_taken(response, before):
+    if not is_taking or was_leased or not _is_first(response, before):
         return settlement
     occasion = Occasion(response.channel or "", now_ms)
     return settlement + belated(response.action, strategy, snapshot.quotas, occasion)
 
 
-def _was_taken(response: Response, before: State) -> bool:
-    """True when the same offer was accepted or converted before: its units are spent."""
-    where = whereabouts_of(response.decision_id or "")
-    decided_ms = 0 if where is None else where.from_ms
-    return any(
-        each.action == response.action and each.outcome in ("accepted", "converted") and each.at_ms >= decided_ms
+def _is_first(response: Response, before: State) -> bool:
+    """True when an offer stands behind the response that was neither accepted nor converted before."""
+    offered_ms = _offered_ms(response, before)
+    return offered_ms is not None and not any(
+        each.action == response.action and each.outcome in TAKING_OUTCOMES and each.at_ms >= offered_ms
         for each in before.interactions
     )
+
+
+def _offered_ms(response: Response, before: State) -> int | None:
+    """When the offer was made that a response is about: by its decision, or else the last one before it; None: never,
+    and then a conversion is nobody's doing.
+    """
+    if response.decision_id is not None:
+        where = whereabouts_of(response.decision_id)
+        return 0 if where is None else where.from_ms
+    made = [each.at_ms for each in before.interactions if (each.outcome, each.action) == ("selected", response.action)]
+    made += [each.last_ms for each in before.day_counts if (each.outcome, each.action) == ("selected", response.action)]
+    return max((at_ms for at_ms in made if at_ms <= response.at_ms), default=None)
 
 
 def ended_by(outcome: str, action: str, strategy: Strategy) -> frozenset[str]:
@@ -95,7 +109,7 @@ def ended_by(outcome: str, action: str, strategy: Strategy) -> frozenset[str]:
     return frozenset(each.key for each in strategy.actions if each.product == product)
 
 
-def record_of(
+def response_record(
     response: Response,
     state: State,
     *,

@@ -8,9 +8,9 @@ Spent units and outstanding ones are therefore never more than the limit, at any
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import PARTITION_COUNT
@@ -21,6 +21,14 @@ IDLE_MS = 60_000  # a block nobody touched for so long goes back, when others fo
 AHEAD_MS = 300_000  # before midnight the blocks of the next day are laid out
 EVERYTHING = 1 << 52  # more units than any budget has
 DAY_MS = 86_400_000
+
+# A process that serves requests does not keep them waiting: no step of the work below takes more than a few
+# milliseconds of its event loop.
+PLACES_AT_ONCE = 32
+BLOCKS_AT_ONCE = 256
+COUNTERS_AT_ONCE = 2  # each has two totals of each partition
+
+Item = TypeVar("Item")
 
 
 class Place(NamedTuple):
@@ -35,28 +43,38 @@ async def restock(store: Store, places: Sequence[Place], left: Mapping[str, int]
 
     left: what the counters had left when last asked, by which a block is judged low or not.
     """
-    known_left = left or {}
-    blocks = await store.deliver([Delivery(place.partition, place.budget.name) for place in places])
-    claims = [_claim(*both, known_left) for both in zip(places, blocks, strict=True)]
+    found: dict[str, int] = {}
+    for page in _pages(places, PLACES_AT_ONCE):
+        found |= await _restock(store, page, left or {})
+    return found
+
+
+async def fetch(store: Store, partition: int, wanted: Sequence[tuple[Budget, int]]) -> dict[str, int]:
+    """Units for somebody who waits for them, in two round trips; returns the partition's new quotas of these budgets.
+
+    A counter that has too few for any action leaves the mark that says so, one more round trip away.
+    """
+    claims = [
+        Claim(partition, budget.name, None, 0, budget.constraint.limit, units, min(units, budget.least), budget.ttl_s)
+        for budget, units in wanted
+    ]
     grants = await store.claim(claims)
-    deliveries = []
-    for claim, block, grant in zip(claims, blocks, grants, strict=True):
-        if grant.total > block.received:
-            deliveries.append(Delivery(claim.partition, claim.budget, granted=grant.total))
-        elif claim.wanted:
-            deliveries.append(Delivery(claim.partition, claim.budget, is_exhausted=True))
-    if deliveries:
-        await store.deliver(deliveries)
-    return {claim.budget: grant.left for claim, grant in zip(claims, grants, strict=True)}
+    blocks = await store.deliver(
+        [Delivery(partition, each.budget, granted=grant.total) for each, grant in zip(claims, grants, strict=True)]
+    )
+    held = [(budget, block.at_hand) for (budget, _), block in zip(wanted, blocks, strict=True)]
+    empty = [Delivery(partition, budget.name, is_exhausted=True) for budget, at_hand in held if at_hand < budget.least]
+    if empty:
+        await store.deliver(empty)
+    return {budget.name: at_hand for budget, at_hand in held}
 
 
 async def give_back(store: Store, places: Sequence[Place]) -> None:
     """Return what these blocks have at hand to their counters."""
-    if not places:
-        return
-    fetched = [Delivery(place.partition, place.budget.name, give_back=EVERYTHING) for place in places]
-    blocks = await store.deliver(fetched)
-    await store.claim([_settlement(place, block) for place, block in zip(places, blocks, strict=True)])
+    for page in _pages(places, PLACES_AT_ONCE):
+        fetched = [Delivery(place.partition, place.budget.name, give_back=EVERYTHING) for place in page]
+        blocks = await store.deliver(fetched)
+        await store.claim([_settlement(place, block) for place, block in zip(page, blocks, strict=True)])
 
 
 class Upkeep:
@@ -64,26 +82,39 @@ class Upkeep:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._idle_since: dict[tuple[int, str], tuple[Block, int]] = {}  # a block as it was, and since when
+        self._idle_since: dict[str, dict[int, tuple[Block, int]]] = {}  # by budget and partition: as it was, since when
 
     async def run(self, strategy: Strategy) -> None:
         """End reservations, finish transfers, lay out blocks where there were none, fetch idle ones, clear old days."""
         [clock] = await self._store.read([""])  # nobody's snapshot, for the store's time
         now_ms = clock.now_ms
-        blocks = await self._store.blocks(range(PARTITION_COUNT))
         budgets = budgets_of(strategy, now_ms=now_ms, ahead_ms=AHEAD_MS)
-        counters = await self._store.counters([budget.name for budget in budgets])
-        for budget, counter in zip(budgets, counters, strict=True):
-            here = [Place(partition, budget) for partition in range(PARTITION_COUNT)]
-            held = [blocks[partition].get(budget.name, Block()) for partition in range(PARTITION_COUNT)]
-            await self._supply(here, held, counter)
-            await self._fetch_idle(here, held, counter, now_ms=now_ms)
-        await self._clear(blocks, yesterday=local_day(strategy, now_ms - DAY_MS))
+        blocks = await self._look(len(budgets), yesterday=local_day(strategy, now_ms - DAY_MS))
+        for page in _pages(budgets, COUNTERS_AT_ONCE):
+            counters = await self._store.counters([budget.name for budget in page])
+            for budget, counter in zip(page, counters, strict=True):
+                here = [Place(partition, budget) for partition in range(PARTITION_COUNT)]
+                held = [found.get(budget.name, Block()) for found in blocks]
+                await self._supply(here, held, counter)
+                await self._fetch_idle(here, held, counter, now_ms=now_ms)
+        named = {budget.name for budget in budgets}
+        self._idle_since = {name: seen for name, seen in self._idle_since.items() if name in named}
+
+    async def _look(self, budget_count: int, *, yesterday: str) -> list[dict[str, Block]]:
+        """Every partition's blocks, without those of days before yesterday of which nothing is reserved any more."""
+        found: list[dict[str, Block]] = []
+        for page in _pages(range(PARTITION_COUNT), max(1, BLOCKS_AT_ONCE // max(1, budget_count))):
+            for partition, blocks in zip(page, await self._store.blocks(page), strict=True):
+                over = [name for name, block in blocks.items() if _is_over(name, block, yesterday)]
+                await self._store.drop_blocks(partition, over)
+                found.append(blocks)
+        return found
 
     async def _supply(self, places: Sequence[Place], blocks: Sequence[Block], counter: Counter) -> None:
         """Finish what is under way; a first block for everybody while there is enough for all."""
         budget = places[0].budget
-        share = (budget.constraint.limit - counter.outstanding) // (2 * PARTITION_COUNT)
+        left = budget.constraint.limit - counter.outstanding
+        share = left // (2 * PARTITION_COUNT)
         wanting = [
             place
             for place, block in zip(places, blocks, strict=True)
@@ -92,7 +123,7 @@ class Upkeep:
             or (not block.received and share >= budget.most)
         ]
         if wanting:
-            await restock(self._store, wanting)
+            await restock(self._store, wanting, {budget.name: left})
 
     async def _fetch_idle(
         self, places: Sequence[Place], blocks: Sequence[Block], counter: Counter, *, now_ms: int
@@ -105,28 +136,41 @@ class Upkeep:
             await give_back(self._store, idle)
 
     def _is_idle(self, place: Place, block: Block, now_ms: int) -> bool:
-        key = place.partition, place.budget.name
-        before, since_ms = self._idle_since.get(key, (None, now_ms))
+        seen = self._idle_since.setdefault(place.budget.name, {})
+        before, since_ms = seen.get(place.partition, (None, now_ms))
         if before != block:
-            self._idle_since[key] = block, now_ms
+            seen[place.partition] = block, now_ms
             return False
         return block.at_hand > 0 and now_ms - since_ms >= IDLE_MS
 
-    async def _clear(self, blocks: Sequence[Mapping[str, Block]], *, yesterday: str) -> None:
-        """Forget the blocks of days before yesterday, when nothing of them is reserved any more."""
-        for partition, here in enumerate(blocks):
-            over = [name for name, block in here.items() if "" < day_of_budget(name) < yesterday and not block.reserved]
-            if over:
-                await self._store.drop_blocks(partition, over)
-        self._idle_since = {
-            key: seen for key, seen in self._idle_since.items() if not "" < day_of_budget(key[1]) < yesterday
-        }
+
+async def _restock(store: Store, places: Sequence[Place], left: Mapping[str, int]) -> dict[str, int]:
+    blocks = await store.deliver([Delivery(place.partition, place.budget.name) for place in places])
+    claims = [_claim(*both, left) for both in zip(places, blocks, strict=True)]
+    grants = await store.claim(claims)
+    deliveries = []
+    for claim, block, grant in zip(claims, blocks, grants, strict=True):
+        if grant.total > block.received:
+            deliveries.append(Delivery(claim.partition, claim.budget, granted=grant.total))
+        elif claim.wanted:
+            deliveries.append(Delivery(claim.partition, claim.budget, is_exhausted=True))
+    if deliveries:
+        await store.deliver(deliveries)
+    return {claim.budget: grant.left for claim, grant in zip(claims, grants, strict=True)}
+
+
+def _pages(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _is_over(budget: str, block: Block, yesterday: str) -> bool:
+    return "" < day_of_budget(budget) < yesterday and not block.reserved
 
 
 def _claim(place: Place, block: Block, left: Mapping[str, int]) -> Claim:
     """What a block asks for: nothing while it is not low, else at least what the dearest spend is short of."""
     budget, claim = place.budget, _settlement(place, block)
-    if not is_low(budget, block.at_hand, left.get(budget.name, 0)):
+    if not is_low(budget, block.at_hand, left):
         return claim
     shortage = max(1, budget.most - block.at_hand)
     return replace(claim, wanted=shortage, least=min(shortage, max(1, budget.least - block.at_hand)))

@@ -8,10 +8,11 @@ for budgets of a channel, which are charged when it is first rendered there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from decisioning.catalog.strategy import Mask, Share, Strategy, VolumeConstraint
@@ -55,6 +56,24 @@ class Budget:
         return DAY_TTL_S if self.constraint.period == "day" else 0
 
 
+class Due(NamedTuple):
+    """A share that selections are charged to, and the name of its budget."""
+
+    constraint: VolumeConstraint
+    share: Share
+    budget: str
+
+
+class Tariff(NamedTuple):
+    """What selections on occasions alike are charged: in one channel on one day, first renders of leased offers apart.
+
+    Made once, because names are dear to build where each action has a budget of its own.
+    """
+
+    due: Mapping[str, Due]  # by budget
+    charged: Mapping[int, Sequence[tuple[VolumeConstraint, Charge]]]  # by action index
+
+
 def withheld(
     candidates: Mask, strategy: Strategy, quotas: Mapping[str, int], occasion: Occasion, spent: Mapping[str, int]
 ) -> dict[str, Mask]:
@@ -62,11 +81,26 @@ def withheld(
 
     `volume_constraint`: its counter is known to be empty; `volume_wait`: more may be on its way.
     """
+    return _short(candidates, tariff_for(strategy, occasion).due.values(), quotas, spent)
+
+
+def outspent(
+    candidates: Mask, strategy: Strategy, quotas: Mapping[str, int], occasion: Occasion, spent: Mapping[str, int]
+) -> dict[str, Mask]:
+    """The same of candidates who passed while nothing was spent: only budgets that were spent of can stop them."""
+    due = tariff_for(strategy, occasion).due
+    return _short(candidates, [due[name] for name in spent if name in due], quotas, spent)
+
+
+def _short(
+    candidates: Mask, due: Iterable[Due], quotas: Mapping[str, int], spent: Mapping[str, int]
+) -> dict[str, Mask]:
     waiting = empty = 0
-    for _, share, budget in _named(strategy, occasion):
-        if not share.mask & candidates:
+    for _, share, budget in due:
+        at_hand = quotas.get(budget, 0) - spent.get(budget, 0)
+        if at_hand >= share.steps[0][0] or not share.mask & candidates:
             continue
-        short = share.short_of(quotas.get(budget, 0) - spent.get(budget, 0)) & candidates
+        short = share.short_of(at_hand) & candidates
         if EXHAUSTED + budget in quotas:
             empty |= short
         else:
@@ -80,21 +114,42 @@ def charges(index: int, strategy: Strategy, occasion: Occasion) -> list[Charge]:
     return [charge for _, charge in charged(index, strategy, occasion)]
 
 
-def charged(index: int, strategy: Strategy, occasion: Occasion) -> list[tuple[VolumeConstraint, Charge]]:
+def charged(index: int, strategy: Strategy, occasion: Occasion) -> Sequence[tuple[VolumeConstraint, Charge]]:
     """The same with the constraint that asks for it."""
-    return [
-        (constraint, Charge(budget, constraint.spends[index], constraint.spend_on == "accepted"))
-        for constraint, share, budget in _named(strategy, occasion)
-        if share.mask >> index & 1
-    ]
+    return tariff_for(strategy, occasion).charged.get(index, ())
 
 
 def chargeable(strategy: Strategy, occasion: Occasion) -> Mask:
     """The actions that take anything when they are selected so."""
     mask = 0
-    for constraint in _asked(strategy, occasion):
-        mask |= constraint.mask
+    for each in tariff_for(strategy, occasion).due.values():
+        mask |= each.share.mask
     return mask
+
+
+def tariff_for(strategy: Strategy, occasion: Occasion) -> Tariff:
+    """What a selection on this occasion is charged."""
+    has_days = any(constraint.period == "day" for constraint in strategy.volume_constraints)
+    day = local_day(strategy, occasion.now_ms) if has_days else ""
+    return _tariff(strategy.volume_constraints, occasion.channel, day, occasion.is_join)
+
+
+@lru_cache(maxsize=128)  # the channels of the strategies in force, today
+def _tariff(constraints: tuple[VolumeConstraint, ...], channel: str, day: str, is_join: bool) -> Tariff:
+    due: dict[str, Due] = {}
+    charged: dict[int, list[tuple[VolumeConstraint, Charge]]] = {}
+    for constraint in constraints:
+        is_per_channel = constraint.scope == "channel" or constraint.channel is not None
+        if constraint.channel not in (None, channel) or (is_join and not is_per_channel):
+            continue
+        for share in constraint.shares:
+            name = _budget(constraint, share.key, channel, day if constraint.period == "day" else "")
+            due[name] = Due(constraint, share, name)
+            for units, mask in share.steps:
+                charge = Charge(name, units, constraint.spend_on == "accepted")
+                for index in _indexes(mask):
+                    charged.setdefault(index, []).append((constraint, charge))
+    return Tariff(due, charged)
 
 
 def movements_for(made: Sequence[Charge], entry: LeaseEntry | None) -> list[Movement]:
@@ -152,12 +207,34 @@ def budgets_of(strategy: Strategy, *, now_ms: int, ahead_ms: int = 0) -> list[Bu
     return list(found.values())
 
 
-def is_low(budget: Budget, at_hand: int, left: int) -> bool:
-    """True when a block should get more: the dearest spend does not fit, or half a block is used up.
+def is_low(budget: Budget, at_hand: int, left: Mapping[str, int]) -> bool:
+    """True when a block should get more before somebody wants it: the dearest spend does not fit, or half is used up.
 
-    left: what the counter has left, as far as known. A new block is 1 / (2 x partitions) of it.
+    left: what counters have left; one that was not asked yet may have all. A new block is 1 / (2 x partitions) of it;
+    where that is less than one spend nobody stocks ahead, else the units would lie where nobody wants them: they are
+    fetched one by one.
     """
-    return at_hand < max(budget.most, left // (4 * PARTITION_COUNT))
+    block = left.get(budget.name, budget.constraint.limit) // (2 * PARTITION_COUNT)
+    return block >= budget.most and at_hand < max(budget.most, block // 2)
+
+
+def hoped(strategy: Strategy, quotas: Mapping[str, int], *, now_ms: int) -> dict[str, int]:
+    """The quotas if every counter gave all that is asked, those aside that were found empty a moment ago."""
+    hopes = dict(quotas)
+    for budget in budgets_of(strategy, now_ms=now_ms):
+        if now_ms - quotas.get(EXHAUSTED + budget.name, 0) >= RETRY_MS:
+            hopes[budget.name] = budget.constraint.limit
+            hopes.pop(EXHAUSTED + budget.name, None)
+    return hopes
+
+
+def missing(movements: Sequence[Movement], quotas: Mapping[str, int]) -> dict[str, int]:
+    """Budget -> the units that movements need beyond what is at hand."""
+    needed: dict[str, int] = {}
+    for each in movements:
+        if each.kind in ("spend", "reserve"):
+            needed[each.budget] = needed.get(each.budget, 0) + each.units
+    return {name: units - quotas.get(name, 0) for name, units in needed.items() if units > quotas.get(name, 0)}
 
 
 def sought(
@@ -179,9 +256,9 @@ def sought(
             at_hand[movement.budget] = at_hand.get(movement.budget, 0) - movement.units
     return [
         budget
-        for constraint, share, name in _named(strategy, occasion)
+        for constraint, share, name in tariff_for(strategy, occasion).due.values()
         if share.mask & interest
-        and is_low(budget := _as_budget(name, constraint, share), at_hand.get(name, 0), left.get(name, 0))
+        and is_low(budget := _as_budget(name, constraint, share), at_hand.get(name, 0), left)
         and occasion.now_ms - quotas.get(EXHAUSTED + name, 0) >= RETRY_MS
     ]
 
@@ -193,7 +270,7 @@ def unspent(strategy: Strategy, *, now_ms: int) -> dict[str, int]:
 
 def quotas_for(candidates: Mask, strategy: Strategy, quotas: Mapping[str, int], occasion: Occasion) -> dict[str, int]:
     """Those of the quotas that a decision among these candidates can have read."""
-    names = {budget for _, share, budget in _named(strategy, occasion) if share.mask & candidates}
+    names = {budget for _, share, budget in tariff_for(strategy, occasion).due.values() if share.mask & candidates}
     return {name: units for name, units in quotas.items() if name.removeprefix(EXHAUSTED) in names}
 
 
@@ -207,21 +284,10 @@ def local_day(strategy: Strategy, now_ms: int) -> str:
     return datetime.fromtimestamp(now_ms / 1000, ZoneInfo(strategy.timezone)).date().isoformat()
 
 
-def _asked(strategy: Strategy, occasion: Occasion) -> Iterator[VolumeConstraint]:
-    """The constraints that such a selection is charged to."""
-    for constraint in strategy.volume_constraints:
-        if constraint.channel not in (None, occasion.channel):
-            continue
-        if not occasion.is_join or constraint.scope == "channel" or constraint.channel is not None:
-            yield constraint
-
-
-def _named(strategy: Strategy, occasion: Occasion) -> Iterator[tuple[VolumeConstraint, Share, str]]:
-    """Every share that a selection on this occasion can be charged to, with its budget's name."""
-    for constraint in _asked(strategy, occasion):
-        day = _day_of(constraint, strategy, occasion.now_ms)
-        for share in constraint.shares:
-            yield constraint, share, _budget(constraint, share.key, occasion.channel, day)
+def _indexes(mask: Mask) -> Iterator[int]:
+    while mask:
+        yield (mask & -mask).bit_length() - 1
+        mask &= mask - 1
 
 
 def _as_budget(name: str, constraint: VolumeConstraint, share: Share) -> Budget:
@@ -239,9 +305,14 @@ def _day_of(constraint: VolumeConstraint, strategy: Strategy, now_ms: int) -> st
 
 
 def _budget(constraint: VolumeConstraint, key: str, channel: str, day: str) -> str:
-    """The name of a counter, `gift_cards@grow/cards#2026-03-01`: what has it of its own, and the day, where it has."""
+    """The name of a counter, `gift_cards:money@grow/cards#2026-03-01`: its unit where that is money, what has it of its
+    own, and the day, where it has.
+
+    A block keeps bare counts. Under one name they would change their worth when an author changes the unit.
+    """
     own = channel if constraint.scope == "channel" else key
-    return constraint.name + (f"@{own}" if own else "") + (f"#{day}" if day else "")
+    unit = ":money" if constraint.unit == "money" else ""
+    return constraint.name + unit + (f"@{own}" if own else "") + (f"#{day}" if day else "")
 
 
 def _of_entry(kind: Literal["reserve", "keep", "release"], entry: LeaseEntry, budget: str) -> Movement:

@@ -63,7 +63,10 @@ def _ms_of(context: click.Context, parameter: click.Parameter, text: str | None)
     except ValueError:
         message = f"{text!r} is no day and no time. Write 2026-11-21 or 2026-11-21T09:30:00Z."
         raise click.BadParameter(message) from None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    at_ms = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    if not 0 <= at_ms <= END_MS:
+        raise click.BadParameter(f"{text!r} lies before 1970, or after the year 9999. Leave it out for no bound.")
+    return at_ms
 
 
 @click.command()
@@ -81,16 +84,18 @@ def replay(
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """Decide recorded decisions again; without --strategy, exit with 1 when any comes out differently."""
+    """Decide recorded decisions again; without --strategy, exit with 1 when any comes out differently, or none can."""
     from decisioning.history.replay import Span
 
     if group_by and other is None:
         raise click.UsageError("--group-by tells what --strategy changes. Name one.")
     span = Span(from_ms or 0, END_MS if until_ms is None else until_ms, limit)
+    if span.from_ms >= span.until_ms:
+        raise click.UsageError("--to is not after --from. Swap them, or give a later --to.")
     if other is None:
         found = asyncio.run(_reproduced(span))
         _tell(_reproduction_as_json(found), _reproduction_as_text(found), as_json=as_json)
-        sys.exit(1 if found.differing else 0)
+        sys.exit(0 if _is_sound(found) else 1)
     strategy, compared = asyncio.run(_compared(span, other, group_by))
     _tell(_comparison_as_json(compared, group_by), _comparison_as_text(compared, strategy, group_by), as_json=as_json)
 
@@ -105,6 +110,12 @@ async def _reproduced(span: Span) -> Reproduction:
             found = await reproduce(settings.history_dir, store, shelf, span, bars.of("decisions"))
     _check_any(found.passed, settings.history_dir)
     return found
+
+
+def _is_sound(found: Reproduction) -> bool:
+    """False where something differs, cannot be read, or nothing was left that could have differed."""
+    passed = found.passed
+    return not (found.differing or passed.unreadable or (passed.gone and not found.reproduced))
 
 
 async def _compared(span: Span, other: str, group_by: Sequence[str]) -> tuple[Strategy, Comparison]:
@@ -158,6 +169,8 @@ def _passed_as_text(passed: Passed) -> Iterator[str]:
         f"{passed.decisions:,} decisions of history, the last of {_time(passed.newest_ms)}; what the worker has not "
         "moved yet is not among them"
     )
+    if passed.unreadable:
+        yield f"{passed.unreadable:,} not decided again: the record lacks what the service writes"
     if passed.erased:
         yield f"{passed.erased:,} not decided again: the customer was erased"
     for missing, count in passed.gone.most_common():
@@ -184,7 +197,8 @@ def _shift_as_json(shift: Shift) -> dict[str, Any]:
 
 
 def _fields(value: Passed | Shift) -> dict[str, Any]:
-    return {each.name: getattr(value, each.name) for each in fields(value)}  # asdict cannot copy a Counter
+    named = [each.name for each in fields(value) if each.name != "persons"]
+    return {name: getattr(value, name) for name in named}  # asdict cannot copy a Counter
 
 
 def _comparison_as_text(found: Comparison, strategy: Strategy, group_by: Sequence[str]) -> Iterator[str]:

@@ -21,11 +21,11 @@ from api.respond import ONCE_TTL_S
 from api.service import Service
 from decisioning.catalog.strategy import Placement
 from decisioning.customer import Render, Snapshot
+from decisioning.moment import moment_of
 from decisioning.opening import SCANNER, ClientClass, render_of
 from decisioning.renders import render_again
 from decisioning.request import NOTHING, OFFER, Placed
-from decisioning.respond import Response
-from decisioning.respond import record_of as response_record_of
+from decisioning.respond import Response, response_record
 from decisioning.sealing import fingerprint
 from decisioning.store.packing import canonical
 from decisioning.store.protocol import Change, Once, Record
@@ -85,7 +85,7 @@ async def followed(
             render.decision_id,
             render.placement,
         )
-        body = response_record_of(response, snapshot.state, received_ms=snapshot.now_ms, client_class=client_class)
+        body = response_record(response, snapshot.state, received_ms=snapshot.now_ms, client_class=client_class)
         record = Record(response_id, canonical({**body, "led_to": how}))
         once = Once(fingerprint(snapshot.state.sealing_key, "followed", response_id), "", ONCE_TTL_S)
         return Change(customer_key, snapshot.state_version, None, records=[record], once=[once])
@@ -124,7 +124,8 @@ def _content_of(service: Service, token: RenderToken, render: Render, snapshot: 
     strategy = service.deployed().strategy
     request = replace(request_of(token, strategy), placements=(render.placement,))
     placed = Placed(render.placement, OFFER, [], render.action, lease_of=render.decision_id)
-    again = render_again(placed, request, snapshot, strategy)
+    moment = moment_of(request, snapshot, strategy, strategy.reads)
+    again = render_again(placed, moment, snapshot, strategy)
     return None if again.outcome == NOTHING else again.content
 
 

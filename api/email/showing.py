@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from api import metrics
 from api.answer import event_token
-from api.decide import count_outcomes, new_decision_id, shadow_of
+from api.decide import count_outcomes, fetched_units, new_decision_id, shadow_of
 from api.deployed import Deployed
 from api.email.tokens import RenderToken
 from api.errors import Problem
@@ -22,10 +22,9 @@ from decisioning.catalog.strategy import Placement, Strategy
 from decisioning.customer import Render, Snapshot
 from decisioning.errors import StoreUnavailable
 from decisioning.opening import PERSON, ClientClass, Opening, open_by_machine, open_by_person, seen_by_machine
-from decisioning.records import record_of
+from decisioning.records import decision_record
 from decisioning.request import Placed, Request
-from decisioning.respond import Response, respond
-from decisioning.respond import record_of as response_record_of
+from decisioning.respond import Response, respond, response_record
 from decisioning.sealing import fingerprint
 from decisioning.store.packing import canonical
 from decisioning.store.protocol import Change, Committed, Lost, Once, Record
@@ -63,6 +62,9 @@ async def show(service: Service, token: RenderToken, client_class: ClientClass) 
     for asked in (request, request, replace(request, offers_allowed=False)):
         decider = deployed.for_person(snapshot.state.assignment_key)
         opening = _opened(asked, snapshot, decider, token, client_class)
+        if client_class == PERSON and asked.offers_allowed and opening.decision.is_short:
+            snapshot.quotas = {**snapshot.quotas, **await fetched_units(service, asked, snapshot, decider)}
+            opening = _opened(asked, snapshot, decider, token, client_class)
         if opening.is_repeat or not snapshot.state_version:
             return _shown(service, opening, snapshot, is_recorded=bool(snapshot.state_version))
         outcome, *_ = await service.store.commit([_change(asked, snapshot, opening, decider, client_class)])
@@ -106,7 +108,7 @@ def _change(
     decision = opening.decision
     seen = snapshot if client_class == PERSON else seen_by_machine(snapshot, opening.render.token_id)
     shadow = shadow_of(request, snapshot, decision, decider.shadow) if client_class == PERSON else None
-    record = record_of(
+    record = decision_record(
         decision,
         request,
         seen,
@@ -125,7 +127,7 @@ def _change(
     )
     for response in _impressions(request, opening, client_class):
         change.state = respond(response, decision.state)
-        body = response_record_of(response, change.state, received_ms=decision.at_ms, client_class=client_class)
+        body = response_record(response, change.state, received_ms=decision.at_ms, client_class=client_class)
         change.records.append(Record(response.response_id, canonical(body)))
         change.once.append(Once(fingerprint(change.state.sealing_key, "respond", response.response_id), "", ONCE_TTL_S))
     return change

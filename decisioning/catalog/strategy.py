@@ -179,7 +179,7 @@ class Share:
         return short
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one is itself only: what volume.py makes of them is looked up by them
 class VolumeConstraint:
     """A limit over all customers, in units of its counter: pieces, or thousandths of the currency."""
 

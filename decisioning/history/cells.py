@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -17,6 +18,7 @@ from typing import Any
 from decisioning.catalog.schema import Attribute
 from decisioning.errors import InvalidAttribute
 
+_DAY = re.compile(r"\s*\d{4}-?\d{2}-?\d{2}\s*$")
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -102,6 +104,13 @@ def moment_ms(cell: Any) -> float:
         return number_of(cell) if moment is None else moment.timestamp() * 1000
     except ValueError as error:
         raise ValueError("date or time expected") from error
+
+
+def is_day(cell: Any) -> bool:
+    """True for a date without a time of day."""
+    if isinstance(cell, str):
+        return _DAY.match(cell) is not None
+    return isinstance(cell, date) and not isinstance(cell, datetime)
 
 
 def flag_of(cell: Any) -> bool:

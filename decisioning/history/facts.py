@@ -18,15 +18,17 @@ from decisioning.catalog.layout import LAWFUL_BASES
 from decisioning.catalog.schema import Schema
 from decisioning.catalog.yaml_text import Node
 from decisioning.errors import InvalidIdentifier
-from decisioning.history.cells import attribute_reader, bad_cells, converted, flag_of, label_of, moment_ms
+from decisioning.history.cells import attribute_reader, bad_cells, converted, flag_of, is_day, label_of, moment_ms
 from decisioning.history.mapping import CONSENT_MORE, ConsentColumn, FeatureColumn, Source, TableMapping, refuse
 from decisioning.history.tables import Columns, column_names, read_table
 from decisioning.identifiers import SOURCE_PATTERN, checked_customer_id
+from decisioning.interactions import DAY_MS
 
 SOURCE = "load"  # of attributes whose schema and whose file name none
 CUSTOMER_COLUMN = "customer_id"
 CONSENT_ROOT = "consent"
 AHEAD_MS_MAX = 300_000  # clocks differ; a consent of later than that is no statement yet
+STATED_MS_MIN = 10**10  # April 1970: a time in seconds would make a withdrawal the oldest word, which loses
 
 
 @dataclass(slots=True)
@@ -189,11 +191,13 @@ def _attribute_reader(feature: FeatureColumn, schema: Schema, said_by: str) -> _
 def _consent_readers(consent: ConsentColumn, missing: Collection[str], *, now_ms: int) -> Iterator[_Reader]:
     """Readers of a permission's column and of those that say more about it, in this order."""
 
-    def moment(cell: Any) -> int:
+    def moment(cell: Any) -> tuple[int, int]:
         at_ms = int(moment_ms(cell))
-        if not 0 <= at_ms <= now_ms + AHEAD_MS_MAX:
-            raise ValueError("lies in the future, or before 1970")
-        return at_ms
+        if at_ms > now_ms + AHEAD_MS_MAX:
+            raise ValueError("lies in the future")
+        if at_ms < STATED_MS_MIN:
+            raise ValueError("lies before May 1970. Write 2026-11-21T09:30:00Z, or milliseconds since 1970")
+        return at_ms, at_ms + DAY_MS - 1 if is_day(cell) else at_ms
 
     def source(cell: Any) -> str:
         if not re.fullmatch(SOURCE_PATTERN, name := label_of(cell)):
@@ -209,6 +213,12 @@ def _consent_readers(consent: ConsentColumn, missing: Collection[str], *, now_ms
         if granted is not None:
             facts.consents[consent.channel, consent.purpose] = {"granted": granted}
 
+    def put_time(facts: Facts, span: Any) -> None:
+        """Of a day a permission is as old, and a withdrawal as young, as it can be: it must not lose to a yes."""
+        stated = facts.consents.get((consent.channel, consent.purpose))
+        if stated is not None and isinstance(span, tuple):  # else nothing, or a bad cell, whose row is rejected
+            stated["at_ms"] = span[0] if stated["granted"] else min(span[1], max(span[0], now_ms))
+
     def putter(name: str) -> Callable[[Facts, Any], None]:
         def put_more(facts: Facts, value: Any) -> None:
             stated = facts.consents.get((consent.channel, consent.purpose))
@@ -218,6 +228,7 @@ def _consent_readers(consent: ConsentColumn, missing: Collection[str], *, now_ms
         return put_more
 
     yield _Reader(consent.column, flag_of, missing, put)
-    for each, convert in (("time", moment), ("source", source), ("basis", basis)):
+    more = {"time": (moment, put_time), "source": (source, putter("source")), "basis": (basis, putter("basis"))}
+    for each, (convert, put_more) in more.items():
         if each in consent.beside:
-            yield _Reader(consent.beside[each], convert, missing, putter("at_ms" if each == "time" else each))
+            yield _Reader(consent.beside[each], convert, missing, put_more)

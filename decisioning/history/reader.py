@@ -7,11 +7,13 @@ for an hour, which bounds how long one connection should be used.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from decisioning.errors import HistoryFaulty
 from decisioning.history.archive import DUCKDB_CONFIG, live_files, parquet
 from decisioning.history.datasets import DATASETS, DECISIONS, PLACEMENT_COLUMNS, Dataset, day_of, record_of
 from decisioning.store.decision_id import Whereabouts, whereabouts_of
@@ -57,7 +59,7 @@ def find_decisions(history_dir: Path, decision_ids: Iterable[str]) -> dict[str, 
             for day in {day_of(where.from_ms), day_of(where.until_ms)}:
                 ids_by_day.setdefault(day, {})[decision_id] = where
     records: dict[str, dict[str, Any]] = {}
-    with duckdb.connect(config=DUCKDB_CONFIG) as connection:
+    with _connected(history_dir) as connection:
         for day, wanted in ids_by_day.items():
             query = (
                 f"FROM {_table(DECISIONS, _files(history_dir, DECISIONS, f'day={day}'))} "
@@ -71,7 +73,7 @@ def find_decisions(history_dir: Path, decision_ids: Iterable[str]) -> dict[str, 
 
 def count_between(history_dir: Path, from_ms: int, until_ms: int) -> int:
     """How many decisions were made from one time until before another."""
-    with duckdb.connect(config=DUCKDB_CONFIG) as connection:
+    with _connected(history_dir) as connection:
         return sum(
             count
             for _, table in _days_between(history_dir, from_ms, until_ms)
@@ -87,13 +89,25 @@ def decisions_between(
     Pages hold whole seconds, so that no page asks for what another has, and memory has about page_rows at most. Files
     are looked up again for each page: a long look through history outlives those that are merged meanwhile.
     """
-    with duckdb.connect(config=DUCKDB_CONFIG) as connection:
+    with _connected(history_dir) as connection:
         for day, table in _days_between(history_dir, from_ms, until_ms):
             for low_ms, high_ms in _spans(_by_second(connection, table, from_ms, until_ms), page_rows):
                 files = _table(DECISIONS, _files(history_dir, DECISIONS, day))
                 query = f"FROM {files} WHERE at_ms >= ? AND at_ms < ? ORDER BY at_ms, decision_id"
                 span = [max(low_ms, from_ms), min(high_ms, until_ms)]
                 yield list(_records(connection.execute(query, span)))
+
+
+@contextmanager
+def _connected(history_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection; raises HistoryFaulty in place of DuckDB's own words for a file that cannot be read."""
+    with duckdb.connect(config=DUCKDB_CONFIG) as connection:
+        try:
+            yield connection
+        except duckdb.Error as error:
+            advice = "Restore the file from a backup, or move it away: its decisions are then missing."
+            what = str(error).partition("\n")[0]  # the query follows
+            raise HistoryFaulty(f"{history_dir}: {what}. {advice}") from error
 
 
 def _days_between(history_dir: Path, from_ms: int, until_ms: int) -> Iterator[tuple[str, str]]:

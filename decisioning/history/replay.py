@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Snapshot
-from decisioning.errors import InvalidAttribute, NextbestError, StateMissing, StoreUnavailable
+from decisioning.errors import InvalidAttribute, NextbestError, StateMissing, StoreDamaged, StoreUnavailable
 from decisioning.explain import hidden_by
 from decisioning.history.reader import count_between, decisions_between
 from decisioning.history.reopened import person_in
@@ -30,6 +30,8 @@ from decisioning.store.protocol import Store
 PAGE_ROWS = 1_000
 DIFFERENCES_KEPT = 1_000  # told one by one; more are counted
 UNKNOWN = "unknown"
+PERSONS_MIN = 10  # a group of fewer would tell about single people
+SMALL = "smaller groups"
 
 Record = Mapping[str, Any]
 Core = Sequence[Mapping[str, Any]]
@@ -68,6 +70,7 @@ class Passed:
     decisions: int = 0
     erased: int = 0  # of people who were erased: closed for ever
     gone: Counter[str] = field(default_factory=Counter)  # what is missing -> decisions that need it
+    unreadable: int = 0  # records that are not what their kind promises
     newest_ms: int = 0
 
 
@@ -103,6 +106,24 @@ class Shift:
     valued: int = 0  # placements that were drawn both times; renders of a promise carry no value
     value_before: float = 0.0
     value_after: float = 0.0
+    persons: set[str] = field(default_factory=set)  # person keys, no more than are needed to know it is a group
+
+    def met(self, person_key: str) -> None:
+        """Somebody of whom one of these placements is."""
+        if len(self.persons) < PERSONS_MIN:
+            self.persons.add(person_key)
+
+    def take(self, other: Shift) -> None:
+        """Count another one's placements too."""
+        self.placements += other.placements
+        self.changed += other.changed
+        self.before += other.before
+        self.after += other.after
+        self.moves += other.moves
+        self.valued += other.valued
+        self.value_before += other.value_before
+        self.value_after += other.value_after
+        self.persons |= other.persons
 
     def add(self, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> None:
         """One place of an answer; None where an answer does not have it."""
@@ -149,7 +170,10 @@ async def reproduce(
     """Make decisions again with the versions that made them, and compare their cores to the last digit."""
     found = Reproduction()
     async for record, person, decider in _living(history_dir, store, library, span, found.passed, progress):
-        difference = _difference(open_record(record, person.state.sealing_key, decider.strategy), decider)
+        recorded = _opened(record, person, decider, found.passed)
+        if recorded is None:
+            continue
+        difference = _difference(recorded, decider)
         if difference is None:
             found.reproduced += 1
             continue
@@ -175,7 +199,9 @@ async def compare(
     found = Comparison()
     async for record, person, decider in _living(history_dir, store, library, span, found.passed, progress):
         try:
-            recorded = open_record(record, person.state.sealing_key, decider.strategy)
+            recorded = _opened(record, person, decider, found.passed)
+            if recorded is None:
+                continue
             again = core_of(replay(recorded, decider.strategy, decider.scorer).placements)
         except NextbestError as error:
             found.unaskable[_why(error)] += 1
@@ -183,10 +209,24 @@ async def compare(
         found.decided += 1
         group = _group(recorded.request, person, decider.strategy, group_by)
         shifts = [found.overall, found.groups.setdefault(group, Shift())] if group_by else [found.overall]
-        for before, after in _beside(recorded.core, again):
-            for shift in shifts:
+        for shift in shifts:
+            shift.met(record["person_key"])
+            for before, after in _beside(recorded.core, again):
                 shift.add(before, after)
+    found.groups = _told(found.groups, width=len(group_by))
     return found
+
+
+def _told(groups: Mapping[tuple[str, ...], Shift], *, width: int) -> dict[tuple[str, ...], Shift]:
+    """The groups that are large enough to be told, the others as one, and none of them while that is too small."""
+    told = {group: shift for group, shift in groups.items() if len(shift.persons) >= PERSONS_MIN}
+    rest = Shift()
+    for group, shift in groups.items():
+        if group not in told:
+            rest.take(shift)
+    if len(rest.persons) >= PERSONS_MIN:
+        told[(SMALL,) * width] = rest
+    return told
 
 
 async def _living(
@@ -235,6 +275,15 @@ async def _decider(library: Library, versions: Versions, passed: Passed) -> Deci
         raise
     except NextbestError as error:
         passed.gone[_missing(error, versions)] += 1
+        return None
+
+
+def _opened(record: Record, person: Snapshot, decider: Decider, passed: Passed) -> Recorded | None:
+    """The record opened, or None, counted, where history holds something else than the service writes."""
+    try:
+        return open_record(record, person.state.sealing_key, decider.strategy)
+    except (KeyError, TypeError, ValueError, StoreDamaged):
+        passed.unreadable += 1
         return None
 
 

@@ -41,6 +41,7 @@ OPTIONS = (
     *("--save", ""),  # the append-only file is the one copy on disk
     *("--appendonly", "yes"),
     *("--appendfsync", "everysec"),
+    *("--auto-aof-rewrite-min-size", "8mb"),  # what was erased stays in the file until it is rewritten
     *("--maxmemory-policy", "noeviction"),  # evicting would lose consents and whole logs without a word
     *("--hash-max-listpack-value", "4096"),  # keeps a customer in one piece: 15 % less memory, the same work
 )

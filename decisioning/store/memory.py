@@ -258,11 +258,11 @@ class MemoryStore:
     def _claim(self, claim: Claim) -> Grant:
         counter, here = self._counter(claim.budget), claim.partition
         granted, returned = dict(counter.granted), dict(counter.returned)
-        granted[here] = max(granted.get(here, 0), claim.received)
+        granted[here] = max(granted.get(here, 0), claim.received or 0)
         returned[here] = max(returned.get(here, 0), claim.returned)
         exhausted_ms = counter.exhausted_ms
         left = claim.limit - sum(granted.values()) + sum(returned.values())
-        if claim.wanted and granted[here] == claim.received:
+        if claim.wanted and claim.received in (None, granted[here]):
             if left >= claim.least:
                 amount = min(left, max(claim.wanted, left // (2 * PARTITION_COUNT)))
                 granted[here], left = granted[here] + amount, left - amount

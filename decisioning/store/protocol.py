@@ -66,6 +66,10 @@ class Change:
         Movement
     ] = ()  # fewer units at hand than they need, or nothing left to keep: the change is lost
 
+    def __post_init__(self) -> None:
+        if self.state is None and self.expected_version == 0:
+            raise ValueError("a change without a state is about a customer who is stored; version 0 is of nobody")
+
 
 @dataclass(slots=True)
 class Committed:
@@ -164,7 +168,7 @@ class Claim:
 
     partition: int
     budget: str
-    received: int
+    received: int | None  # None: not asked; what is under way to it is then no reason to wait
     returned: int
     limit: int  # of the whole budget, as the strategy of the asking process has it
     wanted: int = 0  # units it needs at least for its dearest action; 0: none, only to settle what is under way

@@ -156,7 +156,7 @@ class RedisStore:
                 (_counter(each.budget),),
                 (
                     each.partition,
-                    each.received,
+                    b"" if each.received is None else each.received,
                     each.returned,
                     each.limit,
                     each.wanted,

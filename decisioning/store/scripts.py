@@ -131,18 +131,18 @@ local ledger = redis.call('HMGET', KEYS[2], 'in ' .. budget, 'out ' .. budget, '
 return {redis.call('HGET', KEYS[1], budget), ledger[1], ledger[2], ledger[3], ledger[4]}
 """)
 
-# KEYS: counter. ARGV: partition, received, returned, limit, wanted, least, twice the number of partitions, seconds to
-# live or 0. Replies {total granted to the partition, what is left}.
+# KEYS: counter. ARGV: partition, received or '' where it was not asked, returned, limit, wanted, least, twice the
+# number of partitions, seconds to live or 0. Replies {total granted to the partition, what is left}.
 #
 # A partition that has received more than is written here met the counter before a failover lost the grant: it counts.
 CLAIM = Script("""
 local cell = redis.call('HMGET', KEYS[1], 'g' .. ARGV[1], 'r' .. ARGV[1], 'out')
 local granted, returned = tonumber(cell[1] or 0), tonumber(cell[2] or 0)
 local received, left = tonumber(ARGV[2]), tonumber(ARGV[4]) - tonumber(cell[3] or 0)
-local grown, back = math.max(received - granted, 0), math.max(tonumber(ARGV[3]) - returned, 0)
+local grown, back = math.max((received or 0) - granted, 0), math.max(tonumber(ARGV[3]) - returned, 0)
 left = left - grown + back
 local wanted = tonumber(ARGV[5])
-if wanted > 0 and granted + grown == received then
+if wanted > 0 and (not received or granted + grown == received) then
   if left >= tonumber(ARGV[6]) then
     local amount = math.min(left, math.max(wanted, math.floor(left / tonumber(ARGV[7]))))
     grown, left = grown + amount, left - amount

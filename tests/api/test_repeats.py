@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +13,7 @@ from decisioning.store.memory import MemoryStore
 from decisioning.store.redis import RedisStore
 from tests.api.desk import HERO, Desk
 from tests.api.test_responses import offered, records
+from tests.conftest import PATIENCE_MS
 from tests.decisioning.bank import GOLD, SILVER
 
 pytestmark = pytest.mark.anyio
@@ -22,8 +25,15 @@ def seen(answer: dict) -> dict:
     return {**answer, "placements": placements}
 
 
-async def test_fifty_identical_requests_at_once_are_one_decision(store: RedisStore):
+def patient(store: RedisStore) -> Desk:
+    """On a busy machine fifty answers at once are late for a customer, but none the less right."""
     desk = Desk(store)
+    desk.service.settings = replace(desk.service.settings, deadline_ms=PATIENCE_MS)
+    return desk
+
+
+async def test_fifty_identical_requests_at_once_are_one_decision(store: RedisStore):
+    desk = patient(store)
     await desk.know()
 
     answers = await asyncio.gather(*(desk.ask("web.hero", "web.tile", idempotency_key="k") for _ in range(50)))
@@ -36,7 +46,7 @@ async def test_fifty_identical_requests_at_once_are_one_decision(store: RedisSto
 
 
 async def test_fifty_requests_about_somebody_nobody_knew_are_one_decision_too(store: RedisStore):
-    desk = Desk(store)
+    desk = patient(store)
 
     answers = await asyncio.gather(*(desk.ask(customer="new", idempotency_key="k") for _ in range(50)))
 
@@ -67,6 +77,17 @@ async def test_a_key_is_one_callers_own_and_of_one_customer():
     answer = await desk.http.post("/v1/decisions", json={**HERO, "idempotency_key": "k"}, headers=other_caller)
 
     assert len({each["decision_id"] for each in (first, of_another_customer, answer.json())}) == 3
+
+
+async def test_a_body_that_is_only_written_otherwise_is_the_same():
+    desk = Desk()
+    await desk.know()
+    body = {**HERO, "context": {"page": "loans"}, "idempotency_key": "k"}
+
+    texts = [json.dumps(body), json.dumps(dict(reversed(body.items())), indent=2)]
+    answers = [await desk.http.post("/v1/decisions", content=text) for text in texts]
+
+    assert answers[0].json()["decision_id"] == answers[1].json()["decision_id"]
 
 
 async def test_another_body_under_a_key_is_a_conflict_and_changes_nothing():

@@ -10,7 +10,8 @@ from decisioning.errors import StoreUnavailable
 from decisioning.store.memory import MemoryStore
 from decisioning.store.packing import parsed
 from tests.api.desk import Desk
-from tests.decisioning.bank import GOLD
+from tests.decisioning.bank import GOLD, strategy
+from tests.decisioning.test_lease import changed
 
 pytestmark = pytest.mark.anyio
 
@@ -82,6 +83,48 @@ async def test_a_batch_is_counted_in_order_and_a_fault_in_it_refuses_all():
     assert [each["status"] for each in taken.json()["responses"]] == ["counted"] * 5 + ["repeated"] * 5
 
 
+async def test_a_key_stands_for_one_response_however_it_is_told():
+    desk = Desk()
+    await desk.know()
+    first, again = [await desk.ask(idempotency_key="asked") for _ in range(2)]
+    tokens = [answer["placements"][0]["event_token"] for answer in (first, again)]
+    body = {"outcome": "accepted", "value": 1.0, "idempotency_key": "k"}
+
+    told = [await desk.tell(event_token=token, **body) for token in tokens]
+    told.append(await desk.tell(decision_id=first["decision_id"], **body))
+    other = await desk.tell(event_token=tokens[0], **{**body, "value": 2.0})
+    batch = [{"event_token": tokens[0], **body}, {"event_token": tokens[0], **body, "outcome": "rejected"}]
+    in_batch = await desk.http.post("/v1/responses", json={"responses": batch})
+
+    assert [each.json()["status"] for each in told] == ["counted", "repeated", "repeated"]
+    assert other.status_code == 409 and (other.json()["code"], other.json()["where"]) == ("conflict", "idempotency_key")
+    assert in_batch.status_code == 409 and in_batch.json()["where"] == "responses[1].idempotency_key"
+    assert len(await records(desk, "response")) == 1
+
+
+async def test_a_product_under_a_key_is_the_same_though_it_now_belongs_to_another_action():
+    cards = changed("actions/cards.yaml", ("action_value: 50.0", "action_value: 50.0\n    product: P-GOLD"))
+    desk = Desk(bank=strategy(cards))
+    await desk.know()
+    told = []
+    for _ in range(2):
+        told.append(
+            await desk.tell(customer={"id": "C-1"}, product="P-GOLD", outcome="converted", idempotency_key="order")
+        )
+        await desk.ask()
+
+    assert [each.json()["status"] for each in told] == ["counted", "repeated"]
+
+
+async def test_what_is_told_by_its_decision_may_come_again_with_another_value():
+    desk = Desk()
+    token = (await offered(desk))["placements"][0]["event_token"]
+
+    told = [await desk.tell(event_token=token, outcome="accepted", value=value) for value in (1.0, 2.0)]
+
+    assert [each.json()["status"] for each in told] == ["counted", "repeated"]
+
+
 @pytest.mark.parametrize(
     ("body", "where"),
     [
@@ -124,6 +167,16 @@ async def test_a_response_without_a_time_has_the_stores():
 
     (record,) = await records(desk, "response")
     assert record["at_ms"] == record["received_ms"] == 1_700_000_000_000
+
+
+async def test_the_first_second_of_all_is_a_time_like_any_other():
+    desk = Desk()
+    await offered(desk)
+
+    await desk.tell(customer={"id": "C-1"}, action=GOLD, outcome="converted", at="1970-01-01T00:00:00Z")
+
+    (record,) = await records(desk, "response")
+    assert record["at_ms"] == 0
 
 
 async def test_a_replicas_fast_clock_puts_no_response_into_the_stores_future():

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from prometheus_client import REGISTRY
 
 from api.cli.volume import table_of
 from decisioning.catalog.strategy import Strategy
-from decisioning.customer import partition_of
+from decisioning.customer import PARTITION_COUNT, partition_of
+from decisioning.errors import StoreUnavailable
 from decisioning.restocking import Place, restock
 from decisioning.store.memory import MemoryStore
 from decisioning.store.packing import parsed
-from decisioning.store.protocol import Block
+from decisioning.store.protocol import Block, Claim, Grant
 from decisioning.volume import budgets_of
 from tests.api.desk import Desk
 from tests.decisioning.bank import GOLD, NOW_MS, SILVER
@@ -62,7 +64,7 @@ class VolumeDesk(Desk):
 
     async def placed(self, **more: Any) -> dict[str, Any]:
         [placed] = (await self.ask(**more))["placements"]
-        return placed  # type: ignore[no-any-return]
+        return placed  # type: ignore[no-any-return]  # JSON is of any type
 
 
 async def test_an_answer_spends_once_and_a_dry_run_or_a_repeat_does_not() -> None:
@@ -77,18 +79,43 @@ async def test_an_answer_spends_once_and_a_dry_run_or_a_repeat_does_not() -> Non
     assert (spent_dry, (await desk.block()).spent) == (0, 1)
 
 
-async def test_the_first_of_a_partition_waits_and_has_its_blocks_restocked_for_the_next() -> None:
+async def test_a_small_budget_is_fetched_unit_by_unit_and_spent_to_the_last_one() -> None:
     desk = VolumeDesk(units=0)
-    await desk.open()
+    desk.limited = bank_with(constraint(limit=3), gold={"stock": 1})
+    Desk.__init__(desk, desk.store, desk.limited)
+    shown = []
+    for number in range(5):  # of as many partitions
+        await desk.know(f"C-{number}")
+        shown.append(await desk.ask(customer=f"C-{number}", explain=True))
+    blocks = await desk.store.blocks(range(PARTITION_COUNT))
 
-    waiting = await desk.ask(explain=True)
-    async with asyncio.timeout(10):
-        while not (await desk.block()).at_hand:
-            await asyncio.sleep(0)
-    await desk.tell(event_token=waiting["placements"][0]["event_token"], outcome="rejected")
+    assert len({partition_of(f"C-{number}") for number in range(5)}) == 5
+    assert [each["placements"][0]["action"] for each in shown] == [GOLD] * 3 + [SILVER] * 2
+    assert [each.spent for here in blocks for each in here.values() if each.spent] == [1, 1, 1]
+    [gold] = [each for each in shown[4]["explanation"] if each["action"] == GOLD]
+    assert (gold["reason"], gold["volume"][0]["needed"], gold["volume"][0]["at_hand"]) == ("volume_wait", 1, 0)
+    found_empty = await desk.ask(customer="C-4", explain=True)
+    [gold] = [each for each in found_empty["explanation"] if each["action"] == GOLD]
+    assert gold["reason"] == "volume_constraint"
 
-    [gold] = [each for each in waiting["explanation"] if each["action"] == GOLD]
-    assert (waiting["placements"][0]["action"], gold["reason"]) == (SILVER, "volume_wait")
+
+class DeafCounters(MemoryStore):
+    """The servers of the counters are away."""
+
+    async def claim(self, claims: Sequence[Claim]) -> list[Grant]:
+        raise StoreUnavailable("away")
+
+
+async def test_while_a_counter_is_away_what_it_limits_waits_and_nothing_else_does() -> None:
+    limited = bank_with(constraint(limit=3), gold={"stock": 1})
+    desk = Desk(DeafCounters(), limited)
+    await desk.know()
+
+    answer = await desk.ask(explain=True)
+
+    [gold] = [each for each in answer["explanation"] if each["action"] == GOLD]
+    assert (answer["degraded"], answer["placements"][0]["action"]) == (False, SILVER)
+    assert gold["reason"] == "volume_wait"
     assert gold["volume"] == [
         {
             "constraint": "stock",
@@ -96,10 +123,9 @@ async def test_the_first_of_a_partition_waits_and_has_its_blocks_restocked_for_t
             "budget": "stock",
             "needed": 1,
             "at_hand": 0,
-            "limit": 1,
+            "limit": 3,
         }
     ]
-    assert (await desk.placed())["action"] == GOLD
 
 
 async def test_accepting_keeps_what_was_reserved_and_rejecting_frees_it() -> None:
@@ -118,14 +144,15 @@ async def test_accepting_keeps_what_was_reserved_and_rejecting_frees_it() -> Non
     assert await desk.block() == Block(at_hand=1, received=2)
 
 
-async def test_an_acceptance_after_the_lease_spends_anew_once() -> None:
+@pytest.mark.parametrize("outcomes", [("accepted", "accepted"), ("accepted", "converted"), ("converted", "accepted")])
+async def test_what_comes_of_an_offer_after_its_lease_spends_anew_once(outcomes: tuple[str, str]) -> None:
     desk = VolumeDesk(units=2, spend_on="accepted")
     await desk.open()
     token = (await desk.placed())["event_token"]
     await desk.lapse()
 
-    for key in ("once", "again"):
-        await desk.tell(event_token=token, outcome="accepted", idempotency_key=key)
+    for key, outcome in zip(("once", "again"), outcomes, strict=True):
+        await desk.tell(event_token=token, outcome=outcome, idempotency_key=key)
 
     assert await desk.block() == Block(at_hand=1, received=2)
 

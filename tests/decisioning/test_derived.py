@@ -6,7 +6,7 @@ import pytest
 
 from decisioning.decide import decide, prepare
 from decisioning.explain import explain
-from decisioning.records import Versions, core_of, open_record, record_of, replay
+from decisioning.records import Versions, core_of, decision_record, open_record, replay
 from decisioning.request import Request
 from decisioning.scoring import StatedScorer
 from decisioning.store.packing import canonical, parsed
@@ -77,7 +77,7 @@ def test_a_record_without_derived_values_decides_again_to_the_last_digit(age):
     )
     decision = decide(request, snapshot, changed, scorer, decision_id="000-1-ab")
 
-    packed = record_of(decision, request, snapshot, changed, Versions("s", "m"), key_id="k")
+    packed = decision_record(decision, request, snapshot, changed, Versions("s", "m"), key_id="k")
     recorded = open_record(parsed(packed), snapshot.state.sealing_key, changed)
 
     assert b"is_young" not in packed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,12 +15,25 @@ from decisioning.decide import decide, prepare
 from decisioning.draws import chances as chances_of
 from decisioning.explain import ranks
 from decisioning.placement import contenders_for
-from decisioning.records import Versions, core_of, open_record, record_of, replay
+from decisioning.records import Versions, core_of, decision_record, open_record, replay
 from decisioning.request import Request
 from decisioning.scoring import StatedScorer
 from decisioning.store.packing import canonical, fresh_state, parsed
 from rules import EvaluationError
-from tests.decisioning.bank import ALERT, FILES, GOLD, LOAN, SILVER, TIPS, GivenScorer, ask, customer, shown, strategy
+from tests.decisioning.bank import (
+    ALERT,
+    FILES,
+    GOLD,
+    LOAN,
+    PROPENSITIES,
+    SILVER,
+    TIPS,
+    GivenScorer,
+    ask,
+    customer,
+    shown,
+    strategy,
+)
 
 ACTIONS = (GOLD, SILVER, LOAN, TIPS, ALERT)
 BANK = strategy()
@@ -202,7 +216,7 @@ def filled(bank, who, scorer, names, context):
 def probabilities_of(filling, name):
     """The probability of each contender of an empty answer's placement, and of nothing under None."""
     strategy, placement = filling.strategy, filling.strategy.placements[name]
-    contenders = contenders_for(filling, placement, offers_open=True)
+    contenders, _ = contenders_for(filling, placement, offers_open=True)
     at, probabilities = chances_of(filling, placement, strategy.exploration, contenders)
     keys = [strategy.actions[index].key for index in placement.candidates.action_index[at]]
     return dict(zip([*keys, None], probabilities.tolist(), strict=True))
@@ -249,8 +263,26 @@ def test_a_record_decides_again_to_the_last_digit(question, added, bank):
     scorer = GivenScorer(bank, chance, optimism=0.1, uplifts=added)
     decision = decide(request, snapshot, bank, scorer, decision_id="000-1-ab")
 
-    packed = record_of(decision, request, snapshot, bank, Versions("s", "m"), key_id="k")
+    packed = decision_record(decision, request, snapshot, bank, Versions("s", "m"), key_id="k")
     recorded = open_record(parsed(packed), snapshot.state.sealing_key, bank)
 
     assert canonical(core_of(replay(recorded, bank, scorer).placements)) == canonical(recorded.core)
     assert b"C-1" not in packed and b"first_name" not in packed
+
+
+@pytest.mark.parametrize("is_null", [True, False])
+def test_a_record_that_is_older_than_a_field_decides_again_to_the_same(is_null):
+    snapshot, scorer = customer(), StatedScorer(BANK, PROPENSITIES)
+    snapshot.state.sealing_key = fresh_state().sealing_key
+    request = Request("C-1", "web", ("web.hero",), {})
+    decision = decide(request, snapshot, BANK, scorer, decision_id="000-1-ab")
+    body = parsed(decision_record(decision, request, snapshot, BANK, Versions("s", "m"), key_id="k"))
+    for holder, name in ((body, "offers_allowed"), (body, "sending"), (body["snapshot"], "quotas")):
+        del holder[name]
+        if is_null:
+            holder[name] = None
+
+    recorded = open_record(body, snapshot.state.sealing_key, BANK)
+
+    assert (recorded.request, decision.placements[0].action) == (request, GOLD)
+    assert canonical(core_of(replay(recorded, BANK, scorer).placements)) == canonical(recorded.core)

@@ -68,6 +68,7 @@ def limited(policy: str, *, messages: bool = False) -> dict[str, str]:
 
 
 A_LIST = {**LISTED, "placements.yaml": FILES["placements.yaml"] + LIST.format(0.5, 3)}
+SERVICE = changed("actions/cards.yaml", ("50.0\n    purpose: marketing", "50.0\n    purpose: service"))
 VARIANTS = {
     "till three": changed(
         "actions/cards.yaml", ('["customer.age >= 18"]', '["customer.age >= 18", "now.getHours() < 15"]')
@@ -100,6 +101,13 @@ VARIANTS = {
     "everybody in the holdout": {
         "strategy.yaml": FILES["strategy.yaml"] + 'holdout: {share: 1.0, salt: "x", gets: nothing}\n'
     },
+    "silver is mandatory": changed(
+        "actions/cards.yaml",
+        ("50.0\n", "50.0\n    mandatory: true\n    applicability: [customer.suspicious]\n"),
+    ),
+    "silver is service": SERVICE,
+    "service in the holdout": SERVICE
+    | {"strategy.yaml": FILES["strategy.yaml"] + 'holdout: {share: 1.0, salt: "x", gets: nothing}\n'},
     "a list": A_LIST,
     "a list of limited cards": A_LIST
     | changed(
@@ -247,6 +255,15 @@ def test_further_offers_stand_beside_the_first_in_order(bank):
     assert shown(again) == [("offer", GOLD), ("offer", SILVER)]
 
 
+def test_what_is_shown_again_drops_nobody(bank):
+    after = leased(bank)
+    beside = ask(bank, after, "web.hero", "web.tile", propensities={"default": 0.0}, decision_id="d2")
+    again = ask(bank, later(after, beside), "web.hero", "web.tile", decision_id="d3")
+
+    assert shown(again) == [("offer", GOLD), ("message", TIPS)]
+    assert list(beside.placement_drops) == ["web.tile"] and again.placement_drops == {}
+
+
 def test_a_message_holds_in_its_placement_and_yields_to_an_offer(bank):
     before = customer()
     message = ask(bank, before, "web.hero", propensities={"default": 0.0})
@@ -350,6 +367,29 @@ def test_a_mandatory_action_speaks_through_lease_and_hold_and_is_drawn_once():
     again = ask(urgent, later(promised, first), "web.hero", "web.tile", decision_id="d3")
     assert shown(again) == shown(first)
     assert again.placements[0].reasons == ["held"]
+
+
+def test_an_offer_that_speaks_beside_a_promise_is_promised_once_and_charged_once():
+    urgent = strategy(changed("actions/cards.yaml", ("50.0\n", "50.0\n    mandatory: true\n")))
+    elsewhere = {"default": 0.1, LOAN: 0.9}
+    before = ask(urgent, customer(), propensities=elsewhere, context={"page": "loans"})
+    first = ask(urgent, later(customer(), before), "email.hero", decision_id="d2")
+
+    again = ask(urgent, later(customer(), first), "email.hero", decision_id="d3")
+
+    assert shown(first) == shown(again) == [("offer", SILVER)]
+    assert again.placements[0].reasons == ["lease"] and not again.changes_state
+    assert [entry.action for entry in first.state.lease].count(SILVER) == 1
+
+
+def test_what_stood_beside_a_mandatory_offer_stays_when_the_page_is_loaded_again():
+    text = FILES["actions/cards.yaml"].replace("  silver:\n", "  silver:\n    mandatory: true\n")
+    urgent = strategy({"actions/cards.yaml": text})
+    first = ask(urgent, customer(), "web.hero", "web.tile")
+
+    again = ask(urgent, later(customer(), first), "web.hero", "web.tile", decision_id="d2")
+
+    assert shown(first) == shown(again) == [("offer", SILVER), ("offer", GOLD)]
 
 
 def test_one_per_group_holds_for_renders_too():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from decisioning.catalog.load import load_bundle
 from decisioning.decide import decide, prepare
-from decisioning.records import Versions, core_of, open_record, record_of, replay
+from decisioning.records import Versions, core_of, decision_record, open_record, replay
 from decisioning.request import NOTHING, Request
 from decisioning.scoring import StatedScorer
 from decisioning.store.packing import canonical, fresh_state, parsed
@@ -180,7 +180,7 @@ def test_a_record_under_any_limit_decides_again_to_the_last_digit(question, limi
     scorer = StatedScorer(bank, question[1])
     decision = decide(request, snapshot, bank, scorer, decision_id="000-1-ab")
 
-    packed = record_of(decision, request, snapshot, bank, Versions("s", "m"), key_id="k")
+    packed = decision_record(decision, request, snapshot, bank, Versions("s", "m"), key_id="k")
     recorded = open_record(parsed(packed), snapshot.state.sealing_key, bank)
 
     assert canonical(core_of(replay(recorded, bank, scorer).placements)) == canonical(recorded.core)

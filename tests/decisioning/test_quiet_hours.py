@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from decisioning.catalog.strategy import Quiet
 from decisioning.decide import decide, prepare
 from decisioning.explain import explain
+from decisioning.moment import moment_of
 from decisioning.personas import failures
 from decisioning.quiet_hours import is_quiet, quiet_until, zone_of
-from decisioning.records import Versions, core_of, open_record, record_of, replay
+from decisioning.records import Versions, core_of, decision_record, open_record, replay
 from decisioning.renders import render_again
 from decisioning.request import Request
 from decisioning.scoring import StatedScorer
@@ -202,8 +203,10 @@ def test_a_stored_answer_asked_for_again_at_night_is_not_sent():
     placed = evening.placements[0]
 
     night = replace(snapshot, now_ms=ms("2026-11-18T22:01"))
-    silent = render_again(placed, request, night, BANK)
-    morning = render_again(placed, request, replace(snapshot, now_ms=ms("2026-11-19T07:00")), BANK)
+    day = replace(snapshot, now_ms=ms("2026-11-19T07:00"))
+    silent, morning = (
+        render_again(placed, moment_of(request, each, BANK, BANK.reads), each, BANK) for each in (night, day)
+    )
 
     assert (silent.outcome, silent.reasons) == ("nothing", ["quiet_hours"])
     assert utc(silent.valid_until_ms) == "2026-11-19T06:00:00+00:00"
@@ -236,7 +239,7 @@ def test_the_record_of_what_was_sent_at_night_decides_again_to_the_same():
     snapshot.state.sealing_key = fresh_state().sealing_key
     _, request, decision = ask("2026-11-18T23:00", sending=True, snapshot=snapshot)
 
-    packed = record_of(decision, request, snapshot, BANK, Versions("s", "m"), key_id="k")
+    packed = decision_record(decision, request, snapshot, BANK, Versions("s", "m"), key_id="k")
     recorded = open_record(parsed(packed), snapshot.state.sealing_key, BANK)
 
     again = replay(recorded, BANK, StatedScorer(BANK, PROPENSITIES))

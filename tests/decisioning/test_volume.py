@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -14,10 +15,10 @@ from decisioning.catalog.strategy import Strategy
 from decisioning.customer import EXHAUSTED, Snapshot
 from decisioning.decide import decide
 from decisioning.request import Decision, Request
-from decisioning.respond import Response, ended_by, moved, respond
+from decisioning.respond import Response, ended_by, movements_of, respond
 from decisioning.scoring import StatedScorer
 from decisioning.store.protocol import Movement
-from decisioning.volume import Occasion, budgets_of, quotas_for, unspent, withheld
+from decisioning.volume import Occasion, budgets_of, outspent, quotas_for, tariff_for, unspent, withheld
 from tests.decisioning.bank import FILES, GOLD, NOW_MS, PROPENSITIES, SILVER, TIPS, ask, customer
 
 NO_FATIGUE = {
@@ -64,7 +65,7 @@ def answered(
         decision.decision_id,
         "web.hero",
     )
-    return moved(response, snapshot, respond(response, snapshot.state), bank)
+    return movements_of(response, snapshot, respond(response, snapshot.state), bank)
 
 
 def test_a_budget_without_units_at_hand_drops_its_actions_and_says_whether_more_may_come() -> None:
@@ -156,7 +157,7 @@ def test_a_day_is_one_of_the_strategys_time_zone() -> None:
 def test_money_is_counted_in_thousandths() -> None:
     bank = bank_with(constraint(unit="money", limit=1000), gold={"stock": 12.5})
 
-    assert ask(bank, with_quotas(stock=12_500)).movements == [Movement("spend", "stock", 12_500)]
+    assert ask(bank, with_quotas(**{"stock:money": 12_500})).movements == [Movement("spend", "stock:money", 12_500)]
     assert bank.volume_constraints[0].limit == 1_000_000
 
 
@@ -223,10 +224,35 @@ def test_accepting_twice_takes_the_units_once() -> None:
     assert answered(bank, once, "accepted", decision) == []
 
 
-def test_a_conversion_that_no_lease_stands_behind_takes_nothing() -> None:
-    bank, snapshot, decision = reserving()
+TOLD = [("accepted", True), ("converted", True), ("converted", False)]  # with the decision, or without
 
-    assert answered(bank, snapshot, "converted", decision) == []
+
+@pytest.mark.parametrize("told", list(permutations(TOLD)))
+@pytest.mark.parametrize("in_time", range(4))
+def test_whatever_comes_of_an_offer_in_whatever_order_takes_its_units_once(
+    told: tuple[tuple[str, bool], ...], in_time: int
+) -> None:
+    """in_time: so many come before the end of the lease."""
+    bank, snapshot, decision = reserving()
+    known, moves = after(snapshot, decision, quotas={"stock": 9}), []
+    for number, (outcome, is_named) in enumerate(told):
+        at_ms = snapshot.now_ms + number if number < in_time else decision.state.lease[0].until_ms + number
+        named = decision.decision_id if is_named else None
+        response = Response("r", "C-1", outcome, GOLD, frozenset({GOLD}), at_ms, "web", named)
+        known = replace(known, now_ms=at_ms)
+        state = respond(response, known.state)
+        moves += movements_of(response, known, state, bank)
+        known = replace(known, state=state)
+
+    assert [move.kind for move in moves] == ["keep" if in_time else "spend"]
+
+
+def test_a_conversion_of_what_was_never_offered_takes_nothing() -> None:
+    bank, snapshot, decision = reserving()
+    early = Response("r", "C-1", "converted", GOLD, frozenset({GOLD}), snapshot.now_ms - 1, "web")
+
+    for known in (snapshot, after(snapshot, decision)):
+        assert movements_of(early, known, respond(early, known.state), bank) == []
 
 
 def test_a_gate_that_ends_a_lease_releases_what_was_reserved() -> None:
@@ -272,6 +298,28 @@ def test_adding_a_constraint_never_enlarges_what_passes(
     ]
 
     assert dropped[0] & ~dropped[1] == 0
+
+
+@settings(max_examples=12, deadline=None)
+@given(QUOTAS, SCOPES, SCOPES, st.integers(1, 4), st.dictionaries(st.sampled_from(["one", "two@grow"]), st.integers(1)))
+def test_only_budgets_that_were_spent_of_can_stop_who_passed_before(
+    quotas: dict[str, int], first: str, second: str, amount: int, spent: dict[str, int]
+) -> None:
+    amounts = {"gold": {"one": amount, "two": 2}, "loan": {"one": 1}, "tips": {"two": amount}}
+    bank = bank_with(constraint("one", scope=first) + constraint("two", scope=second), **amounts)
+    everything, occasion = (1 << len(bank.actions)) - 1, Occasion("web", 0)
+    passed = everything & ~sum(withheld(everything, bank, quotas, occasion, spent={}).values())
+
+    assert outspent(passed, bank, quotas, occasion, spent) == withheld(passed, bank, quotas, occasion, spent)
+
+
+def test_a_tariff_is_made_once_a_day() -> None:
+    bank = bank_with(constraint(period="day"), gold={"stock": 1})
+
+    today, later, tomorrow = (tariff_for(bank, Occasion("web", now_ms)) for now_ms in (0, 1, 86_400_000))
+
+    assert later is today
+    assert list(tomorrow.due) != list(today.due) == ["stock#1970-01-01"]
 
 
 def test_a_partition_that_has_everything_stops_nobody() -> None:

@@ -265,6 +265,17 @@ async def test_a_yes_with_a_later_time_of_its_own_counts_and_one_of_before_does_
     ]
 
 
+async def test_of_a_day_a_withdrawal_counts_to_its_end_and_a_yes_from_its_beginning(tmp_path: Path) -> None:
+    store = MemoryStore(lambda: AT_MS)
+    await load(tmp_path, store, f"{DATED}C-1,yes,2026-05-02T09:00:00Z,branch\n")
+
+    await load(tmp_path, store, f"{DATED}C-1,no,2026-05-02,app\n")
+    await load(tmp_path, store, f"{DATED}C-1,yes,2026-05-02,branch\n")
+
+    [consent] = await consents_of(store, "C-1")
+    assert (consent.granted, consent.source, consent.at_ms) == (False, "app", at("2026-05-02T23:59:59.999Z"))
+
+
 async def test_of_several_sources_in_one_load_the_newest_word_holds_whatever_the_order(tmp_path: Path) -> None:
     rows = ["C-1,yes,2026-05-02T10:00:00Z,branch\n", "C-1,no,2026-05-03T10:00:00Z,app\n", "C-1,yes,2026-04-01,\n"]
 
@@ -274,6 +285,19 @@ async def test_of_several_sources_in_one_load_the_newest_word_holds_whatever_the
 
         [consent] = await consents_of(store, "C-1")
         assert (consent.granted, consent.source, consent.at_ms) == (False, "app", at("2026-05-03T10:00:00Z"))
+
+
+@pytest.mark.parametrize("said", ["1795320000", "2026", "1969-12-31T23:59:59Z"])
+async def test_a_withdrawal_whose_time_was_written_in_other_units_is_rejected_and_not_taken_for_the_oldest_word(
+    tmp_path: Path, said: str
+) -> None:
+    store = MemoryStore(lambda: AT_MS)
+    await load(tmp_path, store, f"{DATED}C-1,yes,2026-05-02,branch\n")
+
+    summary = await load(tmp_path, store, f"{DATED}C-1,no,{said},branch\n")
+
+    assert summary.rejected == 1
+    assert "2026-11-21T09:30:00Z" in (tmp_path / "rejects.csv").read_text()
 
 
 async def test_a_consent_of_later_or_on_no_basis_rejects_its_row(tmp_path: Path) -> None:
@@ -297,7 +321,7 @@ async def test_a_consent_of_later_or_on_no_basis_rejects_its_row(tmp_path: Path)
     with open(tmp_path / "rejects.csv", newline="") as file:
         assert [(each["row"], each["column"]) for each in csv.DictReader(file)] == [("1", "said"), ("2", "why")]
     said = {(each.channel, each.granted, each.at_ms) for each in await consents_of(store, "C-3")}
-    assert said == {("email", False, at("2026-01-01T00:00:00Z")), ("web", False, AT_MS)}
+    assert said == {("email", False, at("2026-01-01T23:59:59.999Z")), ("web", False, AT_MS)}
     assert [each.channel for each in await consents_of(store, "C-4")] == ["web"]
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from decisioning.errors import HistoryFaulty
 from decisioning.history import reader
 from decisioning.history.archive import Archive
 from decisioning.history.datasets import DATASETS, PLACEMENT_COLUMNS, row_of
-from decisioning.history.reader import SHARED, find_decisions, open_history
+from decisioning.history.reader import SHARED, count_between, find_decisions, open_history
 from tests.history.record_examples import AT_MS, decision, logged
 
 PAGE = Path(__file__).parents[2] / "docs" / "history.md"
@@ -39,6 +40,16 @@ def test_placements_have_one_row_each(tmp_path: Path) -> None:
         (two["decision_id"], "web.home.hero", "offer", 0.137),
         (two["decision_id"], "web.home.tile", "nothing", 0.137),
     ]
+
+
+def test_a_torn_file_is_named_with_the_way_out(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    archive.commit(archive.prepare([row_of(decision(1)["decision_id"], logged(decision(1)).body)], [], {}))
+    [file] = tmp_path.glob("decisions/*/*.parquet")
+    file.write_bytes(file.read_bytes()[:-20])
+
+    with pytest.raises(HistoryFaulty, match=rf"{file.name}.*Restore the file"):
+        count_between(tmp_path, 0, AT_MS * 2)
 
 
 @pytest.mark.parametrize("decision_id", ["", "x", "000-1-0000000000000000", f"000-{AT_MS:x}-{'0' * 16}", "'; DROP"])

@@ -20,7 +20,7 @@ from decisioning.history.recorded import UNSEEN, read_recorded
 from decisioning.history.reopened import CLOSED, FOREIGN
 from decisioning.history.training import TrainingTable
 from decisioning.interactions import DAY_MS
-from decisioning.records import Versions, record_of
+from decisioning.records import Versions, decision_record
 from decisioning.request import Decision, Request
 from decisioning.scoring import StatedScorer
 from decisioning.store.memory import MemoryStore
@@ -62,7 +62,7 @@ class Bank:
         )
         state = self.states[len(self._logged) % len(self.states)] if self.states else None
         versions = Versions(self.strategy.version, "m" * 64, state)
-        body = record_of(decision, request, snapshot, self.strategy, versions, key_id="k")
+        body = decision_record(decision, request, snapshot, self.strategy, versions, key_id="k")
         record = Record(decision.decision_id, body)
         await self._commit(Change(customer, snapshot.state_version, decision.state, records=[record]))
         return decision

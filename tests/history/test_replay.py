@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from api.cli.main import commands
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import InvalidAttribute, VersionMissing
 from decisioning.history import replay as replaying
 from decisioning.history.reader import decisions_between
-from decisioning.history.replay import Comparison, Reproduction, Span, check_groups, compare, reproduce
-from decisioning.records import Versions
+from decisioning.history.replay import SMALL, Comparison, Reproduction, Span, check_groups, compare, reproduce
+from decisioning.records import Versions, open_record
 from decisioning.scoring import StatedScorer
 from tests.decisioning.bank import FILES, GOLD, NOW_MS, PROPENSITIES, SILVER, strategy
 from tests.history.test_recorded import MINUTE_MS, Bank
@@ -128,7 +131,10 @@ async def test_a_page_asks_for_each_version_once(bank: Bank, monkeypatch: pytest
     assert states == ["2", "2", "10", "10"]
 
 
-async def test_another_strategy_tells_what_it_would_change_by_action_and_group(bank: Bank) -> None:
+async def test_another_strategy_tells_what_it_would_change_by_action_and_group(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decisioning.history.replay.PERSONS_MIN", 2)
     found = await compared(bank, Library(dearer_silver()), "customer.tier")
 
     assert (found.decided, found.overall.placements, found.overall.changed) == (8, 8, 4)
@@ -137,6 +143,31 @@ async def test_another_strategy_tells_what_it_would_change_by_action_and_group(b
     assert found.overall.valued == 4  # the e-mails are renders
     assert (found.overall.value_before, found.overall.value_after) == (4 * 20.0, 4 * 500.0)
     assert {group: shift.changed for group, shift in found.groups.items()} == {("classic",): 2, ("gold",): 2}
+
+
+@pytest.mark.parametrize(("persons_min", "told"), [(3, {(SMALL,): 8}), (5, {})])
+async def test_groups_that_tell_about_single_people_are_told_together_or_not_at_all(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch, persons_min: int, told: dict[tuple[str], int]
+) -> None:
+    monkeypatch.setattr("decisioning.history.replay.PERSONS_MIN", persons_min)
+
+    found = await compared(bank, Library(dearer_silver()), "customer.tier")
+
+    assert {group: shift.placements for group, shift in found.groups.items()} == told
+    assert found.overall.placements == 8
+
+
+async def test_a_record_that_lacks_what_the_service_writes_is_counted_and_the_others_are_made_again(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def torn(record: dict[str, Any], *rest: Any) -> Any:
+        return open_record(record | {"snapshot": None} if record["channel"] == "email" else record, *rest)
+
+    monkeypatch.setattr("decisioning.history.replay.open_record", torn)
+
+    found = await reproduced(bank, Library(bank.strategy))
+
+    assert (found.passed.unreadable, found.reproduced) == (4, 4)
 
 
 async def test_what_another_strategy_cannot_be_asked_is_counted_without_a_value(bank: Bank) -> None:
@@ -151,3 +182,18 @@ async def test_what_another_strategy_cannot_be_asked_is_counted_without_a_value(
 def test_nobody_is_grouped_by_what_is_personal_a_number_or_unknown(path: str) -> None:
     with pytest.raises(InvalidAttribute, match=r"customer\.tier"):
         check_groups(strategy(), [path])
+
+
+@pytest.mark.parametrize(
+    ("span", "way_out"),
+    [
+        (["--from", "0001-01-01T00:00:00+05:00"], "Leave it out for no bound"),
+        (["--to", "9999-12-31T23:00:00-12:00"], "Leave it out for no bound"),
+        (["--from", "yesterday"], "Write 2026-11-21"),
+        (["--from", "2026-11-23", "--to", "2026-11-22"], "Swap them"),
+    ],
+)
+def test_a_span_that_cannot_be_is_refused_with_the_way_out(span: list[str], way_out: str) -> None:
+    done = CliRunner().invoke(commands, ["replay", *span])
+
+    assert done.exit_code == 2 and way_out in " ".join(done.output.split())

@@ -16,10 +16,9 @@ from decisioning.errors import VersionMissing
 from decisioning.learning.chain import Entry
 from decisioning.learning.checkpoints import folds_of
 from decisioning.learning.job import Pace, Progress, run_learner
-from decisioning.records import Versions, record_of
+from decisioning.records import Versions, decision_record
 from decisioning.request import Decision, Request
-from decisioning.respond import Response, ended_by, respond
-from decisioning.respond import record_of as response_record
+from decisioning.respond import Response, ended_by, respond, response_record
 from decisioning.scoring import ModelScorer
 from decisioning.store.packing import canonical
 from decisioning.store.protocol import Change, Committed, Record, Store
@@ -89,7 +88,7 @@ class Classroom:
         scorer = ModelScorer(self.bank, self.current_model)
         decision = decide(request, snapshot, self.bank, scorer, decision_id=decision_id)
         versions = Versions(self.bank.version, self.current)
-        body = record_of(decision, request, snapshot, self.bank, versions, key_id="k", client_class=client_class)
+        body = decision_record(decision, request, snapshot, self.bank, versions, key_id="k", client_class=client_class)
         records = [Record(decision_id, body)]
         change = Change(customer_key, snapshot.state_version, decision.state, snapshot.profile, records)
         [outcome] = await self.store.commit([change])

@@ -140,7 +140,7 @@ class Replicas:
             try:
                 answer = self._http.post(f"{base}{path}", json=body)
                 if answer.status_code == 200:
-                    return answer.json()  # type: ignore[no-any-return]
+                    return answer.json()  # type: ignore[no-any-return]  # JSON is of any type
                 assert answer.status_code in (429, 503), answer.text
             except httpx.TransportError:
                 pass
@@ -153,7 +153,7 @@ class Replicas:
         _, base = self._running[0]
         answer = self._http.get(f"{base}{path}")
         assert answer.status_code == 200, answer.text
-        return answer.json()  # type: ignore[no-any-return]
+        return answer.json()  # type: ignore[no-any-return]  # JSON is of any type
 
 
 def decided(replicas: Replicas, customers: Sequence[str]) -> list[Answer]:

@@ -12,14 +12,14 @@ from decisioning.catalog.load import load_bundle
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Snapshot, partition_of
 from decisioning.decide import decide
-from decisioning.records import Versions, record_of
+from decisioning.records import Versions, decision_record
 from decisioning.request import Decision, Request
-from decisioning.respond import Response, moved, respond
-from decisioning.restocking import Place, Upkeep, restock
+from decisioning.respond import Response, movements_of, respond
+from decisioning.restocking import Upkeep, fetch
 from decisioning.scoring import StatedScorer
 from decisioning.store.protocol import Change, Committed, Record, Store
 from decisioning.store.redis import connect
-from decisioning.volume import Occasion, budgets_of, sought
+from decisioning.volume import budgets_of
 from tests.conftest import PATIENCE_MS
 from tests.proofs.limits import PLACEMENTS, SELECTED_MAX, judged, strategy_files
 
@@ -33,7 +33,7 @@ def limited() -> Strategy:
 
 
 class Client:
-    """Asks for random customers, rejects what is offered, restocks what is low."""
+    """Asks for random customers, rejects what is offered, fetches units that are missing."""
 
     def __init__(self, url: str, strategy: Strategy, seed: int) -> None:
         self.store: Store = connect(url, deadline_ms=PATIENCE_MS)
@@ -48,10 +48,12 @@ class Client:
 
     async def ask(self, request: Request, decision_id: str) -> None:
         [snapshot] = await self.store.read([request.customer_key], quotas=True)
-        decision = decide(
-            request, snapshot, self.strategy, StatedScorer(self.strategy, {GOLD: 0.5}), decision_id=decision_id
-        )
-        record = record_of(decision, request, snapshot, self.strategy, Versions("s", "m"), key_id="test")
+        decision = self.decide(request, snapshot, decision_id)
+        if decision.is_short:
+            [stock] = budgets_of(self.strategy, now_ms=0)
+            snapshot.quotas = await fetch(self.store, partition_of(request.customer_key), [(stock, 1)])
+            decision = self.decide(request, snapshot, decision_id)
+        record = decision_record(decision, request, snapshot, self.strategy, Versions("s", "m"), key_id="test")
         change = Change(
             snapshot.customer_key,
             snapshot.state_version,
@@ -60,21 +62,18 @@ class Client:
             movements=decision.movements,
         )
         [outcome] = await self.store.commit([change])
-        await self.restock(request, snapshot, decision)
         if isinstance(outcome, Committed) and decision.placements[0].action == GOLD:
             await self.reject(request.customer_key, decision_id)
 
-    async def restock(self, request: Request, snapshot: Snapshot, decision: Decision) -> None:
-        occasion = Occasion(request.channel, snapshot.now_ms)
-        low = sought(1, self.strategy, snapshot.quotas, occasion, decision.movements, left={})
-        if low:
-            await restock(self.store, [Place(partition_of(request.customer_key), budget) for budget in low])
+    def decide(self, request: Request, snapshot: Snapshot, decision_id: str) -> Decision:
+        scorer = StatedScorer(self.strategy, {GOLD: 0.5})
+        return decide(request, snapshot, self.strategy, scorer, decision_id=decision_id)
 
     async def reject(self, customer_key: str, decision_id: str) -> None:
         [snapshot] = await self.store.read([customer_key])
         said = Response("r", customer_key, "rejected", GOLD, frozenset({GOLD}), snapshot.now_ms, "web", decision_id)
         after = respond(said, snapshot.state)
-        movements = moved(said, snapshot, after, self.strategy)
+        movements = movements_of(said, snapshot, after, self.strategy)
         await self.store.commit([Change(customer_key, snapshot.state_version, after, movements=movements)])
 
 
@@ -90,9 +89,6 @@ async def killed(url: str, strategy: Strategy, seed: int) -> None:
 
 async def test_nobody_is_selected_too_often_and_no_budget_is_overspent(store_url: str, limited: Strategy) -> None:
     store = connect(store_url, deadline_ms=PATIENCE_MS)
-    [stock] = budgets_of(limited, now_ms=0)
-    homes = {partition_of(f"P-{number}") for number in range(CUSTOMER_COUNT)}
-    await restock(store, [Place(home, stock) for home in homes])
 
     await asyncio.gather(*(killed(store_url, limited, seed) for seed in range(CLIENT_COUNT)))
     await Upkeep(store).run(limited)

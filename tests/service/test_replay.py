@@ -35,7 +35,7 @@ def test_recorded_decisions_are_replayed_and_explained_from_history(installation
     assert replayed.returncode == 0 and "3 came out the same, 0 differently" in replayed.stdout
     moves = [{"from": GOLD, "to": SILVER, "placements": 1}]
     assert (compared["decided"], compared["overall"]["moves"]) == (3, moves)  # an e-mail renders what is promised
-    assert [each["group"] for each in compared["groups"]] == [{"customer.tier": "classic"}]
+    assert compared["groups"] == []  # two people are too few to be told about
     assert f"{GOLD} -> {SILVER}  1" in told and RICH not in told
     assert explained.returncode == 0 and "it comes out the same" in explained.stdout
     assert f"Yes: the offer of '{SILVER}' comes in web.hero." in explained.stdout

@@ -115,13 +115,18 @@ async def test_a_change_without_a_state_logs_its_records_and_keeps_the_version(a
     before = await read_one(any_store)
 
     noted = await commit_one(any_store, Change("C-1", before.state_version, None, records=[Record("r-1", b"{}")]))
-    late = await commit_one(any_store, Change("C-1", before.state_version - 1, None, records=[Record("r-2", b"{}")]))
+    late = await commit_one(any_store, Change("C-1", before.state_version + 1, None, records=[Record("r-2", b"{}")]))
 
     assert noted == stored
     assert isinstance(late, Lost)
     assert replace(await read_one(any_store), now_ms=0) == replace(before, now_ms=0)
     log = await any_store.log(partition_of("C-1"), after="0-0", limit=10)
     assert [entry.record.record_id for entry in log] == ["r-1"]
+
+
+def test_there_is_no_note_about_somebody_who_is_not_stored() -> None:
+    with pytest.raises(ValueError, match="stored"):
+        Change("C-1", 0, None, records=[Record("r-1", b"{}")])
 
 
 async def test_a_change_to_an_old_version_loses_and_learns_the_new_truth(any_store: Store) -> None:

@@ -10,9 +10,11 @@ import pytest
 from decisioning.store.lanes import Command, Reply, _Link
 from decisioning.store.protocol import Change
 from decisioning.store.redis import RedisStore, connect
-from decisioning.store.scripts import COMMIT, READ
+from decisioning.store.scripts import CLAIM, COMMIT, DELIVER, READ
 from tests.api.desk import Desk
 from tests.conftest import PATIENCE_MS
+from tests.decisioning.bank import GOLD
+from tests.decisioning.test_volume import bank_with, constraint
 from tests.store.conftest import emptied
 
 CUSTOMER = "C-1"
@@ -32,7 +34,7 @@ class Counter:
 
 
 def _said(command: Command) -> str:
-    scripts = {COMMIT.digest: "commit", READ.digest: "read"}
+    scripts = {COMMIT.digest: "commit", READ.digest: "read", CLAIM.digest: "claim", DELIVER.digest: "deliver"}
     return scripts.get(command[1], command[0]) if command[0] == "EVALSHA" else command[0]
 
 
@@ -124,6 +126,21 @@ async def test_a_lost_race_costs_one_round_trip_more(
 
     assert answer["degraded"] is (lost == 3)
     assert counter.trips == ["read", *["commit"] * min(lost + 1, 3)]
+
+
+async def test_units_that_the_partition_has_not_got_cost_two_round_trips_more(url: str, counter: Counter) -> None:
+    store = connect(url, deadline_ms=PATIENCE_MS)
+    desk = Desk(store, bank_with(constraint(limit=3), gold={"stock": 1}))
+    await desk.know(CUSTOMER)
+    await desk.know("C-2")
+    await desk.ask(customer="C-2")  # the server knows the scripts from here on
+    counter.trips.clear()
+
+    answer = await desk.ask(customer=CUSTOMER)
+    await store.close()
+
+    assert answer["placements"][0]["action"] == GOLD
+    assert counter.trips == ["read", "claim", "deliver", "commit"]
 
 
 async def intrude(rival: RedisStore, counter: Counter) -> None:

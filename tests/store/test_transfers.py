@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from decisioning import restocking
 from decisioning.catalog.strategy import Share, Strategy, VolumeConstraint
 from decisioning.customer import EXHAUSTED, PARTITION_COUNT, Snapshot, partition_of
-from decisioning.restocking import IDLE_MS, Place, Upkeep, give_back, restock
+from decisioning.restocking import IDLE_MS, Place, Upkeep, give_back
 from decisioning.store.memory import MemoryStore
 from decisioning.store.protocol import Block, Change, Committed, Movement, Store
 from decisioning.store.redis import connect
@@ -33,6 +34,12 @@ def budget(limit: int, *, most: int = 1, least: int = 1) -> Budget:
     shares = (Share("", 1, ((most, 1),)),)
     stock = VolumeConstraint(NAME, limit, "number", "all", "total", "selected", None, 1, {0: most}, shares, "")
     return Budget(NAME, stock, most, least)
+
+
+async def restock(store: Store, places: Sequence[Place]) -> dict[str, int]:
+    """As if the counter had one spend for every block: with less, only those who want a unit fetch it."""
+    left = {place.budget.name: 2 * PARTITION_COUNT * place.budget.most for place in places}
+    return await restocking.restock(store, places, left)
 
 
 def replace_most(place: Place, most: int) -> Place:
@@ -68,6 +75,21 @@ class Mortal:
         return step
 
 
+class Counting:
+    """A store that remembers how much each call asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.sizes: dict[str, list[int]] = {}
+
+    def __getattr__(self, verb: str) -> Any:
+        async def step(*items: Any) -> Any:
+            self.sizes.setdefault(verb, []).append(len(items[-1]) if verb != "drop_blocks" else 0)
+            return await getattr(self._store, verb)(*items)
+
+        return step
+
+
 async def block(store: Store, partition: int = HERE) -> Block:
     [found] = await store.blocks([partition])
     return found.get(NAME, Block())
@@ -93,7 +115,7 @@ async def test_whoever_restocks_next_finishes_what_a_dead_process_began(
 ) -> None:
     place = Place(HERE, budget(10, most=4))
     with suppress(Died):
-        await restock(Mortal(any_store, steps, after=after), [place])  # type: ignore[arg-type]
+        await restock(Mortal(any_store, steps, after=after), [place])  # type: ignore[arg-type]  # has the verbs it needs
 
     await restock(any_store, [place])
 
@@ -109,7 +131,7 @@ async def test_what_a_dead_process_was_giving_back_can_be_had_by_others(
     here, there = Place(HERE, budget(4, most=4)), Place(THERE, budget(4, most=4))
     await restock(any_store, [here])
     with suppress(Died):
-        await give_back(Mortal(any_store, steps, after=after), [here])  # type: ignore[arg-type]
+        await give_back(Mortal(any_store, steps, after=after), [here])  # type: ignore[arg-type]  # has the verbs it needs
     put_aside = (await block(any_store)).returned
 
     await restock(any_store, [replace_most(here, 0)])  # as the upkeep does
@@ -169,6 +191,41 @@ async def test_upkeep_lays_out_blocks_everywhere_while_there_is_enough_for_all()
     snapshots: list[Snapshot] = await plenty.read([f"C-{each}" for each in range(500)], quotas=True)
     assert all(each.quotas[NAME] > 0 for each in snapshots)
     assert await totals(little) == (0, 0)
+
+
+async def test_a_counter_that_nobody_asked_yet_is_taken_to_have_its_limit() -> None:
+    store = MemoryStore()
+
+    await restocking.restock(store, [Place(HERE, budget(10_000))])
+
+    assert (await block(store)).at_hand == 10_000 // (2 * PARTITION_COUNT)
+
+
+async def test_a_changed_unit_begins_another_budget() -> None:
+    store = MemoryStore()
+    money = bank_with(constraint(NAME, unit="money"), gold={NAME: 20})
+    pieces = bank_with(constraint(NAME, unit="number"), gold={NAME: 1})
+    [stock] = budgets_of(money, now_ms=0)
+    await restock(store, [Place(HERE, stock)])
+
+    await Upkeep(store).run(pieces)
+
+    [snapshot] = await store.read(["C-1"], quotas=True)
+    assert snapshot.quotas == {stock.name: 20_000}
+    assert stock.name not in {each.name for each in budgets_of(pieces, now_ms=0)}
+
+
+async def test_upkeep_keeps_to_small_pages() -> None:
+    counting = Counting(MemoryStore())
+    names = [f"b{number}" for number in range(20)]
+    many = bank_with("".join(constraint(name, limit=10_000) for name in names), gold=dict.fromkeys(names, 1))
+
+    await Upkeep(counting).run(many)  # type: ignore[arg-type]  # has the verbs it needs
+
+    assert max(counting.sizes["blocks"]) * len(names) <= restocking.BLOCKS_AT_ONCE
+    assert max(counting.sizes["counters"]) == restocking.COUNTERS_AT_ONCE
+    assert max(counting.sizes["deliver"]) == max(counting.sizes["claim"]) == restocking.PLACES_AT_ONCE
+    assert sum(counting.sizes["blocks"]) == PARTITION_COUNT and sum(counting.sizes["counters"]) == len(names)
 
 
 async def test_upkeep_fetches_idle_blocks_when_others_found_the_counter_empty() -> None:
