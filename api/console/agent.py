@@ -23,8 +23,8 @@ from api.why import accounts
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import InvalidAttribute, InvalidIdentifier, StoreUnavailable
 from decisioning.identifiers import checked_customer_id
+from decisioning.respond import UNDATED, ended_by
 from decisioning.respond import Response as Answered
-from decisioning.respond import ended_by
 
 OUTCOMES = {"accepted": "Accepted", "rejected": "Said no", "dismissed": "Later"}
 REASONS = {  # code in the record -> what the agent picks
@@ -102,7 +102,7 @@ def _response(visit: Visit, customer_key: str, outcome: str, reason: str) -> Ans
         identity_of(named["decision_id"], named["placement"], named["action"], outcome),
         outcome=outcome,
         ends=ended_by(outcome, named["action"], visit.service.deployed().strategy),
-        at_ms=0,
+        at_ms=UNDATED,
         reason=reason if outcome == "rejected" and reason else None,
         **named,
     )

@@ -49,9 +49,8 @@ def placements_of(
     blocks: Mapping | None,
     actions: Sequence[Action],
     writer: Writer,
-    images: Names[str, bytes],
 ) -> dict[str, Placement]:
-    """All placements by name. blocks: None when they could not be read; images: by name below content/images."""
+    """All placements by name. blocks: None when they could not be read."""
     placements = {}
     for name, node in tree.named():
         fields = around.fields[name]
@@ -66,7 +65,7 @@ def placements_of(
             fallback=_fallback(node, fields, blocks, writer),
             default_url=node.value("default_url", ""),
             one_per_group=node.value("one_per_group", False),
-            picture=picture_of(node, fields, images, writer.faults),
+            picture=picture_of(node, fields, writer.images, writer.faults),
             candidates=_candidates(name, node.value("channel", ""), around.channels, actions),
         )
     if blocks is not None:

@@ -47,7 +47,7 @@ class Writer:
     """Compiles content for one strategy."""
 
     languages: tuple[str, ...]
-    images: frozenset[str]  # files below content/images
+    images: Names[str, bytes]  # by name below content/images
     showing: Showing
     expressions: Expressions
     faults: Faults

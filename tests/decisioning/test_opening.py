@@ -22,7 +22,7 @@ from decisioning.opening import (
     seen_by_machine,
     with_render,
 )
-from decisioning.records import Versions, open_record, record_of, replay
+from decisioning.records import Versions, decision_record, open_record, replay
 from decisioning.request import Decision, Request
 from decisioning.respond import Response, ended_by, respond
 from decisioning.scoring import StatedScorer
@@ -120,7 +120,7 @@ def test_what_a_machine_was_shown_is_decided_again_from_its_record_and_teaches_n
     opening = open_by_machine(MAIL, snapshot, BANK, scorer, token_id="t", decision_id="d1")
     seen = seen_by_machine(snapshot, "t")
 
-    packed = record_of(
+    packed = decision_record(
         opening.decision, MAIL, seen, BANK, Versions(BANK.version, "stated"), key_id="mail", client_class="proxy"
     )
 

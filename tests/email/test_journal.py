@@ -19,7 +19,7 @@ from api.respond import identity_of, named_by_token
 from api.taking import FOLLOWED, count_kept, take
 from api.tokens import Sealer
 from decisioning.errors import StoreUnavailable
-from decisioning.respond import Response, ended_by
+from decisioning.respond import UNDATED, Response, ended_by
 from decisioning.store.memory import MemoryStore
 from tests.decisioning.bank import GOLD
 from tests.email.post import APPLE, BANK, Post
@@ -62,7 +62,7 @@ async def counted_in(journal: Journal) -> list[Any]:
 def answer(token: str, outcome: str, post: Post) -> Response:
     named = named_by_token(post.service, token, "event_token")
     identity = identity_of(named["decision_id"], named["placement"], named["action"], outcome)
-    return Response(identity, outcome=outcome, ends=ended_by(outcome, named["action"], BANK), at_ms=0, **named)
+    return Response(identity, outcome=outcome, ends=ended_by(outcome, named["action"], BANK), at_ms=UNDATED, **named)
 
 
 async def a_post(tmp_path: Path) -> tuple[Post, Switch]:
