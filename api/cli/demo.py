@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 
 import httpx
@@ -26,10 +25,12 @@ import orjson
 from rich.console import Console
 
 from api.cli.bars import Bars, told
+from api.cli.cast import cast, consenting
 from api.cli.port import holder_of, is_free
 from api.console import people
 from api.instants import wall_ms
-from api.keys import DEMO_KEY
+from api.keys import DEMO_KEY, KeyRing
+from api.live import Live
 from api.publications import publish_strategy
 from api.settings import Settings
 from api.storage import COMMAND_DEADLINE_MS
@@ -47,8 +48,6 @@ HOST = "127.0.0.1"
 READY_PATIENCE_S = 30.0
 END_PATIENCE_S = 8.0
 TABLES = ("parquet", "jsonl", "csv")
-PEOPLE_MAX, PEOPLE_SOUGHT = 6, 2_000  # named in the demo's switcher; rows that are looked at for them
-CONSENTS_MIN = 3  # a customer who was asked about every channel shows most
 
 
 @dataclass(slots=True)
@@ -117,7 +116,13 @@ async def _prepare(url: str, strategy_dir: Path, settings: Settings) -> tuple[St
         training = asyncio.create_task(_train(store, url, strategy_dir, settings))  # on the other core
         await _load(store, strategy, _table(strategy_dir, "customers"), settings)
         await training
-        return strategy, await store.get("current", "model") is not None
+        live = Live(store, settings.models_dir, KeyRing(demo=True))
+        await live.refresh()
+        if live.current is None:
+            return strategy, False
+        names = await cast(consenting(_table(strategy_dir, "customers")), store, live.current)
+        await store.put(people.KIND, people.NAME, orjson.dumps(names))
+        return strategy, True
     finally:
         await store.close()
 
@@ -140,7 +145,6 @@ async def _load(store: Store, strategy: Strategy, customers: Path | None, settin
             progress=bars.of("customers"),
         )
     OUT.print(told(summary, rejects))
-    await store.put(people.KIND, people.NAME, orjson.dumps(_people(customers)))
     await store.put("loaded", "customers", mark)
 
 
@@ -178,23 +182,6 @@ def _table(strategy_dir: Path, name: str) -> Path | None:
     """A generated table beside the strategy; None where the example has none and the user brings their own."""
     paths = (strategy_dir / "generated" / f"{name}.{kind}" for kind in TABLES)
     return next((path for path in paths if path.exists()), None)
-
-
-def _people(customers: Path) -> list[str]:
-    """A few customers for the demo's switcher: the first of a table of JSON lines who permit everything that is asked.
-
-    Tables of other kinds name none, and the switcher takes any id.
-    """
-    if customers.suffix != ".jsonl":
-        return []
-    found: list[str] = []
-    with customers.open("rb") as lines:
-        for line in islice(lines, PEOPLE_SOUGHT):
-            row = orjson.loads(line)
-            stated = [value for name, value in row.items() if name.startswith("consent.")]
-            if len(stated) >= CONSENTS_MIN and all(stated) and isinstance(row.get("customer_id"), str):
-                found.append(row["customer_id"])
-    return found[:PEOPLE_MAX]
 
 
 def _mark(table: Path, also: str) -> bytes:
