@@ -130,6 +130,7 @@ DECISIONS = Dataset(
         Column("api_key", "VARCHAR", _text),
         Column("sending", "BOOLEAN", _flag),
         Column("offers_allowed", "BOOLEAN", _flag),
+        Column("client_class", "VARCHAR", _text),
         Column("consents", "VARCHAR", _json),
         Column("snapshot", "VARCHAR", _json),
         Column("sealed", "VARCHAR", _text),

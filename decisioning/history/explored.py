@@ -24,7 +24,8 @@ from decisioning.store.protocol import Store
 from models.incremental import NOTHING
 
 WINDOW_DAYS = 7
-# Draws of the random arm never choose nothing; younger draws may still be answered.
+# Draws of the random arm never choose nothing; younger draws may still be answered; what was drawn for a machine may
+# have been seen by nobody, and a person's opening after it draws the same again.
 _EXPLORED = f"""
 CREATE TEMP TABLE explored AS
 SELECT d.decision_id, d.placement, d.rank, count(w.person_key) > 0 AS came, sum(w.value) AS value
@@ -32,7 +33,7 @@ FROM placements d LEFT JOIN won w
   ON w.person_key = d.person_key AND w.at_ms > d.at_ms AND w.at_ms <= d.at_ms + {WINDOW_DAYS * DAY_MS}
 WHERE d.lease_of IS NULL AND NOT coalesce(d.degraded, false) AND NOT coalesce(d.holdout, false)
   AND d.outcome IN ('offer', 'nothing') AND d.selection_probability < 1
-  AND NOT contains(coalesce(d.arms, ''), '"random"')
+  AND NOT contains(coalesce(d.arms, ''), '"random"') AND coalesce(d.client_class, 'person') = 'person'
   AND d.at_ms + {WINDOW_DAYS * DAY_MS} <= (SELECT max(at_ms) FROM decisions)
 GROUP BY ALL
 """

@@ -30,6 +30,7 @@ SHARED = (
     "degraded",
     "draw_index",
     "versions",
+    "client_class",
 )
 
 

@@ -22,6 +22,7 @@ from decisioning.learning.labels import Label, Trial, reading_of, trials_of
 from decisioning.store.protocol import Store
 
 UNSEEN = "not seen"
+FOR_MACHINES = "drawn for what fetched a mail's picture and was no person"
 # A response to a render belongs to the draw that it renders, whatever channel it came through.
 _ANSWERED = """
 CREATE TEMP TABLE answered AS
@@ -31,8 +32,9 @@ FROM responses r JOIN placements p USING (decision_id, placement, action)
 WHERE p.outcome = 'offer' GROUP BY ALL
 """
 _WAS_ANSWERED = "decision_id IN (SELECT decision_id FROM answered)"
-_DRAWN_COUNT = """
-SELECT count(*) FROM placements WHERE outcome = 'offer' AND lease_of IS NULL AND NOT coalesce(degraded, false)
+_DRAWN = """
+SELECT coalesce(client_class, 'person') = 'person' AS for_person, count(*) FROM placements
+WHERE outcome = 'offer' AND lease_of IS NULL AND NOT coalesce(degraded, false) GROUP BY ALL
 """
 
 
@@ -55,14 +57,17 @@ async def read_recorded(
     with closing(open_history(history_dir)) as history:
         answers = _answers(history)
         answered_count = counted(history, f"SELECT count(*) FROM decisions WHERE {_WAS_ANSWERED}")
-        drawn_count = counted(history, _DRAWN_COUNT)
+        drawn_counts = dict(history.execute(_DRAWN).fetchall())
         for page in pages_of(history, _WAS_ANSWERED):
             await reopened.fetch(page)
             for record in page:
                 _add(record, answers, reopened, strategy, rows)
             done_count += len(page)
             progress(done_count, answered_count)
-    rows.excluded[UNSEEN] = drawn_count - len(rows.actions) - rows.excluded[CLOSED] - rows.excluded[FOREIGN]
+    rows.excluded[FOR_MACHINES] = drawn_counts.get(False, 0)
+    rows.excluded[UNSEEN] = (
+        drawn_counts.get(True, 0) - len(rows.actions) - rows.excluded[CLOSED] - rows.excluded[FOREIGN]
+    )
     if not rows.actions:
         raise TableFaulty(f"{history_dir}: nothing was drawn there that somebody saw. Does the worker write there?")
     return rows.table(strategy)

@@ -103,7 +103,7 @@ def is_drawn_for_machine(record: Mapping[str, Any]) -> bool:
     Nobody tells when a person looks at such a picture. Only those who answer would be heard of, so it teaches nothing,
     not even by its answers.
     """
-    return bool(record.get("client_class", PERSON) != PERSON)
+    return record.get("client_class") not in (None, PERSON)
 
 
 def _reader(outcomes: Collection[str]) -> str:

@@ -36,6 +36,7 @@ def decision(number: int, *, at_ms: int = AT_MS, **changes: Any) -> dict[str, An
         "api_key": "k1",
         "sending": False,
         "offers_allowed": True,
+        "client_class": "person",
         "consents": {"marketing": {"granted": True, "version": 2, "basis": "consent", "source": "app"}},
         "snapshot": {"attributes": {"balance": 0.1 + 0.2}, "state": {"consents": [], "lease": []}, "state_version": 4},
         "sealed": "c2VhbGVk",

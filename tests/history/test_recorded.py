@@ -16,10 +16,11 @@ from decisioning.errors import TableFaulty
 from decisioning.history.archive import Archive
 from decisioning.history.datasets import row_of
 from decisioning.history.explored import read_explored
-from decisioning.history.recorded import UNSEEN, read_recorded
+from decisioning.history.recorded import FOR_MACHINES, UNSEEN, read_recorded
 from decisioning.history.reopened import CLOSED, FOREIGN
 from decisioning.history.training import TrainingTable
 from decisioning.interactions import DAY_MS
+from decisioning.opening import PERSON, PROXY, ClientClass, open_by_machine, open_by_person, seen_by_machine
 from decisioning.records import Versions, decision_record
 from decisioning.request import Decision, Request
 from decisioning.scoring import StatedScorer
@@ -63,6 +64,25 @@ class Bank:
         state = self.states[len(self._logged) % len(self.states)] if self.states else None
         versions = Versions(self.strategy.version, "m" * 64, state)
         body = decision_record(decision, request, snapshot, self.strategy, versions, key_id="k")
+        record = Record(decision.decision_id, body)
+        await self._commit(Change(customer, snapshot.state_version, decision.state, records=[record]))
+        return decision
+
+    async def open_mail(self, customer: str, client_class: ClientClass) -> Decision:
+        """Have the picture of the customer's one mail fetched, commit and log."""
+        self.now_ms += MINUTE_MS
+        [snapshot] = await self.store.read([customer])
+        opens = open_by_person if client_class == PERSON else open_by_machine
+        request = Request(customer, "email", ("email.hero",))
+        decision_id = f"{partition_of(customer):03d}-{self.now_ms:x}-{len(self._logged):016x}"
+        scorer = StatedScorer(self.strategy, PROPENSITIES)
+        opening = opens(request, snapshot, self.strategy, scorer, token_id="t", decision_id=decision_id)
+        decision = opening.decision
+        seen = snapshot if client_class == PERSON else seen_by_machine(snapshot, "t")
+        versions = Versions(self.strategy.version, "m" * 64)
+        body = decision_record(
+            decision, request, seen, self.strategy, versions, key_id="mail", client_class=client_class
+        )
         record = Record(decision.decision_id, body)
         await self._commit(Change(customer, snapshot.state_version, decision.state, records=[record]))
         return decision
@@ -257,6 +277,43 @@ async def test_every_rank_of_a_list_is_a_draw_of_its_own(tmp_path: Path) -> None
     assert sorted(table.actions) == sorted(placed.action or NOTHING for placed in tested)
     assert table.logging_probability is not None
     assert sorted(table.logging_probability) == sorted(placed.selection_probability for placed in tested)
+
+
+@pytest.mark.parametrize("outcome", ["impression", "clicked", "accepted"])
+async def test_what_a_proxy_fetched_is_no_label_whatever_follows_and_a_persons_opening_is_one(
+    bank: Bank, outcome: str
+) -> None:
+    await bank.know("C-1", age=44, income=3000.0)
+    await bank.know("C-2", age=45, income=3000.0)
+    for customer in ("C-1", "C-2"):
+        bank.answer(await bank.open_mail(customer, PROXY), outcome)
+    read = await bank.open_mail("C-1", PERSON)
+    bank.answer(read, "impression")
+
+    table = await bank.recorded()
+
+    assert (table.actions, table.labels.tolist()) == ([GOLD], [0])
+    assert table.order is not None and table.order.tolist() == [read.at_ms]
+    assert table.excluded == {FOR_MACHINES: 2}
+
+
+async def test_what_a_proxy_fetched_tests_nothing_and_a_persons_opening_does(tmp_path: Path) -> None:
+    bank = Bank(tmp_path, strategy({"strategy.yaml": FILES["strategy.yaml"] + "exploration: {sacrifice: 0.5}\n"}))
+    read = []
+    for number in range(20):
+        await bank.know(f"C-{number}", age=44, income=3000.0)
+        await bank.open_mail(f"C-{number}", PROXY)
+        if number % 2:
+            read.append(await bank.open_mail(f"C-{number}", PERSON))
+    bank.now_ms += 8 * DAY_MS
+    await bank.know("C-late", age=44, income=3000.0)
+    await bank.decide("C-late")
+
+    table = await bank.explored()
+
+    tested = [each.at_ms for each in read if each.placements[0].outcome != "message"]
+    assert table is not None and table.order is not None
+    assert tested and table.order.tolist() == tested
 
 
 async def test_draws_that_do_not_explore_test_nothing(bank: Bank) -> None:
