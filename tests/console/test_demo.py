@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.api.desk import KEY
-from tests.console.conftest import serving
+from tests.browser import serving
 from tests.console.office import Office, bank_desk
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.api.desk import Desk
-from tests.console.conftest import chromium, serving
+from tests.browser import chromium, serving, watched
 from tests.web.pages import window_bank
 
 __all__ = ["chromium"]
@@ -104,19 +104,8 @@ def desk(site: Site) -> Iterator[Desk]:
 def tab(chromium: Any) -> Iterator[Any]:
     """A page of a fresh browser profile; whatever is thrown in it, or stopped by its policy, fails the test."""
     context = chromium.new_context()
-    faults: list[str] = []
-    context.on("weberror", lambda error: faults.append(str(error.error)))
-    context.on("console", lambda each: faults.append(each.text) if "Content Security" in each.text else None)
-    context.on("dialog", lambda dialog: faults.append(dialog.message))
+    faults = watched(context, may_be_unreachable=True)
     context.route("https://bank.example/**", lambda route: route.fulfill(body=PNG, content_type="image/png"))
-    page = context.new_page()
-    page.add_init_script(
-        "window.shifts = 0; window.told = [];"
-        "new PerformanceObserver((list) => { for (const each of list.getEntries()) window.shifts += each.value; })"
-        ".observe({type: 'layout-shift', buffered: true});"
-        "for (const name of ['shown', 'kept']) addEventListener('nextbest:' + name,"
-        " (event) => window.told.push([name, event.detail.why || event.detail.placement]));"
-    )
-    yield page
+    yield context.new_page()
     context.close()
     assert faults == []

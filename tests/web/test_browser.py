@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.api.desk import KEY
+from tests.browser import eventually, moved, until
 from tests.web.conftest import HERO, Site
 
 OWN = "Our own"
@@ -29,19 +30,6 @@ def know(site: Site, customer: str = "C-1", **attributes: Any) -> str:
 def interactions(site: Site, customer: str = "C-1") -> list[str]:
     answer = httpx.get(f"{site.service}/v1/customers/{customer}", headers=KEY).json()
     return [each["outcome"] for each in answer["interactions"] if each["outcome"] != "selected"]
-
-
-def eventually(claim: Any) -> None:
-    """Wait until the claim holds: beacons leave no trace in the page."""
-    until_s = time.monotonic() + 15
-    while not claim() and time.monotonic() < until_s:
-        time.sleep(0.05)
-    assert claim()
-
-
-def until(tab, claim: str) -> None:
-    """Wait until an expression is true in the page, asked from outside: the page's own policy forbids to evaluate."""
-    eventually(lambda: tab.evaluate(claim))
 
 
 def visit(tab, site: Site, body: str = HERO, script: str = "", path: str = "/") -> None:
@@ -66,8 +54,7 @@ def test_fields_are_filled_in_place_and_nothing_moves(tab, site, desk):
     assert tab.locator("img").get_attribute("alt") == ""
     link = tab.locator("a[data-nextbest-field]")
     assert (link.inner_text(), link.get_attribute("href")) == ("Take Ann", "https://bank.example/cards?for=Ann")
-    tab.wait_for_timeout(100)
-    assert tab.evaluate("window.shifts") == 0
+    assert moved(tab) == 0
 
 
 @pytest.mark.parametrize("words", [1, 60])
@@ -77,11 +64,10 @@ def test_whatever_the_length_what_stands_below_does_not_move(tab, site, desk, wo
     tab.goto(site.put("/", body, script=f'{PATIENCE} data-token="{token}"'))
     top = tab.evaluate("document.querySelector('#below').getBoundingClientRect().top")
     until(tab, SETTLED)
-    tab.wait_for_timeout(100)
 
     assert headline(tab).startswith("Gold")
     assert tab.evaluate("document.querySelector('#below').getBoundingClientRect().top") == top
-    assert tab.evaluate("window.shifts") == 0
+    assert moved(tab) == 0
 
 
 def test_nothing_keeps_the_authors_content(tab, site, desk):
@@ -94,22 +80,26 @@ def test_nothing_keeps_the_authors_content(tab, site, desk):
 
     assert tab.evaluate("window.told") == [["kept", "nothing"]]
     assert headline(tab) == OWN
-    assert tab.evaluate("window.shifts") == 0
+    assert moved(tab) == 0
 
 
 def test_an_answer_after_the_deadline_changes_nothing(tab, site, desk):
     token = know(site)
-    read = desk.store.read
+    read, may_answer, answered = desk.store.read, threading.Event(), threading.Event()
 
     async def slow(*args, **more):
-        await asyncio.sleep(1.0)
-        return await read(*args, **more)
+        await asyncio.to_thread(may_answer.wait)
+        found = await read(*args, **more)
+        answered.set()
+        return found
 
     desk.store.read = slow
     tab.goto(site.put("/", HERO, script=f'data-deadline="200" data-token="{token}"'))
     until(tab, SETTLED)
     assert headline(tab) == OWN
-    tab.wait_for_timeout(1500)
+    may_answer.set()
+    assert answered.wait(20)
+    moved(tab)  # two frames later
 
     assert tab.evaluate("window.told") == [["kept", "late"]]
     assert headline(tab) == OWN
@@ -128,7 +118,7 @@ def test_on_a_slow_network_the_authors_content_stands_while_it_waits(tab, site, 
     until(tab, SETTLED)
 
     assert headline(tab) == "Gold, Ann"
-    assert tab.evaluate("window.shifts") == 0
+    assert moved(tab) == 0
 
 
 def test_with_the_store_down_the_authors_content_stays(tab, site, desk):
@@ -228,12 +218,16 @@ def test_what_was_in_sight_for_a_second_is_an_impression_and_what_was_not_is_non
     token = know(site)
     far = "<div data-nextbest=web.tile id=far><b data-nextbest-field=headline>Own</b></div>"
     far = "<p>Line</p>" * 100 + far
+    tab.clock.install()
     visit(tab, site, body=HERO + far, script=f'data-token="{token}"')
-
+    moved(tab)  # two frames later it is known what is in sight
+    tab.clock.run_for(900)
+    assert interactions(site) == []
+    tab.clock.run_for(60_000)
     eventually(lambda: interactions(site) == ["impression"])
-    tab.wait_for_timeout(1500)
-    assert interactions(site) == ["impression"]
     tab.locator("#far").scroll_into_view_if_needed()
+    moved(tab)
+    tab.clock.run_for(1_000)
 
     eventually(lambda: interactions(site) == ["impression", "impression"])
 
