@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from api.errors import Problem
+from decisioning.errors import RegistryDamaged
 from decisioning.store.protocol import Store
 
 NONCE_BYTES = 12
@@ -40,7 +41,7 @@ class Sealer:
         """A token for these parts; `kind` is authenticated, so a token of one kind cannot pass for another."""
         nonce = os.urandom(NONCE_BYTES)
         sealed = self._ciphers[self._current].encrypt(nonce, orjson.dumps(parts), kind.encode())
-        return f"{self._current}.{urlsafe_b64encode(nonce + sealed).decode().rstrip('=')}"
+        return f"{self._current}.{_spelled(nonce + sealed)}"
 
     def open(self, kind: str, token: str, where: str) -> list[str | int | None]:
         """The parts. Raises Problem, blaming `where`, for a token that is forged, cut, or of another kind or place."""
@@ -48,8 +49,8 @@ class Sealer:
         cipher = self._ciphers.get(key_id)
         try:
             raw = urlsafe_b64decode(body + "=" * (-len(body) % 4))
-            if cipher is None or len(raw) <= NONCE_BYTES:
-                raise ValueError("no such key, or too short")
+            if cipher is None or len(raw) <= NONCE_BYTES or _spelled(raw) != body:
+                raise ValueError("no such key, too short, or spelled as nothing made here is")
             parts: list[str | int | None] = orjson.loads(
                 cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], kind.encode())
             )
@@ -60,6 +61,11 @@ class Sealer:
                 "This was not made here or was changed. Send it back exactly as received.",
                 where,
             ) from None
+
+
+def _spelled(raw: bytes) -> str:
+    """As text, in the one way that opens: decoding alone skips what is no letter of it, and some bits at the end."""
+    return urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 async def installation_sealer(store: Store) -> Sealer:
@@ -74,8 +80,15 @@ async def installation_sealer(store: Store) -> Sealer:
 
 
 async def renewed_sealer(store: Store, sealer: Sealer) -> Sealer:
-    """The same sealer, or one with the keys that were added or retired since."""
-    if frozenset(await store.names("token_key")) == sealer.key_ids:
+    """The same sealer, or one with the keys that were added or retired since.
+
+    Raises RegistryDamaged for a store that has come back empty: new keys would make every mail's token worthless, and
+    what was sealed in the journal, before anybody can bring its data back.
+    """
+    names = await store.names("token_key")
+    if not names:
+        raise RegistryDamaged("the store has come back without the token keys. Restore its data, or start anew.")
+    if frozenset(names) == sealer.key_ids:
         return sealer
     return await installation_sealer(store)
 

@@ -19,11 +19,13 @@ from PIL import Image
 
 from decisioning.catalog.picture import Area, Picture, rgb
 
+PNG, JPEG = "image/png", "image/jpeg"
 BYTES_MAX = 60_000  # of one picture: what mail readers load without a second thought
 BASE_COLORS_MAX = 144  # the rest of the 256 is for the edges of letters
 DISTINCT_COLORS_MAX = 20_000  # what has more is a photograph without a second look
 ERROR_MAX = 2.5  # root mean square, of 255, that fewer colours may cost a canvas before it is taken for a photograph
 QUALITIES = (90, 84, 76, 66, 54, 42, 30, 20)
+LARGE_PIXELS, LARGE_QUALITY = 300_000, 3  # from so many pixels on, the position among QUALITIES to begin with
 COMPRESSION = 5
 FILE_PIXELS_MAX = 16_000_000  # of a backdrop: read, it takes four times as many bytes
 STEPS_MIN, STEPS_MAX = 8, 32  # of a ramp: shades of an edge
@@ -74,13 +76,18 @@ class Canvas:
                 _stamp(indexes[:, 1:], stamp, self.ramps[stamp.ink])
             content = _png(indexes, self.palette)
             if len(content) <= BYTES_MAX:
-                return content, "image/png"
+                return content, PNG
         image = self.image()
         for stamp in stamps:
             height, width = stamp.coverage.shape
             mask = Image.frombytes("L", (width, height), stamp.coverage.tobytes())
             image.paste(rgb(self.inks[stamp.ink]), (stamp.x, stamp.y), mask)
-        return _jpeg(image, self.quality_index)[0], "image/jpeg"
+        return _jpeg(image, self.quality_index)[0], JPEG
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """A JPEG that is small enough. Large ones begin at a lower quality: each one tried costs milliseconds."""
+    return _jpeg(image, 0 if image.width * image.height <= LARGE_PIXELS else LARGE_QUALITY)[0]
 
 
 def _jpeg(image: Image.Image, first: int, bytes_max: int = BYTES_MAX) -> tuple[bytes, int]:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from decisioning.opening import PERSON, PROXY, SCANNER, UNKNOWN, ClientClass
 
-HASTE_MS = 5_000  # a link followed sooner after its token was made was followed by no person
+HASTE_MS = 5_000  # a mail opened or a link followed sooner after its token was made was so by no person
 LINKS_MAX = 3  # so many different mails' links followed by one address within a few seconds
 Form = Literal["image", "html", "json", "amp", "click"]
 
@@ -93,8 +93,10 @@ def client_class_of(fetch: Fetch) -> ClientClass:
         )  # mail services fetch AMP themselves, for whoever has it open
     if fetch.form == "click" and _is_hasty(fetch, user_agent):
         return SCANNER
-    if fetch.form in ("html", "json"):
+    if fetch.form in ("html", "json") or fetch.method == "POST":
         return UNKNOWN  # fetched by the sending platform, long before anybody reads
+    if fetch.form == "image" and _is_early(fetch):
+        return UNKNOWN  # the mail is hardly delivered: who looks already, looks for danger or ahead
     return PERSON if READERS.search(user_agent) else UNKNOWN
 
 
@@ -112,8 +114,10 @@ def _is_hasty(fetch: Fetch, user_agent: str) -> bool:
     """True for a link followed as no person would: too soon, with many others, by a browser without a language."""
     if fetch.header("sec-fetch-user") == "?1":  # a browser says that somebody clicked
         return False
-    if fetch.age_ms is not None and fetch.age_ms < HASTE_MS:
-        return True
-    if fetch.links_followed >= LINKS_MAX:
+    if _is_early(fetch) or fetch.links_followed >= LINKS_MAX:
         return True
     return bool(BROWSERS.search(user_agent)) and not fetch.header("accept-language")
+
+
+def _is_early(fetch: Fetch) -> bool:
+    return fetch.age_ms is not None and fetch.age_ms < HASTE_MS

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote
 
 import orjson
+from starlette.routing import Route
 
 from api import metrics
 from api.email.amp import cors_headers
@@ -61,6 +63,7 @@ class Asked:
     token: RenderToken | None  # None: it does not open
     raw_token: str
     scale: int
+    as_jpeg: bool
     client_class: ClientClass
     headers: Mapping[str, str]
     source: str | None  # of AMP's first version
@@ -80,6 +83,8 @@ class Answer:
 
 class MailEndpoint:
     """One of the two paths."""
+
+    methods = ("GET", "HEAD")
 
     def __init__(self, service: Service, path: str) -> None:
         self.service = service
@@ -118,7 +123,8 @@ class MailEndpoint:
 
     def _asked(self, scope: Scope) -> Asked:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        raw_token, form, scale = self._form(scope["path_params"]["name"])
+        name: str = scope["path_params"]["name"]
+        raw_token, form, scale = self._form(name)
         now_ms, token = wall_ms(), None
         if self.service.sealer is not None:
             try:
@@ -131,13 +137,16 @@ class MailEndpoint:
         fetch = Fetch(form, scope["method"], headers, age_ms, links)
         source = parse_qs(scope["query_string"].decode("latin-1")).get("__amp_source_origin", [None])[0]
         base = f"{scope['scheme']}://{headers.get('host', '')}"
-        asked = Asked(scope["method"], form, token, raw_token, scale, client_class_of(fetch), headers, source, base)
+        made_of = form, token, raw_token, scale, name.lower().endswith(".jpg")
+        asked = Asked(scope["method"], *made_of, client_class_of(fetch), headers, source, base)
         is_in_pace = self._pace.allows(address, token.token_id if token else None)
         return asked if is_in_pace else replace(asked, token=None)  # is shown what trouble shows
 
 
 class Picture(MailEndpoint):
     """/e/TOKEN in every form: a picture, or content for whoever renders it."""
+
+    methods = ("GET", "HEAD", "POST")  # platforms keep what they GET when they send, and not what they POST
 
     def _form(self, name: str) -> tuple[str, Form, int]:
         stem, _, ending = name.rpartition(".")
@@ -164,8 +173,9 @@ class Picture(MailEndpoint):
         if placed.action is None or placed.content is None:
             return self._quiet(asked, placement)
         if asked.form == "image":
-            drawing = await self.service.studio.draw(placement, placed.content, scale=asked.scale)
-            return _drawn(drawing, placed.outcome)
+            scale, as_jpeg = asked.scale, asked.as_jpeg
+            drawing = await self.service.studio.draw(placement, placed.content, scale=scale, as_jpeg=as_jpeg)
+            return Answer(drawing.content, drawing.media_type, placed.outcome)
         return _written(asked, placed.outcome, placed.content, placement, text_of(placed.valid_until_ms))
 
     async def _amp(self, asked: Asked) -> Answer:
@@ -181,16 +191,21 @@ class Picture(MailEndpoint):
 
     def _quiet(self, asked: Asked, placement: Placement) -> Answer:
         if asked.form == "image":
-            return _drawn(self.service.studio.quiet(placement.name, scale=asked.scale), QUIET)
+            return self._prepared(asked, self.service.studio.quiet(placement.name, scale=asked.scale), QUIET)
         return _written(asked, QUIET, None, placement, None)
 
     def _in_trouble(self, asked: Asked) -> Answer:
         name = "" if asked.token is None else asked.token.placement
         if asked.form == "image":
-            return _drawn(self.service.studio.fallback(name, scale=asked.scale), FALLBACK)
+            return self._prepared(asked, self.service.studio.fallback(name, scale=asked.scale), FALLBACK)
         placement = _known_placement(self.service, name)
         content = None if placement is None else placement.fallback.render(None, {})
         return _written(asked, FALLBACK, content, placement, None)
+
+    def _prepared(self, asked: Asked, drawing: Drawing, shown: str) -> Answer:
+        if asked.as_jpeg:
+            drawing = self.service.studio.as_jpeg(drawing)
+        return Answer(drawing.content, drawing.media_type, shown)
 
 
 class Link(MailEndpoint):
@@ -220,17 +235,24 @@ class Link(MailEndpoint):
         return _redirect("" if placement is None else placement.default_url, FALLBACK)
 
 
+def mail_routes(service: Service) -> list[Route]:
+    """Both paths. Whatever follows them is a token, even one with a line break, at which a route's own pattern ends."""
+    routes = []
+    for mail in (Picture(service, "/e/{token}"), Link(service, "/c/{token}")):
+        route = Route(mail.path.replace("{token}", "{name:path}"), mail, methods=mail.methods)
+        route.path_regex = re.compile(route.path_regex.pattern, re.DOTALL)
+        routes.append(route)
+    return routes
+
+
 def _known_placement(service: Service, name: str) -> Placement | None:
     """The placement of this name, else the first that mails draw, else none."""
-    if service.live.current is None:
+    strategy = service.live.at_hand
+    if strategy is None:
         return None
-    placements = service.live.current.strategy.placements
+    placements = strategy.placements
     drawn = (each for each in placements.values() if each.picture is not None)
     return placements.get(name) or next(drawn, None)
-
-
-def _drawn(drawing: Drawing, shown: str) -> Answer:
-    return Answer(drawing.content, drawing.media_type, shown)
 
 
 def _written(
@@ -238,6 +260,8 @@ def _written(
 ) -> Answer:
     """Content for whoever renders it: a fragment of HTML, JSON, or the items of an amp-list."""
     link = f"{asked.base}/c/{asked.raw_token}"
+    if asked.token is None:  # what does not open is not repeated to whoever made it up
+        link = "" if placement is None else placement.default_url
     if asked.form == "html":
         return Answer(fragment(placement, content, link).encode(), "text/html; charset=utf-8", outcome)
     if asked.form == "amp":

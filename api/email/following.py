@@ -22,7 +22,7 @@ from api.service import Service
 from decisioning.catalog.strategy import Placement
 from decisioning.customer import Render, Snapshot
 from decisioning.moment import moment_of
-from decisioning.opening import SCANNER, ClientClass, render_of
+from decisioning.opening import SCANNER, UNKNOWN, ClientClass, render_of
 from decisioning.renders import render_again
 from decisioning.request import NOTHING, OFFER, Placed
 from decisioning.respond import Response, response_record
@@ -44,7 +44,8 @@ class Destination:
 async def destination_of(service: Service, token: RenderToken, client_class: ClientClass) -> Destination:
     """Where the token's link leads now, with an event token in its query, but for a scanner. Raises StoreUnavailable.
 
-    A link whose picture nobody fetched is decided as it is followed.
+    A link whose picture nobody fetched is decided as it is followed, and the choice held for the token: whoever follows
+    links may be a scanner that looks like a person, so nothing is charged before the landing page has confirmed it.
     """
     strategy = service.deployed().strategy
     placement = placement_of(token, strategy)
@@ -53,7 +54,7 @@ async def destination_of(service: Service, token: RenderToken, client_class: Cli
     if render is None:
         if client_class == SCANNER:
             return Destination(placement.default_url, NEAREST)
-        shown = await show(service, token, client_class)
+        shown = await show(service, token, UNKNOWN)
         url = link_of(placement, shown.placed.content)
         return Destination(_marked(url, shown.event_token) if url else placement.default_url, UNSHOWN)
     url = link_of(placement, _content_of(service, token, render, snapshot))
@@ -131,7 +132,7 @@ def _content_of(service: Service, token: RenderToken, render: Render, snapshot: 
 
 def _marked(url: str, event_token: str | None) -> str:
     """The address with the event token in its query, for the landing page's snippet."""
-    if event_token is None:
+    if event_token is None or not url.startswith("https:"):  # a mail, a call or an app is no page with a snippet
         return url
     parts = urlsplit(url)
     query = "&".join(filter(None, [parts.query, f"nextbest={quote(event_token, safe='')}"]))

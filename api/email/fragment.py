@@ -12,13 +12,13 @@ from typing import Any
 
 from decisioning.catalog.strategy import Field, Placement
 
-QUIET = '<table role="presentation" width="100%"><tr><td height="1" style="line-height:1px">&nbsp;</td></tr></table>'
+QUIET = '<table role="presentation" width="100%"{}><tr><td height="1" style="line-height:1px">&nbsp;</td></tr></table>'
 
 
 def fragment(placement: Placement | None, content: Mapping[str, Any] | None, link: str) -> str:
-    """The fields that hold something, in their order, links leading to `link`; a quiet strip without content."""
+    """The fields that hold something, in their order, links leading to `link`; else a strip in the mail's colour."""
     if placement is None or content is None:
-        return QUIET
+        return QUIET.format(f' bgcolor="{placement.quiet_color}"' if placement else "")
     rows = "".join(
         f'<tr><td style="padding:6px 0">{cell}</td></tr>' for cell in _cells(placement, content, escape(link))
     )

@@ -7,17 +7,19 @@ threads; a caller bounds how many draw at a time.
 
 from __future__ import annotations
 
+import io
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from api.email.canvas import Canvas, Stamp, canvas_of, flat
+from api.email.canvas import JPEG, Canvas, Stamp, canvas_of, flat, jpeg
 from api.email.typeface import Glyph, Typeface, steps_of, typeface
 from api.email.typesetting import Setting, fitted
 from decisioning.catalog.picture import Button, Picture, TextBox, luminance, mixed, rgb
@@ -69,16 +71,21 @@ class Pictures:
         self._canvases: OrderedDict[tuple[str, int], Canvas] = OrderedDict()
         self._lock = Lock()
 
-    def draw(self, picture: Picture, content: Mapping[str, Any], *, scale: int) -> Drawing:
-        """The picture of some content, `scale` times its declared size. Fields it does not show do not matter."""
+    def draw(self, picture: Picture, content: Mapping[str, Any], *, scale: int, as_jpeg: bool = False) -> Drawing:
+        """The picture of some content, `scale` times its declared size. Fields it does not show do not matter.
+
+        It is a PNG, or where that would be too large, or is asked for, a JPEG.
+        """
         texts = texts_of(picture, content)
-        key = _key(picture, texts, scale)
+        key = _key(picture, texts, scale, as_jpeg)
         with self._lock:
             found = self._kept.get(key)
             if found is not None:
                 self._kept.move_to_end(key)
                 return found
         drawing = _drawn(self.canvas(picture, scale), picture, texts, scale)
+        if as_jpeg:
+            drawing = jpeg_of(drawing)
         self._keep(key, drawing)
         return drawing
 
@@ -131,7 +138,7 @@ def prepare(strategy: Strategy, pictures: Pictures) -> dict[str, Prepared]:
             continue
         fallback = placement.fallback
         prepared[name] = Prepared(
-            quiet={scale: quiet(picture, scale) for scale in SCALES},
+            quiet={scale: quiet(picture, placement.quiet_color, scale) for scale in SCALES},
             fallback={
                 (language, scale): pictures.draw(picture, fallback.render(language, {}), scale=scale)
                 for language in fallback.languages
@@ -141,11 +148,11 @@ def prepare(strategy: Strategy, pictures: Pictures) -> dict[str, Prepared]:
     return prepared
 
 
-def quiet(picture: Picture, scale: int) -> Drawing:
+def quiet(picture: Picture, color: str, scale: int) -> Drawing:
     """A strip in the colour of the mail with a hair line through it: a pause, which claims nothing."""
-    is_light = luminance(rgb(picture.quiet)) > 0.5
-    rule = mixed(picture.quiet, "#000000" if is_light else "#FFFFFF", 0.09)
-    return Drawing(flat(picture.width * scale, picture.height * scale, picture.quiet, rule), "image/png", ())
+    is_light = luminance(rgb(color)) > 0.5
+    rule = mixed(color, "#000000" if is_light else "#FFFFFF", 0.09)
+    return Drawing(flat(picture.width * scale, picture.height * scale, color, rule), "image/png", ())
 
 
 def texts_of(picture: Picture, content: Mapping[str, Any]) -> tuple[str, ...]:
@@ -191,9 +198,9 @@ def _laid_label(button: Button, text: str, ink_index: int) -> Laid:
     return Laid(button.label.field, setting, button.label, x, baseline - line.baseline, ink_index)
 
 
-def _key(picture: Picture, texts: tuple[str, ...], scale: int) -> bytes:
+def _key(picture: Picture, texts: tuple[str, ...], scale: int, as_jpeg: bool) -> bytes:
     """Names a drawing. A hash: what is kept in memory need not say who was greeted."""
-    digest = blake2b(f"{picture.key} {scale}".encode(), digest_size=20)
+    digest = blake2b(f"{picture.key} {scale} {as_jpeg}".encode(), digest_size=20)
     for text in texts:
         raw = text.encode("utf-8", "surrogatepass")
         digest.update(f" {len(raw)} ".encode() + raw)
@@ -204,6 +211,14 @@ def _drawn(canvas: Canvas, picture: Picture, texts: tuple[str, ...], scale: int)
     found = laid(picture, texts)
     content, media_type = canvas.printed(stamps_of(picture, found, scale))
     return Drawing(content, media_type, tuple(flaw for each in found for flaw in flaws_of(each)))
+
+
+def jpeg_of(drawing: Drawing) -> Drawing:
+    """The same picture as a JPEG, for mail programs and gateways that go by the ending of its address."""
+    if drawing.media_type == JPEG:
+        return drawing
+    with Image.open(io.BytesIO(drawing.content), formats=("PNG",)) as image:
+        return replace(drawing, content=jpeg(image.convert("RGB")), media_type=JPEG)
 
 
 def flaws_of(text: Laid) -> list[Flaw]:

@@ -62,8 +62,13 @@ async def show(service: Service, token: RenderToken, client_class: ClientClass) 
     for asked in (request, request, replace(request, offers_allowed=False)):
         decider = deployed.for_person(snapshot.state.assignment_key)
         opening = _opened(asked, snapshot, decider, token, client_class)
-        if client_class == PERSON and asked.offers_allowed and opening.decision.is_short:
-            snapshot.quotas = {**snapshot.quotas, **await fetched_units(service, asked, snapshot, decider)}
+        if (
+            client_class == PERSON
+            and asked.offers_allowed
+            and opening.decision.is_short
+            and (fetched := await fetched_units(service, asked, snapshot, decider))
+        ):
+            snapshot.quotas = {**snapshot.quotas, **fetched}
             opening = _opened(asked, snapshot, decider, token, client_class)
         if opening.is_repeat or not snapshot.state_version:
             return _shown(service, opening, snapshot, is_recorded=bool(snapshot.state_version))

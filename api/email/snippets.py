@@ -33,10 +33,11 @@ class Platform:
 PLATFORMS: Mapping[str, Platform] = {
     "html": Platform("Plain HTML", "TOKEN"),
     # Braze, "Connected Content": fetched at send time; what cannot be fetched is empty, and the mail goes out without.
+    # "Caching responses": a GET is kept for five minutes at least, unless it says :no_cache.
     "braze": Platform(
         "Braze Connected Content",
         "{{custom_attribute.${nextbest_token}}}",
-        lead="{% connected_content {address} :save nextbest :cache_max_age 0 %}\n",
+        lead="{% connected_content {address} :save nextbest :no_cache %}\n",
         condition=("{% if nextbest.outcome != 'nothing' %}\n", "\n{% endif %}"),
     ),
     # Salesforce, "AMPscript": %%field%% is a column of the data extension that the mail is sent to.
@@ -55,7 +56,7 @@ def snippet(platform: str, base: str, placement: Placement | None = None) -> str
     chosen = PLATFORMS[platform]
     picture = None if placement is None else placement.picture
     width, height = SIZE_DEFAULT if picture is None else (picture.width, picture.height)
-    color = COLOR_DEFAULT if picture is None else picture.quiet
+    color = COLOR_DEFAULT if placement is None else placement.quiet_color
     address = f"{escape(base.rstrip('/'))}/e/{chosen.tag}"
     before, after = chosen.condition
     return (

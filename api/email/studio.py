@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from api.email.canvas import flat
-from api.email.pictures import Drawing, Pictures, Prepared, prepare
+from api.email.pictures import Drawing, Pictures, Prepared, jpeg_of, prepare
 from api.live import Live
 from decisioning.catalog.strategy import Placement, Strategy
 
@@ -35,34 +36,45 @@ class Studio:
         self._prepared: Mapping[str, Prepared] = {}
         self._version = ""  # of the strategy that they are of
         self._bare = {scale: _bare(scale) for scale in (1, 2)}
+        self._jpegs: dict[bytes, Drawing] = {}  # of the prepared pictures, by their own bytes
 
     async def keep(self, live: Live) -> None:
         """Prepare the pictures of each strategy that is taken up, until cancelled."""
         while True:
-            if live.current is not None and live.current.strategy.version != self._version:
-                await self.prepare(live.current.strategy)
+            strategy = live.at_hand
+            if strategy is not None and strategy.version != self._version:
+                await self.prepare(strategy)
             await asyncio.sleep(LOOK_S)
 
     async def prepare(self, strategy: Strategy) -> None:
         """Have a strategy's prepared pictures at hand; those of before go on meanwhile."""
         loop = asyncio.get_running_loop()
         try:
-            self._prepared = await loop.run_in_executor(self._threads, prepare, strategy, self._pictures)
+            prepared = await loop.run_in_executor(self._threads, prepare, strategy, self._pictures)
+            self._jpegs = await loop.run_in_executor(self._threads, _jpegs_of, prepared.values())
+            self._prepared = prepared
         except ValueError as error:
             LOG.error("prepared pictures of %s not drawn: %s", strategy.version[:12], error)
         self._version = strategy.version
 
-    async def draw(self, placement: Placement, content: Mapping[str, Any], *, scale: int) -> Drawing:
+    async def draw(
+        self, placement: Placement, content: Mapping[str, Any], *, scale: int, as_jpeg: bool = False
+    ) -> Drawing:
         """The picture of some content; the placement's fallback when too many wait, or it declares no picture."""
         picture = placement.picture
         if picture is None or self._waiting >= WAITING_MAX:
-            return self.fallback(placement.name, scale=scale)
+            fallback = self.fallback(placement.name, scale=scale)
+            return self.as_jpeg(fallback) if as_jpeg else fallback
         self._waiting += 1
+        draw = partial(self._pictures.draw, picture, content, scale=scale, as_jpeg=as_jpeg)
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, lambda: self._pictures.draw(picture, content, scale=scale))
+            return await asyncio.get_running_loop().run_in_executor(self._threads, draw)
         finally:
             self._waiting -= 1
+
+    def as_jpeg(self, drawing: Drawing) -> Drawing:
+        """A prepared picture as a JPEG."""
+        return self._jpegs.get(drawing.content) or jpeg_of(drawing)
 
     def quiet(self, placement: str, *, scale: int) -> Drawing:
         """A strip that claims nothing."""
@@ -79,6 +91,11 @@ class Studio:
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _jpegs_of(prepared: Iterable[Prepared]) -> dict[bytes, Drawing]:
+    drawings = [drawing for each in prepared for kind in (each.quiet, each.fallback) for drawing in kind.values()]
+    return {drawing.content: jpeg_of(drawing) for drawing in drawings}
 
 
 def _bare(scale: int) -> Drawing:

@@ -24,13 +24,13 @@ email.hero:
   fields: {headline: {type: text, required: true}, cta: {type: link}}
   fallback: mail_brand
   default_url: https://bank.example/
+  quiet: "#FFFFFF"
   picture:
     size: 600x200
     background: "#FFFFFF to #F4F1EA"
     boxes:
       - {field: headline, at: [30, 20], size: 540x80, font: 28, font_min: 16, weight: bold, color: "#16263D", lines: 2}
     button: {field: cta, at: [30, 120], size: 300x44, font: 16, font_min: 14, color: "#FFFFFF", background: "#1B5560"}
-    quiet: "#FFFFFF"
 """
 PERSON = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Thunderbird/128.4.0"}
 BROWSER = {
@@ -42,8 +42,15 @@ APPLE = {"user-agent": "Mozilla/5.0"}
 SCANNER = {"user-agent": "Barracuda Sentinel (EE)"}
 
 
-def mail_bank(*, greeting: str = "", query: str = "") -> Strategy:
-    """The small bank with pictures in its mails; greeting and query: added to gold's headline and address."""
+def mail_bank(*, greeting: str = "", query: str = "", stock: int = 0) -> Strategy:
+    """The small bank with pictures in its mails; greeting and query: added to gold's headline and address; stock: how
+    many of gold there are, without a limit for 0.
+    """
+    return strategy(mail_files(greeting=greeting, query=query, stock=stock))
+
+
+def mail_files(*, greeting: str = "", query: str = "", stock: int = 0) -> dict[str, str]:
+    """What `mail_bank` has beside the small bank's files."""
     placements = re.sub(r"(?m)^email\.hero:.*\n", "", FILES["placements.yaml"]) + PLACEMENT
     blocks = FILES["content/blocks.yaml"] + (
         'mail_brand: {headline: {en: "We are here for you", hu: "Itt vagyunk"}, '
@@ -55,7 +62,13 @@ def mail_bank(*, greeting: str = "", query: str = "") -> Strategy:
         before = f'content: {{headline: "{name}"}}'
         after = f'content: {{headline: "{name}{more}", cta: {{label: "See it", url: "{url}"}}}}'
         cards = cards.replace(f"[email.hero], {before}", f"[email.hero], {after}")
-    return strategy({"placements.yaml": placements, "content/blocks.yaml": blocks, "actions/cards.yaml": cards})
+    files = {"placements.yaml": placements, "content/blocks.yaml": blocks}
+    if stock:
+        cards = cards.replace("  gold:\n", "  gold:\n    volume_constraints: {stock: 1}\n")
+        files["volume_constraints.yaml"] = (
+            f"stock: {{limit: {stock}, unit: number, scope: all, period: total, spend_on: selected}}\n"
+        )
+    return files | {"actions/cards.yaml": cards}
 
 
 BANK = mail_bank()
@@ -74,7 +87,7 @@ class Post(Desk):
         """A mail of yesterday."""
         made_ms, expires_ms = wall_ms() - DAY_MS, wall_ms() + valid_ms
         sealer = more.get("sealer", self.service.seals)
-        return sealed(sealer, customer, placement, message="m", expires_ms=expires_ms, made_ms=made_ms)
+        return sealed(sealer, customer, placement, message="", expires_ms=expires_ms, made_ms=made_ms)
 
     async def fetch(
         self, token: str, *, form: str = "png", by: dict[str, str] | None = None, method: str = "GET"

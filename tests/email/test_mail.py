@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
-import random
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
-from api.email.tokens import opened
-from api.errors import Problem
-from api.instants import wall_ms
 from api.journal import Journal
-from api.tokens import Sealer
+from decisioning.customer import PARTITION_COUNT, partition_of
 from decisioning.errors import StoreUnavailable
-from tests.decisioning.bank import GOLD
-from tests.email.post import APPLE, BANK, BROWSER, PERSONAL, SCANNER, Post
+from tests.decisioning.bank import GOLD, SILVER
+from tests.email.post import APPLE, BANK, BROWSER, PERSONAL, SCANNER, Post, mail_bank
 
 pytestmark = pytest.mark.anyio
 DEFAULT_URL = "https://bank.example/"
@@ -79,6 +74,44 @@ async def test_the_double_picture_is_twice_as_large(post: Post) -> None:
     answer = await post.fetch(post.token(), form="2x.png")
 
     assert size_of(answer.content) == (1200, 400)
+
+
+async def test_an_address_that_ends_in_jpg_gives_a_jpeg_of_the_same_picture(post: Post) -> None:
+    await post.know("poor", age=10)
+    drawn, nothing, forged = post.token(), post.token("poor"), "forged"
+
+    for token, scale in ((drawn, ""), (drawn, "2x."), (nothing, ""), (nothing, "2x."), (forged, ""), (forged, "2x.")):
+        plain, answer = [await post.fetch(token, form=f"{scale}{ending}", by=APPLE) for ending in ("png", "jpg")]
+        assert (plain.headers["content-type"], answer.headers["content-type"]) == ("image/png", "image/jpeg")
+        with Image.open(io.BytesIO(answer.content)) as jpeg, Image.open(io.BytesIO(plain.content)) as png:
+            assert (jpeg.format, jpeg.mode, jpeg.size) == ("JPEG", "RGB", png.size)
+            apart = ImageChops.difference(jpeg, png.convert("RGB"))
+        assert len(answer.content) < 60_000 and max(ImageStat.Stat(apart).mean) < 3
+
+
+async def test_a_persons_open_fetches_the_units_that_its_offer_needs() -> None:
+    post = Post(bank=mail_bank(stock=2))
+    names = [f"C-{number}" for number in range(4)]  # of as many partitions, none of which has a unit at hand
+    assert len({partition_of(name) for name in names}) == 4
+    for name in names:
+        await post.know(name)
+
+    shown = [(await post.fetch(post.token(name), form="png")).status_code for name in names]
+
+    assert shown == [200] * 4
+    assert [[each.action for each in (await post.state(name)).lease] for name in names] == [[GOLD]] * 2 + [[SILVER]] * 2
+    blocks = await post.store.blocks(range(PARTITION_COUNT))
+    assert sum(block.spent for here in blocks for block in here.values()) == 2
+
+
+async def test_a_machines_open_fetches_no_units_and_spends_none() -> None:
+    post = Post(bank=mail_bank(stock=2))
+    await post.know()
+
+    await post.fetch(post.token(), by=APPLE)
+
+    assert [here for here in await post.store.blocks(range(PARTITION_COUNT)) if here] == []
+    assert [each.action for each in (await post.state()).renders] == [SILVER]
 
 
 async def test_a_proxys_open_counts_nothing_and_its_picture_is_where_the_link_leads(post: Post) -> None:
@@ -141,6 +174,18 @@ async def test_a_link_whose_picture_nobody_fetched_is_decided_as_it_is_followed(
     ]
 
 
+async def test_a_link_whose_picture_nobody_fetched_costs_nothing_until_the_click_is_confirmed(post: Post) -> None:
+    location = (await post.follow(post.token())).headers["location"]
+    before = await post.state()
+
+    await post.tell(event_token=event_token_in(location), outcome="clicked")
+
+    assert (before.lease, before.interactions, before.draw_index) == ([], [], 0)
+    after = await post.state()
+    assert [each.action for each in after.lease] == [GOLD]
+    assert [each.outcome for each in after.interactions] == ["selected", "clicked"]
+
+
 async def test_ten_looks_of_a_scanner_are_shown_quiet_and_leave_nothing(post: Post) -> None:
     token = post.token()
     quiet = post.service.studio.quiet("email.hero", scale=1).content
@@ -185,64 +230,6 @@ async def test_somebody_erased_is_not_brought_back_by_a_mail(post: Post) -> None
 
     (snapshot,) = await post.store.read(["C-1"])
     assert snapshot.state_version == 0 and len(await post.records()) == before
-
-
-async def test_no_parameter_moves_a_link(post: Post) -> None:
-    token, elsewhere = post.token(), "https://evil.example/"
-    await post.fetch(token)
-
-    for name in ("url", "u", "to", "next", "redirect", "default_url", "nextbest", "link"):
-        for stem in (token, "forged"):
-            link = await post.follow(stem, query=f"?{name}={elsewhere}")
-            assert link.status_code == 302 and urlsplit(link.headers["location"]).hostname == "bank.example"
-    for path in ("//evil.example", "https://evil.example", "%2F%2Fevil.example"):
-        link = await post.follow(path)
-        assert link.status_code in (302, 404) and "evil" not in link.headers.get("location", "")
-
-
-def forgeries(post: Post, count: int, chance: random.Random) -> list[str]:
-    """Forged, cut, expired, re-keyed and swapped tokens."""
-    found, other = [], Sealer({"k1": b"x" * 32, "k2": b"y" * 32})
-    for number in range(count):
-        good = post.token(f"C-{number}")
-        head, _, body = good.partition(".")
-        at = chance.randrange(len(body) - 1)
-        swap = "A" if body[at] != "A" else "B"
-        another = post.token(f"D-{number}").partition(".")[2]
-        found.append(
-            [
-                f"{head}.{body[:at]}{swap}{body[at + 1 :]}",
-                good[: chance.randrange(len(good) - 1)],
-                post.token(valid_ms=-1),
-                post.token(sealer=other),
-                f"{head}.{body[: len(body) // 2]}{another[len(another) // 2 :]}",
-                post.service.seals.seal("event", ["C-1", "p", "d", "email.hero", GOLD, "email", 9 << 50]),
-                post.service.seals.seal("render", ["C-1", 1]),
-                base64.urlsafe_b64encode(chance.randbytes(chance.randrange(90))).decode(),
-                f"k9.{body}",
-                "".join(chance.choice("<>\"'&;%.é\u0000 ") for _ in range(chance.randrange(40))),
-            ][number % 10]
-        )
-    return found
-
-
-async def test_ten_thousand_forged_tokens_open_nothing(post: Post) -> None:
-    for token in forgeries(post, 10_000, random.Random(1)):
-        with pytest.raises(Problem):
-            opened(post.service.seals, token, now_ms=wall_ms())
-
-
-async def test_forged_tokens_are_shown_the_brand_and_tell_nothing(post: Post) -> None:
-    brand = post.service.studio.fallback("email.hero", scale=1).content
-    tokens = [each for each in forgeries(post, 300, random.Random(2)) if each.isascii() and each.isprintable()]
-
-    for token in tokens:
-        token = token.replace("%", "%25").replace("#", "%23").replace("?", "%3F")
-        picture, link = await post.fetch(token), await post.follow(token)
-        assert picture.status_code == 200 and picture.content == brand
-        assert (link.status_code, link.headers["location"]) == (302, DEFAULT_URL)
-
-    assert await post.records() == [] and len(tokens) > 200
 
 
 async def test_with_the_store_down_every_form_shows_its_fallback(
@@ -352,6 +339,27 @@ async def test_what_platforms_fetch_at_send_time_is_complete_and_selects_nothing
     assert answers[0]["link"].endswith(f"/c/{token}") and answers[0]["outcome"] == "offer"
     assert "Gold" in html and f"/c/{token}" in html
     assert [each.outcome for each in (await post.state()).interactions] == []
+
+
+async def test_a_platform_that_orders_and_fetches_in_triplicate_gets_one_choice(post: Post) -> None:
+    order = {"placement": "email.hero", "recipients": [{"id": "C-1"}], "message": "spring"}
+    tokens = [(await post.http.post("/v1/tokens", json=order)).json()["tokens"][0]["token"] for _ in range(3)]
+
+    answers = [await post.fetch(each, form="json", method=method) for each in tokens for method in ("GET", "POST")]
+
+    assert len(set(tokens)) == 3 and {each.status_code for each in answers} == {200}
+    assert len({each.json()["content"]["headline"] for each in answers}) == 1
+    assert [each["kind"] for each in await post.records()] == ["decision"]
+    assert len((await post.state()).renders) == 1
+
+
+async def test_another_message_to_the_same_recipient_is_another_mail(post: Post) -> None:
+    order = {"placement": "email.hero", "recipients": [{"id": "C-1"}]}
+    for message in ("spring", "summer", "", ""):
+        made = (await post.http.post("/v1/tokens", json={**order, "message": message})).json()
+        await post.fetch(made["tokens"][0]["token"], by=APPLE)
+
+    assert len((await post.state()).renders) == 4
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from pathlib import Path
+from string import ascii_letters, digits
 
 import pytest
 from click.testing import CliRunner
@@ -16,7 +17,7 @@ from api.email.snippets import PLATFORMS, snippet
 from api.email.tokens import opened
 from api.errors import Problem
 from api.instants import wall_ms
-from api.tokens import DAY_MS, LIFE_DAYS_MAX, installation_sealer, renewed_sealer, retire, rotate
+from api.tokens import DAY_MS, LIFE_DAYS_MAX, Sealer, installation_sealer, renewed_sealer, retire, rotate
 from decisioning.errors import NextbestError
 from decisioning.store.memory import MemoryStore
 from tests.email.post import BANK, Post
@@ -107,6 +108,25 @@ async def test_keys_rotate_and_go_when_nothing_they_sealed_lives() -> None:
     assert await retire(store, now_ms=now_ms + LIFE_DAYS_MAX * DAY_MS + 1) == ["k001"]
     with pytest.raises(Problem):
         (await renewed_sealer(store, after)).open("render", old, "token")
+
+
+def test_a_token_opens_as_it_was_sealed_and_in_no_other_spelling() -> None:
+    sealer = Sealer({"k1": b"k" * 32})
+    for length in range(6):  # the last letter of the text holds two bits too many, or four, or none
+        token = sealer.seal("render", ["a" * length])
+        others = {f"{token[:-1]}{letter}" for letter in ascii_letters + digits + "-_"} - {token}
+        for other in (
+            *others,
+            f"{token}=",
+            f"{token}==",
+            f"{token}!",
+            f"{token[:9]} {token[9:]}",
+            f"{token[:9]}\u00e9",
+        ):
+            with pytest.raises(Problem):
+                sealer.open("render", other, "token")
+
+        assert sealer.open("render", token, "token") == ["a" * length]
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
