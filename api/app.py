@@ -18,7 +18,7 @@ from starlette.routing import Match, Route
 
 from api import metrics
 from api.console.pages import pages
-from api.email.endpoints import Link, Picture
+from api.email.endpoints import mail_routes
 from api.endpoint import Endpoint
 from api.endpoints import endpoints
 from api.errors import STATUS, Problem
@@ -28,9 +28,10 @@ from api.logs import configure_logging
 from api.openapi import paths_of
 from api.service import Service
 from api.settings import Settings
+from api.standby import Standby
 from api.storage import url_of
 from api.taking import count_kept
-from api.tokens import installation_sealer, renewed_sealer
+from api.tokens import Sealer, installation_sealer, renewed_sealer
 from api.web.endpoints import web_routes
 from decisioning.errors import RegistryDamaged, StoreUnavailable
 from decisioning.store.process import die_with_parent
@@ -48,7 +49,8 @@ def create_app() -> FastAPI:
     settings = Settings.from_environment()
     store = connect(url_of(settings), deadline_ms=settings.deadline_ms)
     keys = KeyRing(settings.demo)
-    return assemble(Service(settings, store, keys, Live(store, settings.models_dir, keys)))
+    live = Live(store, settings.models_dir, keys, Standby(settings.data_dir))
+    return assemble(Service(settings, store, keys, live))
 
 
 def assemble(service: Service) -> FastAPI:
@@ -84,8 +86,7 @@ def assemble(service: Service) -> FastAPI:
         app.router.routes.append(Route(each.path, each, methods=[each.method]))
     for page in pages(service):
         app.router.routes.append(Route(page.path, page, methods=[page.method]))
-    for mail in (Picture(service, "/e/{token}"), Link(service, "/c/{token}")):
-        app.router.routes.append(Route(mail.path.replace("{token}", "{name:path}"), mail, methods=["GET", "HEAD"]))
+    app.router.routes.extend(mail_routes(service))
     app.router.routes.extend(web_routes(service))
     _operator_pages(app, service)
     _describe(app, rows)
@@ -114,7 +115,7 @@ def _chores(service: Service) -> list[Coroutine[Any, Any, None]]:
 
     return [
         service.studio.keep(service.live),
-        service.journal.keep(lambda: service.sealer, service.store, count),
+        service.journal.keep(lambda: _every_key(service), count),
         _keep_keys(service),
     ]
 
@@ -123,9 +124,15 @@ async def _keep_keys(service: Service) -> None:
     """Take up token keys that were added or retired."""
     while True:
         await asyncio.sleep(KEYS_S)
-        if service.sealer is not None:
-            with suppress(StoreUnavailable):
-                service.sealer = await renewed_sealer(service.store, service.sealer)
+        with suppress(StoreUnavailable, RegistryDamaged):
+            await _every_key(service)
+
+
+async def _every_key(service: Service) -> Sealer | None:
+    """The sealer with all keys there are by now, whoever made them; None before the store was met."""
+    if service.sealer is not None:
+        service.sealer = await renewed_sealer(service.store, service.sealer)
+    return service.sealer
 
 
 async def _keep_fresh(service: Service) -> None:
@@ -136,6 +143,7 @@ async def _keep_fresh(service: Service) -> None:
             service.sealer = await installation_sealer(service.store)
         except (StoreUnavailable, RegistryDamaged) as error:
             LOG.warning("store not reached yet: %s", error)
+            await service.live.recall()
             await asyncio.sleep(1)
     await service.live.watch()
 

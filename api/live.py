@@ -21,6 +21,7 @@ from api.keys import KeyRing, known_keys
 from api.model_registry import CHALLENGER, SHADOW, Pointers, pointers_of
 from api.publications import current_version
 from api.shelf import Shelf
+from api.standby import Standby
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import NextbestError, RegistryDamaged, StoreUnavailable, VersionMissing
 from decisioning.learning.model_state import ModelState, latest_state
@@ -47,8 +48,11 @@ class Running:
 class Live:
     """What is in force in this process."""
 
-    def __init__(self, store: Store, models_dir: Path, keys: KeyRing) -> None:
+    def __init__(self, store: Store, models_dir: Path, keys: KeyRing, standby: Standby | None = None) -> None:
+        """standby: where the strategy is kept for a start without the store; None keeps none."""
         self._store = store
+        self._standby = standby
+        self._recalled: Strategy | None = None
         self._shelf = Shelf(store, models_dir)
         self._keys = keys
         self._strategy: Strategy | None = None
@@ -57,6 +61,14 @@ class Live:
         self._refused_s: dict[str, float] = {}  # what was found faulty, and when
         self._state_since_s = time.monotonic()
         self.current: Deployed | None = None
+
+    @property
+    def at_hand(self) -> Strategy | None:
+        """The strategy that decides; before there is one, what this machine knew last.
+
+        Enough to show the brand and lead to `default_url`, but not to decide.
+        """
+        return self._recalled if self.current is None else self.current.strategy
 
     @property
     def loaded(self) -> dict[str, str | None]:
@@ -71,10 +83,12 @@ class Live:
     async def refresh(self) -> None:
         """Look once: take up what is new and sound. Raises StoreUnavailable or RegistryDamaged."""
         self._keys.keys = await known_keys(self._store)
-        named = await pointers_of(self._store)
+        named, before = await pointers_of(self._store), self._strategy
         self._strategy = await self._newest(
             STRATEGY, await current_version(self._store), self._strategy, self._shelf.strategy
         )
+        if self._standby is not None and self._strategy is not None and self._strategy is not before:
+            await self._standby.keep(await self._store.get("strategy", self._strategy.version))
         self._running = await self._taken_up(named)
         if self._strategy is not None and MODEL in self._running:
             await self._deploy(self._strategy, named)
@@ -89,6 +103,11 @@ class Live:
             except (StoreUnavailable, RegistryDamaged) as error:
                 metrics.READY.set(0)
                 LOG.warning("registry not read: %s", error)
+
+    async def recall(self) -> None:
+        """Without the store, have what this machine knew last at hand."""
+        if self._standby is not None and self.at_hand is None:
+            self._recalled = await self._standby.strategy()
 
     async def deployed(self, versions: Versions) -> Deployed | None:
         """What decided under these versions, for replay; None when one of them is gone."""

@@ -24,16 +24,28 @@ LOG = logging.getLogger("nextbest")
 RESPONSE, FOLLOWED = "response", "followed"  # kinds of entries
 
 
-async def take(service: Service, response: Response) -> str:
-    """Count a response, else keep it: `counted`, `repeated` or `kept`. Raises Problem when neither is possible."""
+async def take(service: Service, *responses: Response) -> list[str]:
+    """Count responses in their order, else keep them: of each `counted`, `repeated` or `kept`.
+
+    The deadline is for all of them: those that the store did not get to are kept. Raises Problem when one can be
+    neither counted nor kept.
+    """
+    told: list[str] = []
     try:
         async with asyncio.timeout(service.settings.deadline_ms / 1000):
-            return (await counted(service, response))["status"]
+            for response in responses:
+                told.append((await counted(service, response))["status"])
     except (StoreUnavailable, TimeoutError):
-        # If it was counted after all, the same response id makes the replay a repeat.
-        kept = replace(response, at_ms=wall_ms() if response.at_ms == UNDATED else response.at_ms)
-        await service.journal.take(service.seals, RESPONSE, {**asdict(kept), "ends": sorted(kept.ends)})
-        return "kept"
+        # If the first of them was counted after all, the same response id makes the replay a repeat.
+        late = responses[len(told) :]
+        await asyncio.gather(*(_keep(service, response) for response in late))
+        told += ["kept"] * len(late)
+    return told
+
+
+async def _keep(service: Service, response: Response) -> None:
+    kept = replace(response, at_ms=wall_ms() if response.at_ms == UNDATED else response.at_ms)
+    await service.journal.take(service.seals, RESPONSE, {**asdict(kept), "ends": sorted(kept.ends)})
 
 
 async def count_kept(service: Service, kind: str, fields: Mapping[str, Any]) -> None:

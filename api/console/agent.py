@@ -64,7 +64,7 @@ async def answer(visit: Visit) -> Response:
     customer_key = checked_customer_id(visit.form.get("customer", ""))
     if outcome not in OUTCOMES or (reason and reason not in REASONS):
         raise Problem("invalid_field", f"Known: {', '.join(OUTCOMES)}; reasons: {', '.join(REASONS)}.", "outcome")
-    status = await take(visit.service, _response(visit, customer_key, outcome, reason))
+    (status,) = await take(visit.service, _response(visit, customer_key, outcome, reason))
     if status == "kept":
         return await _without_store(visit, customer_key, told=f"{OUTCOMES[outcome]}. It is kept here and counted later")
     if not visit.wants_fragment:
@@ -111,7 +111,7 @@ def _response(visit: Visit, customer_key: str, outcome: str, reason: str) -> Ans
 async def _customer(visit: Visit, customer_key: str, *, told: str | None = None) -> Response:
     """One customer, or what can be said to anybody while the store is down."""
     try:
-        return await _known(visit, customer_key, told)
+        return await visit.in_time(_known(visit, customer_key, told))
     except StoreUnavailable:
         return await _without_store(visit, customer_key, told=told)
 

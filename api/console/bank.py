@@ -26,6 +26,7 @@ from api.web.schemas import VisitorTokenRequest
 from api.web.visitors import mint_visitor_token
 from decisioning.catalog.strategy import Action, Placement, Strategy
 from decisioning.customer import Snapshot
+from decisioning.errors import StoreUnavailable
 from decisioning.store.packing import canonical
 
 ANSWERS = ("accepted", "rejected")
@@ -41,8 +42,8 @@ async def product_page(visit: Visit) -> Response:
     """GET: what a link leads to, with a way to say yes or no."""
     values = await seen_by(visit)
     strategy = visit.service.deployed().strategy
-    (snapshot,) = await visit.service.store.read([values["customer"]])
-    action = action_behind(visit.asked("to"), strategy, snapshot)
+    snapshot = await _snapshot(visit, values["customer"])
+    action = action_behind(visit.asked("to"), strategy, snapshot) if snapshot else None
     title = title_of(action.key) if action else "Our services"
     return visit.show("product.html", title=title, action=action.key if action else None, **values)
 
@@ -67,17 +68,20 @@ async def pulse(visit: Visit) -> Response:
 
 
 async def seen_by(visit: Visit) -> dict[str, Any]:
-    """What every page of the demo knows: the customer, the others, placements for the snippet and its token."""
+    """What every page of the demo knows: the customer, the others, placements for the snippet and its token.
+
+    While the store is down a bank's page stands as its authors wrote it.
+    """
     customer = await person_of(visit)
     strategy = visit.service.deployed().strategy
-    (snapshot,) = await visit.service.store.read([customer])
+    snapshot = await _snapshot(visit, customer)
     return {
         "customer": customer,
-        "name": _first_name(snapshot),
+        "name": _first_name(snapshot) if snapshot else "",
         "people": await people_of(visit),
         "placements": [_shape(each) for each in open_placements(strategy)],
         "visitor_token": await _visitor_token(visit, customer),
-        "version": snapshot.state_version,
+        "version": snapshot.state_version if snapshot else "",  # another one as soon as the store is back
         "thanks": bool(visit.asked("thanks")),
     }
 
@@ -93,6 +97,14 @@ def action_behind(address: str, strategy: Strategy, snapshot: Snapshot) -> Actio
     found = [action for action in strategy.actions if wanted and wanted in set(_addresses(action))]
     promised = {each.action for each in snapshot.state.lease if each.until_ms > snapshot.now_ms}
     return next((each for each in found if each.key in promised), found[0] if found else None)
+
+
+async def _snapshot(visit: Visit, customer: str) -> Snapshot | None:
+    """The customer; None while the store is down."""
+    try:
+        return (await visit.in_time(visit.service.store.read([customer])))[0]
+    except StoreUnavailable:
+        return None
 
 
 def _said(snapshot: Snapshot, action: str, outcome: str) -> dict[str, Any] | None:

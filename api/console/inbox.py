@@ -15,6 +15,7 @@ from api.errors import Problem
 from api.instants import wall_ms
 from api.tokens import DAY_MS
 from decisioning.catalog.strategy import Placement, Strategy
+from decisioning.errors import StoreUnavailable
 
 MESSAGE = "demo-newsletter"
 NOT_PASSED_ON = ("host", "cookie", "connection")  # the rest tells a person's browser from a scanner
@@ -56,11 +57,20 @@ async def mails_of(visit: Visit, customer: str, strategy: Strategy) -> list[dict
 async def _token(visit: Visit, customer: str, placement: Placement) -> str:
     """The token of a mail, made once: opening a mail again must not make it another one."""
     store, name = visit.service.store, f"mail {customer} {placement.name}"
-    kept = await store.get(KIND, name)
+    try:
+        kept = await visit.in_time(store.get(KIND, name))
+    except StoreUnavailable:
+        return _new_token(visit, customer, placement)
     if kept is not None:
         return kept.decode()
+    token = _new_token(visit, customer, placement)
+    await store.put(KIND, name, token.encode())
+    return token
+
+
+def _new_token(visit: Visit, customer: str, placement: Placement) -> str:
     now_ms = wall_ms()
-    token = sealed(
+    return sealed(
         visit.service.seals,
         customer,
         placement.name,
@@ -68,5 +78,3 @@ async def _token(visit: Visit, customer: str, placement: Placement) -> str:
         expires_ms=expiry_of(VALID_DAYS_DEFAULT, now_ms=now_ms),
         made_ms=now_ms - DAY_MS,  # it was sent yesterday: what follows a link seconds after the sending is no person
     )
-    await store.put(KIND, name, token.encode())
-    return token

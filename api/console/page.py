@@ -6,13 +6,14 @@ set of headers. The content security policy allows no inline script or style; no
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from starlette.requests import Request
@@ -27,9 +28,11 @@ from api.endpoint import KIB
 from api.errors import Problem, problem_of
 from api.service import Service
 from api.throttle import Throttle
+from decisioning.errors import StoreUnavailable
 
 LOG = logging.getLogger("nextbest")
 BODY_BYTES_MAX = 16 * KIB
+DEADLINES = 2  # a page asks the store several times, and has twice the time of an answer that asks it twice
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' https: data:; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -42,6 +45,8 @@ HEADERS = {
     "cache-control": "no-store",
 }
 SIGN_IN = "/console/sign-in"
+
+Said = TypeVar("Said")
 
 
 @dataclass(slots=True)
@@ -69,6 +74,7 @@ class Visit:
     csrf: str  # for every form of the page
     form: Mapping[str, str]
     may_demo: bool
+    until_s: float  # on the loop's clock: later than this, prepared content is as good
 
     @property
     def service(self) -> Service:
@@ -95,6 +101,14 @@ class Visit:
     def is_secure(self) -> bool:
         """True over https: cookies stay there."""
         return self.request.url.scheme == "https"
+
+    async def in_time(self, asking: Awaitable[Said]) -> Said:
+        """What the store says, while there is time. Raises StoreUnavailable."""
+        try:
+            async with asyncio.timeout_at(self.until_s):
+                return await asking
+        except TimeoutError:
+            raise StoreUnavailable("the page has no more time to ask") from None
 
     def asked(self, name: str) -> str:
         """A parameter of the address, or empty."""
@@ -139,11 +153,12 @@ class Page:
 
     async def _visit(self, request: Request) -> Visit:
         service = self.console.service
+        until_s = asyncio.get_running_loop().time() + DEADLINES * service.settings.deadline_ms / 1000
         host, client = request.headers.get("host", ""), request.client.host if request.client else None
         is_local = may_demo(is_demo=service.settings.demo, client_host=client, host=host)
         session = await session_of(request.cookies, service.sealer, self.console.roster, may_demo=is_local)
         csrf = session.csrf if session else request.cookies.get(FORM) or secrets.token_urlsafe(16)
-        return Visit(self.console, request, session, csrf, {}, is_local)
+        return Visit(self.console, request, session, csrf, {}, is_local, until_s)
 
     async def _answered(self, visit: Visit) -> Response:
         name = f"user {visit.session.user.user_id}" if visit.session else f"address {visit.address}"

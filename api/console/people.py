@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from api.console.page import Visit
 from api.errors import Problem
-from decisioning.errors import InvalidIdentifier
+from decisioning.errors import InvalidIdentifier, StoreUnavailable
 from decisioning.identifiers import checked_customer_id
 
 KIND, NAME = "demo", "customers"  # of the registry's entry
@@ -21,7 +21,10 @@ NOBODY_NAMED = ("C-00001",)
 
 async def people_of(visit: Visit) -> tuple[str, ...]:
     """The customers that the switcher offers."""
-    packed = await visit.service.store.get(KIND, NAME)
+    try:
+        packed = await visit.in_time(visit.service.store.get(KIND, NAME))
+    except StoreUnavailable:
+        packed = None
     return tuple(orjson.loads(packed or b"[]")) or NOBODY_NAMED
 
 

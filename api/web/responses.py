@@ -36,7 +36,7 @@ async def respond_for_page(call: Call) -> dict[str, Any]:
         response = await understood(call, body, deployed, f"responses[{at}].")
         _check_may_say(response, visitor_id, deployed.strategy, f"responses[{at}].event_token")
         responses.append(response)
-    return {"responses": [{"status": await take(call.service, response)} for response in responses]}
+    return {"responses": [{"status": status} for status in await take(call.service, *responses)]}
 
 
 def _check_may_say(response: Response, visitor_id: str | None, strategy: Strategy, where: str) -> None:

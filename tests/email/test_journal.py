@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import resource
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +21,9 @@ from api.instants import wall_ms
 from api.journal import Journal
 from api.respond import identity_of, named_by_token
 from api.taking import FOLLOWED, count_kept, take
-from api.tokens import Sealer
+from api.tokens import Sealer, installation_sealer, renewed_sealer, rotate
 from decisioning.errors import StoreUnavailable
+from decisioning.interactions import DAY_MS
 from decisioning.respond import UNDATED, Response, ended_by
 from decisioning.store.memory import MemoryStore
 from tests.decisioning.bank import GOLD
@@ -81,7 +86,7 @@ async def test_a_thousand_answers_taken_while_the_store_is_down_count_once_each(
 
     store.is_down = True
     before_ms = wall_ms()
-    taken = [await take(post.service, answer(each, "clicked", post)) for each in tokens]
+    taken = [status for each in tokens for status in await take(post.service, answer(each, "clicked", post))]
     with pytest.raises(StoreUnavailable):
         await _replay(post)
     store.is_down = False
@@ -112,7 +117,7 @@ async def test_an_answer_is_counted_at_once_while_the_store_is_there(tmp_path: P
     await post.know()
     token = (await post.ask())["placements"][0]["event_token"]
 
-    taken = [await take(post.service, answer(token, "clicked", post)) for _ in range(2)]
+    taken = await take(post.service, *[answer(token, "clicked", post)] * 2)
 
     assert taken == ["counted", "repeated"] and list(tmp_path.iterdir()) == []
 
@@ -147,6 +152,135 @@ async def test_an_entry_of_somebody_erased_since_is_dropped(tmp_path: Path) -> N
 
     (snapshot,) = await store.read(["C-1"])
     assert snapshot.state_version == 0 and list(tmp_path.iterdir()) == []
+
+
+async def test_answers_that_come_together_share_one_deadline(tmp_path: Path) -> None:
+    post, store = await a_post(tmp_path)
+    await post.know()
+    token = (await post.ask())["placements"][0]["event_token"]
+    asked = []
+
+    async def silent(*arguments: Any, **more: Any) -> Any:
+        asked.append(arguments)
+        await asyncio.Event().wait()
+
+    store.read = silent  # type: ignore[method-assign]
+    taken = await take(post.service, *(answer(token, outcome, post) for outcome in ("impression", "clicked") * 25))
+
+    assert taken == ["kept"] * 50 and len(asked) == 1
+
+
+async def test_an_entry_that_nobody_can_count_is_set_aside_and_the_others_count(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.take(Sealer({"k0": b"o" * 32}), FOLLOWED, {"n": 0})  # another installation's, or a lost key
+    for number in (1, 2, 3):
+        await journal.take(SEALER, FOLLOWED, {"n": number})
+    found = []
+
+    async def count(kind: str, fields: Any) -> None:
+        if fields["n"] == 2:
+            raise KeyError("an attribute that no longer is")
+        found.append(fields["n"])
+
+    counts = [await journal.replay(SEALER, count) for _ in range(2)]
+
+    (aside,) = tmp_path.iterdir()
+    assert found == [1, 3] and counts == [2, 0]
+    assert aside.suffix == ".refused" and len(aside.read_bytes().splitlines()) == 2
+    aside.rename(aside.with_suffix(".journal"))  # what somebody does who has mended it
+    assert [fields["n"] for _, fields in await counted_in(journal)] == [2]
+
+
+async def test_an_entry_sealed_by_a_key_that_came_meanwhile_counts(tmp_path: Path) -> None:
+    store = MemoryStore()
+    old = await installation_sealer(store)
+    await rotate(store, now_ms=0)
+    other = Journal(tmp_path)  # of a process that knew the new key, and was killed
+    await other.take(await installation_sealer(store), FOLLOWED, {"n": 1})
+    other.close()
+    replayed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def count(kind: str, fields: Any) -> None:
+        replayed.set_result(fields)
+
+    keeping = asyncio.create_task(Journal(tmp_path).keep(lambda: renewed_sealer(store, old), count))
+
+    assert await asyncio.wait_for(replayed, 10) == {"n": 1}
+    keeping.cancel()
+
+
+async def test_a_store_that_comes_back_empty_counts_nothing_and_loses_nothing(tmp_path: Path) -> None:
+    sealer = await installation_sealer(MemoryStore())
+    journal = Journal(tmp_path)
+    await journal.take(sealer, FOLLOWED, {"n": 1})
+    looked = asyncio.Event()
+
+    async def keys() -> Sealer:
+        looked.set()
+        return await renewed_sealer(MemoryStore(), sealer)
+
+    async def count(kind: str, fields: Any) -> None:
+        raise AssertionError("counted in an empty store")
+
+    keeping = asyncio.create_task(journal.keep(keys, count))
+    await asyncio.wait_for(looked.wait(), 10)
+    await asyncio.sleep(0)
+    keeping.cancel()
+
+    journal.close()
+    (path,) = tmp_path.iterdir()
+    assert path.suffix == ".journal" and path.stat().st_size > 0
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file of this process grows beyond so many bytes: what reaches further is written in part, then refused."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_disk_that_is_full_keeps_no_half_of_a_line_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.take(SEALER, FOLLOWED, {"n": 0})
+    (path,) = tmp_path.iterdir()
+
+    with room_for(path.stat().st_size + 20), pytest.raises(Problem) as refused:
+        await journal.take(SEALER, FOLLOWED, {"n": 1})
+    await journal.take(SEALER, FOLLOWED, {"n": 2})
+
+    assert refused.value.status == 503 and refused.value.retry_after_s
+    assert [path.read_bytes()[-1:] for path in tmp_path.iterdir()] == [b"\n", b"\n"]
+    assert sorted(fields["n"] for _, fields in await counted_in(journal)) == [0, 2]
+
+
+async def test_where_nothing_can_be_written_an_answer_is_refused_and_nobody_waits(tmp_path: Path) -> None:
+    (tmp_path / "journal").write_text("not a directory")
+    journal = Journal(tmp_path / "journal")
+
+    taken = await asyncio.gather(
+        *(journal.take(SEALER, FOLLOWED, {"n": each}) for each in range(3)), return_exceptions=True
+    )
+
+    assert [isinstance(each, Problem) and each.code for each in taken] == ["store_unavailable"] * 3
+
+
+async def test_an_answer_older_than_any_token_counts_at_its_own_time(tmp_path: Path) -> None:
+    post, store = await a_post(tmp_path)
+    await post.know()
+    token = (await post.ask())["placements"][0]["event_token"]
+    at_ms = wall_ms() - 400 * DAY_MS
+    store.is_down = True
+    await take(post.service, replace(answer(token, "clicked", post), at_ms=at_ms))
+    store.is_down = False
+
+    await _replay(post)
+
+    (told,) = [each for each in await post.records() if each.get("outcome") == "clicked"]
+    assert told["at_ms"] == at_ms and list(tmp_path.iterdir()) == []
 
 
 async def test_a_full_journal_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -112,10 +112,10 @@ def write(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-async def furnish(url: str, model: str) -> None:
+async def furnish(url: str, model: str, texts: Mapping[str, str] = FILES) -> None:
     """Publish the strategy, promote the model, store the customers."""
     store = connect(url, deadline_ms=5000)
-    files = {path: text.encode() for path, text in FILES.items()}
+    files = {path: text.encode() for path, text in texts.items()}
     await publish_strategy(store, files, load_bundle(files))
     await store.put("current", "model", model.encode())
     keys = [f"C-{number:05d}" for number in range(1, CUSTOMER_COUNT + 1)]
