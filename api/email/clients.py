@@ -75,7 +75,7 @@ class Fetch:
     method: str
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     age_ms: int | None = None  # of the token; a mail is sent after it was made
-    links_followed: int = 1  # of different mails, by this address within a few seconds
+    links_followed: int = 0  # of different mails, by this address within a few seconds, this one among them
 
     def header(self, name: str) -> str:
         """A header's value; empty without one."""
@@ -95,8 +95,8 @@ def client_class_of(fetch: Fetch) -> ClientClass:
         return SCANNER
     if fetch.form in ("html", "json") or fetch.method == "POST":
         return UNKNOWN  # fetched by the sending platform, long before anybody reads
-    if fetch.form == "image" and _is_early(fetch):
-        return UNKNOWN  # the mail is hardly delivered: who looks already, looks for danger or ahead
+    if fetch.form == "image" and (_is_early(fetch) or fetch.links_followed >= LINKS_MAX):
+        return UNKNOWN  # who looks at a mail hardly delivered, or where many links are followed, may look for danger
     return PERSON if READERS.search(user_agent) else UNKNOWN
 
 

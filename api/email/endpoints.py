@@ -84,13 +84,13 @@ class Answer:
 class MailEndpoint:
     """One of the two paths."""
 
-    methods = ("GET", "HEAD")
+    methods: tuple[str, ...] = ("GET", "HEAD")
 
-    def __init__(self, service: Service, path: str) -> None:
+    def __init__(self, service: Service, path: str, followed: Followed) -> None:
         self.service = service
         self.path = path
         self._pace = Pace()
-        self._followed = Followed()
+        self._followed = followed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens inside."""
@@ -133,7 +133,9 @@ class MailEndpoint:
                 token = None
         address = scope["client"][0] if scope.get("client") else ""
         age_ms = None if token is None else now_ms - token.made_ms
-        links = self._followed.count(address, token.token_id, now_ms=now_ms) if form == "click" and token else 1
+        if form == "click" and token is not None:
+            self._followed.note(address, token.token_id, now_ms=now_ms)
+        links = self._followed.count(address, now_ms=now_ms)
         fetch = Fetch(form, scope["method"], headers, age_ms, links)
         source = parse_qs(scope["query_string"].decode("latin-1")).get("__amp_source_origin", [None])[0]
         base = f"{scope['scheme']}://{headers.get('host', '')}"
@@ -237,8 +239,8 @@ class Link(MailEndpoint):
 
 def mail_routes(service: Service) -> list[Route]:
     """Both paths. Whatever follows them is a token, even one with a line break, at which a route's own pattern ends."""
-    routes = []
-    for mail in (Picture(service, "/e/{token}"), Link(service, "/c/{token}")):
+    routes, followed = [], Followed()
+    for mail in (Picture(service, "/e/{token}", followed), Link(service, "/c/{token}", followed)):
         route = Route(mail.path.replace("{token}", "{name:path}"), mail, methods=mail.methods)
         route.path_regex = re.compile(route.path_regex.pattern, re.DOTALL)
         routes.append(route)

@@ -24,13 +24,17 @@ class Followed:
 
     by_address: OrderedDict[str, deque[tuple[int, str]]] = field(default_factory=OrderedDict)
 
-    def count(self, address: str, token_id: str, *, now_ms: int) -> int:
-        """Note one, and say of how many different mails this address followed links just now."""
+    def note(self, address: str, token_id: str, *, now_ms: int) -> None:
+        """An address follows a mail's link."""
         recent = self.by_address.setdefault(address, deque(maxlen=FOLLOWED_MAX))
         self.by_address.move_to_end(address)
         if len(self.by_address) > ADDRESSES_MAX:
             self.by_address.popitem(last=False)
         recent.append((now_ms, token_id))
+
+    def count(self, address: str, *, now_ms: int) -> int:
+        """Of how many different mails this address followed links just now."""
+        recent = self.by_address.get(address, ())
         return len({token for at_ms, token in recent if at_ms > now_ms - FOLLOWED_MS})
 
 

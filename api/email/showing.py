@@ -1,8 +1,8 @@
 """Showing: what a mail's token shows, read, decided and committed for whoever fetches it.
 
 The way of `POST /v1/decisions` with one placement: one read, `decisioning/opening.py`, one commit, again on the newer
-state after a lost race. Somebody whom the store does not know, or no longer, is decided without a trace: a mail that
-is still out brings nobody back who was erased.
+state after a lost race. Nothing is decided for somebody whom the store does not know, or no longer: a mail that is
+still out brings nobody back who was erased, and what nobody records promises nothing.
 """
 
 from __future__ import annotations
@@ -55,11 +55,15 @@ def request_of(token: RenderToken, strategy: Strategy) -> Request:
 
 
 async def show(service: Service, token: RenderToken, client_class: ClientClass) -> Shown:
-    """Decide what the token shows to a person, or to a machine that is no scanner. Raises StoreUnavailable."""
+    """Decide what the token shows to a person, or to a machine that is no scanner. Raises StoreUnavailable, and Problem
+    for somebody unknown.
+    """
     deployed = service.deployed()
     request = request_of(token, deployed.strategy)
     (snapshot,) = await service.store.read([token.customer_key], quotas=bool(deployed.strategy.volume_constraints))
     for asked in (request, request, replace(request, offers_allowed=False)):
+        if not snapshot.state_version:
+            raise Problem("erased", "The customer of this token is not known, or no longer.", "token")
         decider = deployed.for_person(snapshot.state.assignment_key)
         opening = _opened(asked, snapshot, decider, token, client_class)
         if (
@@ -70,14 +74,14 @@ async def show(service: Service, token: RenderToken, client_class: ClientClass) 
         ):
             snapshot.quotas = {**snapshot.quotas, **fetched}
             opening = _opened(asked, snapshot, decider, token, client_class)
-        if opening.is_repeat or not snapshot.state_version:
-            return _shown(service, opening, snapshot, is_recorded=bool(snapshot.state_version))
+        if opening.is_repeat:
+            return _shown(service, opening, snapshot)
         outcome, *_ = await service.store.commit([_change(asked, snapshot, opening, decider, client_class)])
         if isinstance(outcome, Committed):
             if client_class == PERSON:
                 count_outcomes(opening.decision)
                 service.restocker.notice(asked, snapshot, opening.decision, decider.strategy)
-            return _shown(service, opening, snapshot, is_recorded=True)
+            return _shown(service, opening, snapshot)
         assert isinstance(outcome, Lost)
         metrics.RACES_LOST.inc()
         snapshot = outcome.snapshot
@@ -101,10 +105,10 @@ def _opened(
     return opens(request, snapshot, decider.strategy, decider.scorer, token_id=token.token_id, decision_id=decision_id)
 
 
-def _shown(service: Service, opening: Opening, snapshot: Snapshot, *, is_recorded: bool) -> Shown:
+def _shown(service: Service, opening: Opening, snapshot: Snapshot) -> Shown:
     placed, render = opening.placed, opening.render
     channel = service.deployed().strategy.placements[render.placement].channel
-    return Shown(placed, render, token_for(service, render, snapshot, channel) if is_recorded else None)
+    return Shown(placed, render, token_for(service, render, snapshot, channel))
 
 
 def _change(

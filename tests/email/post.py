@@ -10,7 +10,7 @@ import httpx
 from api.email.tokens import sealed
 from api.instants import wall_ms
 from decisioning.catalog.strategy import Strategy
-from decisioning.customer import State
+from decisioning.customer import PARTITION_COUNT, State, partition_of
 from decisioning.interactions import DAY_MS
 from decisioning.store.packing import parsed
 from decisioning.store.protocol import Store
@@ -112,5 +112,12 @@ class Post(Desk):
 
     async def records(self) -> list[dict[str, Any]]:
         """Everything in the log, oldest first in each partition."""
-        entries = [entry for each in range(256) for entry in await self.store.log(each, after="0-0", limit=10_000)]
-        return [parsed(entry.record.body) for entry in entries]
+        return [record for each in range(PARTITION_COUNT) for record in await self._logged(each)]
+
+    async def records_of(self, customer: str) -> list[dict[str, Any]]:
+        """What the log has of one customer."""
+        person_key = (await self.state(customer)).person_key
+        return [each for each in await self._logged(partition_of(customer)) if each["person_key"] == person_key]
+
+    async def _logged(self, partition: int) -> list[dict[str, Any]]:
+        return [parsed(entry.record.body) for entry in await self.store.log(partition, after="0-0", limit=10_000)]
