@@ -16,7 +16,7 @@
   const FIELD = "[data-nextbest-field]";
   const CHANGED = ["href", "src", "srcset", "alt"];
 
-  // What is shown: element -> {token, sent, before}; before: what its nodes were when the author wrote them.
+  // What is shown: element -> {token, sent, says, before}; before: what its nodes were when the author wrote them.
   const shown = new Map();
   let asked = new WeakMap();
   let context = {};
@@ -28,10 +28,8 @@
   const safely = (work) => (...args) => {
     try {
       const result = work(...args);
-      return result && result.catch ? result.catch(() => undefined) : result;
-    } catch {
-      return undefined;
-    }
+      return result && result.catch ? result.catch(() => {}) : result;
+    } catch {}
   };
   const announce = (el, what, detail) => el.dispatchEvent(new CustomEvent("nextbest:" + what, { bubbles: true, detail }));
 
@@ -96,7 +94,8 @@
 
   const address = (text) => {
     const { href, protocol } = new URL(text, base);
-    if (!/^(https|mailto|tel):$/.test(protocol) && protocol !== location.protocol) throw Error("address");
+    const allowed = ["https:", "mailto:", "tel:", told.scheme, location.protocol];
+    if (!allowed.includes(protocol)) throw Error("address");
     return href;
   };
 
@@ -212,7 +211,7 @@
       for (const node of fields) node.style.visibility = "";
       for (const each of changes) each();
     });
-    watch(el, placed.event_token, before);
+    watch(el, placed.event_token, before, JSON.stringify(placed.content));
     announce(el, "shown", placed);
   };
 
@@ -262,9 +261,11 @@
     return navigator.sendBeacon(base + "web/responses", JSON.stringify(body)) || post("web/responses", body);
   });
 
-  const watch = (el, event_token, before) => {
-    clearTimeout((shown.get(el) || {}).timer);
-    shown.set(el, { token: event_token, sent: new Set(), before: before || new Map() });
+  // says: what it shows. Where that stays the same when it is decided anew, nobody has seen or clicked it a second time.
+  const watch = (el, token, before = [], says) => {
+    const old = shown.get(el) || {};
+    clearTimeout(old.timer);
+    shown.set(el, { token, before, says, sent: says && says === old.says ? old.sent : new Set() });
     sight.unobserve(el);
     sight.observe(el);
   };
@@ -361,7 +362,11 @@
   for (const name of ["click", "auxclick"]) document.addEventListener(name, clicked, true);
   document.addEventListener("visibilitychange", () => [...shown.keys()].forEach(pace));
   addEventListener("resize", () => [...shown.keys()].forEach(loosen));
-  addEventListener("pageshow", (event) => event.persisted && refresh());
+  addEventListener("pageshow", ({ persisted }) => {
+    if (!persisted) return;
+    for (const it of shown.values()) it.sent.clear();
+    refresh();
+  });
   safely(() => {
     customElements.define(
       "nextbest-placement",

@@ -1,7 +1,7 @@
 """GET /nextbest.js: the snippet, as small as it gets without a build.
 
-What is served is nextbest.js without the lines that are comments, indentation, and the spaces around punctuation
-outside of texts. The browser tests run what is served. It needs neither store nor strategy, so pages find it whatever
+What is served is nextbest.js without the lines that are comments, indentation, and the spaces and line breaks around
+punctuation outside of texts. The browser tests run what is served. It needs neither store nor strategy, so pages find it whatever
 else is down.
 """
 
@@ -17,13 +17,14 @@ from starlette.responses import Response
 
 TEXT = re.compile(r'("[^"]*")')
 AROUND = re.compile(r" ?([{}()\[\];,:?=<>+*&|!-]+) ?")
+BREAK = re.compile(r"(?<=[;{,(\[>])\n|\n(?=[}).?:])")  # means nothing there: `>` is that of an arrow
 SOURCE = (Path(__file__).parent / "nextbest.js").read_text()
 
 
 def served(source: str) -> str:
     """A script without what only its readers need. Its texts stand in double quotes, on one line each."""
     lines = (line.strip() for line in source.splitlines())
-    return "".join(f"{_tight(line)}\n" for line in lines if line and not line.startswith("//"))
+    return BREAK.sub("", "\n".join(_tight(line) for line in lines if line and not line.startswith("//")))
 
 
 def _tight(line: str) -> str:

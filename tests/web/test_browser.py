@@ -221,13 +221,31 @@ def test_what_was_in_sight_for_a_second_is_an_impression_and_what_was_not_is_non
     tab.clock.install()
     visit(tab, site, body=HERO + far, script=f'data-token="{token}"')
     moved(tab)  # two frames later it is known what is in sight
-    tab.clock.run_for(900)
-    assert interactions(site) == []
     tab.clock.run_for(60_000)
     eventually(lambda: interactions(site) == ["impression"])
     tab.locator("#far").scroll_into_view_if_needed()
     moved(tab)
     tab.clock.run_for(1_000)
+
+    eventually(lambda: interactions(site) == ["impression", "impression"])
+
+
+def test_what_stays_the_same_when_it_is_decided_anew_is_seen_once(tab, site, desk):
+    token = know(site)
+    tab.clock.install()
+    visit(tab, site, script=f'data-token="{token}"')
+    for turn in range(1, 4):
+        moved(tab)  # two frames later it is known what is in sight
+        tab.clock.run_for(2_000)
+        eventually(lambda: "impression" in interactions(site))
+        tab.evaluate("nextbest.refresh()")
+        until(tab, f"window.told.length > {turn}")
+    assert interactions(site) == ["impression"]
+
+    tab.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")  # seen by whoever came back
+    until(tab, "window.told.length > 4")
+    moved(tab)
+    tab.clock.run_for(2_000)
 
     eventually(lambda: interactions(site) == ["impression", "impression"])
 

@@ -47,6 +47,6 @@ def test_every_call_attribute_and_type_of_the_script_is_on_the_page():
 
     assert {"decide", "watch", "refresh"} <= set(calls)
     assert [name for name in calls if f"`nextbest.{name}(" not in PAGE and name != "push"] == []
-    assert {"data-deadline", "data-token", "data-token-url", "data-context"} == settings
+    assert {"data-deadline", "data-token", "data-token-url", "data-context", "data-scheme"} == settings
     assert [name for name in sorted(settings | marks) if name not in PAGE] == []
     assert [kind for kind in FIELD_TYPES if f"| `{kind}` |" not in PAGE] == []

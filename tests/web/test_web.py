@@ -14,6 +14,7 @@ from api.web.script import BODY, SOURCE, served
 from decisioning.catalog.load import load_bundle
 from decisioning.errors import StoreUnavailable
 from tests.api.desk import KEY, Desk
+from tests.catalog.strategies import small
 from tests.decisioning.bank import FILES
 from tests.web.pages import SITE, Page, bank_with_origins, token_for
 
@@ -280,9 +281,9 @@ async def test_the_snippet_is_small_and_served_as_it_is_written(desk):
 
 
 def test_serving_the_snippet_changes_no_text_in_it():
-    source = '  // a comment\n  const a = "x , y // z";\n    f({ b: a }, (c) => c + 1);\n'
+    source = '  // a comment\n  const a = "x , y // z";\n  if (a)\n    f({ b: a }, (c) => c + 1);\n  g()\n  h()\n'
 
-    assert served(source) == 'const a="x , y // z";\nf({b:a},(c)=>c+1);\n'
+    assert served(source) == 'const a="x , y // z";if(a)\nf({b:a},(c)=>c+1);g()\nh()'
 
 
 async def test_bad_bodies_are_told_what_is_wrong(desk):
@@ -313,7 +314,7 @@ async def test_without_a_strategy_pages_get_no_answer_and_no_error_of_ours(desk)
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
 
 
-PIXEL = b"\x89PNG pixel"
+PIXEL = small()["content/images/brand.png"]
 
 
 async def test_an_image_file_of_the_strategy_has_an_address_for_pages():
