@@ -126,7 +126,15 @@ def _in_language(
     filling = prepare(request, snapshot, strategy, deployed.scorer, decision_id="console")
     filling.language = _language(language, strategy)
     said = {each["action"]: filling.content(strategy.action_index[each["action"]]) for each in _actions(answer)}
-    return [said.get(each["action"]) or each["content"] or {} for each in answer["placements"]]
+    return [
+        said.get(each["action"]) or each["content"] or _quiet(strategy.placements[each["placement"]], filling.language)
+        for each in answer["placements"]
+    ]
+
+
+def _quiet(placement: Placement, language: str) -> Mapping[str, Any]:
+    """What the placement shows of nothing."""
+    return {} if placement.quiet is None else placement.quiet.render(language, {})
 
 
 def _actions(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:

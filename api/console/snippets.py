@@ -20,6 +20,8 @@ async def snippets_page(visit: Visit) -> Response:
     chosen = next((each for each in mails if each.name == visit.asked("placement")), mails[0] if mails else None)
     written = [(each.title, snippet(name, base, chosen)) for name, each in PLATFORMS.items()]
     written.append(("AMP for Email", amp_snippet(base)))
+    scheme = next((each for each in strategy.link_schemes if each not in ("mailto", "tel")), None)
+    named_scheme = f' data-scheme="{scheme}:"' if scheme else ""
     return visit.show(
         "snippets.html",
         mails=[each.name for each in mails],
@@ -27,7 +29,7 @@ async def snippets_page(visit: Visit) -> Response:
         field=FIELD,
         mail_snippets=written if chosen else [],
         page_snippets=[(each.name, _markup(each)) for each in open_placements(strategy)],
-        script=f'<script src="{base}/nextbest.js" data-token="VISITOR_TOKEN" async></script>\n',
+        script=f'<script src="{base}/nextbest.js" data-token="VISITOR_TOKEN"{named_scheme} async></script>\n',
     )
 
 

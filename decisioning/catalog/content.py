@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
@@ -50,7 +50,7 @@ class Content:
     def render(self, language: str | None, activation: Activation) -> dict[str, Any]:
         """Field name -> value, ready for JSON; shared between callers, never to be changed.
 
-        language: the customer's; falls back to its base (pt-BR -> pt), then to the strategy's first language. Raises
+        language: the customer's; falls back as `chain_of` says, then to the strategy's first language. Raises
         ContentUnknown when an expression meets a missing value and has no default.
         """
         version = self._version(language)
@@ -64,8 +64,19 @@ class Content:
     def _version(self, language: str | None) -> Version:
         if language is None:
             return self.default
-        tag = language.lower()
-        return self.versions.get(tag) or self.versions.get(tag.partition("-")[0]) or self.default
+        for tag in chain_of(language):
+            version = self.versions.get(tag)
+            if version is not None:
+                return version
+        return self.default
+
+
+def chain_of(language: str) -> Iterator[str]:
+    """A language tag in lower case, then ever shorter (zh-hant-tw, zh-hant, zh); some sources write de_AT for de-AT."""
+    tag = language.lower().replace("_", "-")
+    while tag:
+        yield tag
+        tag = tag.rpartition("-")[0]
 
 
 def version_of(values: Mapping[str, Any]) -> Version:

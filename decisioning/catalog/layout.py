@@ -44,6 +44,11 @@ ORIGIN = Text(
 )
 PIXELS = Text(re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}"), "pixels like 1200x400")
 COLOR = Text(re.compile(r"#[0-9A-Fa-f]{6}"), 'a colour in quotes like "#1B2A41"')
+QUIET = Text(
+    re.compile(r"#[0-9A-Fa-f]{6}|[a-z][a-z0-9_]{0,63}"),
+    'a colour in quotes like "#F6F3EC", or the name of a content block',
+)
+SCHEME = Text(re.compile(r"[a-z][a-z0-9+.-]{1,31}"), "the scheme of an address, like tel or bankapp")
 BACKGROUND = Text(
     re.compile(r"#[0-9A-Fa-f]{6}( to #[0-9A-Fa-f]{6})?"), 'a colour like "#F6F3EC", or "#F6F3EC to #E7EDF2" downwards'
 )
@@ -67,6 +72,7 @@ STRATEGY = Record(
     optional={
         "language_attribute": ATTRIBUTE_PATH,
         "timezone_attribute": ATTRIBUTE_PATH,
+        "link_schemes": Listed(SCHEME),
         "holdout": Record({"share": SHARE, "salt": Text(), "gets": Text(words=("nothing",))}),
         "exploration": Record(
             optional={
@@ -123,7 +129,6 @@ PICTURE = Record(
             {"field": NAME, "at": PLACE, "size": PIXELS, "font": FONT, "color": COLOR, "background": COLOR},
             {**_TEXT_LOOK, "radius": Number(0, 200, whole=True)},
         ),
-        "quiet": COLOR,
     },
 )
 
@@ -145,6 +150,7 @@ PLACEMENTS = Named(
             "default_url": Text(),
             "one_per_group": Flag(),
             "picture": PICTURE,
+            "quiet": QUIET,
         },
     ),
     DOTTED,

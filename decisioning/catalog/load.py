@@ -58,7 +58,7 @@ from decisioning.catalog.table_warnings import table_warnings
 from decisioning.catalog.tables import TableDraft, table_drafts_of, tables_of
 from decisioning.catalog.volume import volume_constraints_of
 from decisioning.catalog.warnings import warnings_of
-from decisioning.catalog.writing import Writer
+from decisioning.catalog.writing import Writer, schemes_of
 from decisioning.catalog.yaml_text import Mapping, Node, read_yaml
 from decisioning.errors import StrategyFaulty
 from decisioning.request import slots_of
@@ -216,8 +216,7 @@ def _missing(files: Names[str, bytes], faults: Faults) -> set[str]:
 
 
 def _compile(reading: _Reading, faults: Faults) -> Strategy:
-    settings = reading.tree("strategy.yaml")
-    policy_tree = reading.tree("contact_policies.yaml")
+    settings, policy_tree = reading.tree("strategy.yaml"), reading.tree("contact_policies.yaml")
     schema = schema_of(reading.tree("schema.yaml"), faults)
     around = _surroundings(reading, schema, faults)
     languages = tuple(node.value for node in settings.scalars("languages"))
@@ -225,7 +224,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
     expressions = Expressions(schema, faults, keys_of(drafts) if reading.has_all_actions else None)
     table_drafts = table_drafts_of(reading.below("tables/"), faults)
     derived = derived_of(reading.tree("derived.yaml"), table_drafts, expressions, faults)
-    writer = Writer(languages, reading.images, Showing(around.zone), expressions, faults)
+    writer = Writer(languages, reading.images, Showing(around.zone), expressions, faults, schemes_of(settings, faults))
     actions = actions_of(drafts, around, writer, faults)
     policies = policy_masks(drafts)
     if reading.has_all_actions:
@@ -243,6 +242,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         timezone_attribute=timezone_attribute,
         languages=languages,
         language_attribute=language_attribute,
+        link_schemes=writer.schemes,
         ranking=settings.value("ranking", "gross"),
         schema=schema,
         channels=MappingProxyType(around.channels),

@@ -81,7 +81,6 @@ class Picture:
     backdrop: Backdrop | None
     boxes: tuple[TextBox, ...]
     button: Button | None
-    quiet: str  # the colour of the mail around it, which a picture that says nothing takes on
     key: str  # names all of the above: pictures with the same key are drawn alike
     where: str  # file:line:column
 

@@ -67,10 +67,9 @@ class _Reader:
             self._check_contrast(each, box, self._behind(box.area, backdrop))
         if button is not None:
             self._check_contrast(node.mapping("button"), button.label, (button.background,))
-        quiet = node.value("quiet", _WHITE)
-        parts = (self._width, self._height, self._background, backdrop, boxes, button, quiet)
+        parts = (self._width, self._height, self._background, backdrop, boxes, button)
         key = sha256(repr(parts).encode()).hexdigest()
-        return Picture(self._width, self._height, self._background, backdrop, boxes, button, quiet, key, node.where)
+        return Picture(self._width, self._height, self._background, backdrop, boxes, button, key, node.where)
 
     def _check_size(self) -> None:
         size = self._node.scalar("size")

@@ -1,4 +1,4 @@
-"""Placements: the fields they declare, what they show in trouble, and who may fill them."""
+"""Placements: the fields they declare, what they show of nothing and in trouble, and who may fill them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from decisioning.catalog.pictures import picture_of
 from decisioning.catalog.strategy import Action, Candidates, Channel, Field, Placement
 from decisioning.catalog.writing import Writer
 from decisioning.catalog.yaml_text import Mapping
+
+WHITE = "#FFFFFF"  # what a mail is, where nobody says otherwise
 
 
 def fields_of(tree: Mapping, faults: Faults) -> dict[str, dict[str, Field]]:
@@ -56,13 +58,16 @@ def placements_of(
         fields = around.fields[name]
         check_channel(node.scalar("channel"), around.channels, writer.faults)
         _check_default_url(node, fields, writer)
+        quiet, quiet_color = _quiet(node, fields, around.channels, blocks, writer)
         placements[name] = Placement(
             name=name,
             channel=node.value("channel", ""),
             nothing_value=float(node.value("nothing_value", 0.0)),
             count=node.value("count", 1),
             fields=fields,
-            fallback=_fallback(node, fields, blocks, writer),
+            fallback=_block(node, "fallback", fields, blocks, writer),
+            quiet=quiet,
+            quiet_color=quiet_color,
             default_url=node.value("default_url", ""),
             one_per_group=node.value("one_per_group", False),
             picture=picture_of(node, fields, writer.images, writer.faults),
@@ -75,15 +80,35 @@ def placements_of(
 
 def _check_default_url(node: Mapping, fields: Names[str, Field], writer: Writer) -> None:
     url = node.scalar("default_url")
+    is_led_from = "picture" in node.entries or any(field.type == "link" for field in fields.values())
     if url is not None:
         writer.check_address(url)
-    elif "default_url" not in node.keys and any(field.type == "link" for field in fields.values()):
+    elif "default_url" not in node.keys and is_led_from:
         way_out = "Add default_url: https://…, where a click leads when its link is gone"
         writer.faults.add(node.heading, "'default_url' is missing here", way_out)
 
 
-def _fallback(node: Mapping, fields: Names[str, Field], blocks: Mapping | None, writer: Writer) -> Content:
-    name = node.scalar("fallback")
+def _quiet(
+    node: Mapping, fields: Names[str, Field], channels: Names[str, Channel], blocks: Mapping | None, writer: Writer
+) -> tuple[Content | None, str]:
+    """What nothing looks like: fixed content, and the colour of an empty strip."""
+    name = node.scalar("quiet")
+    if name is None:
+        return None, WHITE
+    is_color = name.value.startswith("#")
+    channel = channels.get(node.value("channel", ""))
+    if not is_color and "picture" in node.entries:
+        way_out = f'Write the colour of the mail around it, as in quiet: "{WHITE}"'
+        writer.faults.add(name, "a mail that has nothing to say claims nothing, in any words", way_out)
+    elif is_color and "picture" not in node.entries and channel is not None and channel.direction == "inbound":
+        way_out = "Name a content block, or leave it out: what stands there stays"
+        writer.faults.add(name, "a colour says nothing here, where no mail is drawn", way_out)
+    return (None, str(name.value)) if is_color else (_block(node, "quiet", fields, blocks, writer), WHITE)
+
+
+def _block(node: Mapping, key: str, fields: Names[str, Field], blocks: Mapping | None, writer: Writer) -> Content:
+    """The block that a placement names under this key."""
+    name = node.scalar(key)
     if name is None or blocks is None:
         return writer.block(Mapping(node.file, node.line, node.column), {})
     if name.value not in blocks.keys:
@@ -95,13 +120,14 @@ def _check_blocks(tree: Mapping, fields: Names[str, Names[str, Field]], blocks: 
     """Each block, and each of its fields, is shown by some placement."""
     shown: dict[str, set[str]] = {}
     for placement, node in tree.named():
-        shown.setdefault(node.value("fallback", ""), set()).update(fields[placement])
+        for role in ("fallback", "quiet"):
+            shown.setdefault(node.value(role, ""), set()).update(fields[placement])
     for name, block in blocks.named():
         if name not in shown:
             faults.add(
                 blocks.keys[name],
                 f"no placement refers to the content block {name!r}",
-                "Name it as a fallback, or remove it",
+                "Name it as a fallback or as quiet, or remove it",
             )
             continue
         for field, key in block.keys.items():

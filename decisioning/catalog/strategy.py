@@ -60,7 +60,7 @@ class Field:
     type: str  # text, html, url, image, link, texts
     required: bool
     max: int | None  # most characters of a text
-    size: tuple[int, int] | None  # pixels of an image
+    size: tuple[int, int] | None  # pixels of an image; a file is as large, or a whole number of times as fine
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,8 @@ class Placement:
     count: int  # how many actions an answer may give for it, one below the other
     fields: Mapping[str, Field]
     fallback: Content  # prepared brand content for trouble
+    quiet: Content | None  # what an agent reads of nothing; None: what stands there already stays
+    quiet_color: str  # of the mail around it, in which nothing is an empty strip
     default_url: str
     one_per_group: bool
     picture: Picture | None  # how its content is drawn where only a picture can be fetched
@@ -288,6 +290,7 @@ class Strategy:
     timezone: str  # an IANA name
     timezone_attribute: str | None  # whose value stands in its place for a customer, without its `customer.` prefix
     languages: tuple[str, ...]  # first one is the default
+    link_schemes: tuple[str, ...]  # of addresses in content, besides https
     language_attribute: str | None  # whose value chooses among them, without its `customer.` prefix
     ranking: str
     schema: Schema
@@ -330,6 +333,6 @@ class Strategy:
         return frozenset(path for path in paths if path in self.features or path == "channel")
 
     def language_of(self, attributes: Mapping[str, Any]) -> str:
-        """The language the customer reads, as stated; content falls back to its base, then to the default."""
+        """The language the customer reads, as stated; content falls back from it (`chain_of`), then to the default."""
         stated = attributes.get(self.language_attribute) if self.language_attribute else None
         return stated if isinstance(stated, str) else self.languages[0]

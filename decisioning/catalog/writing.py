@@ -18,6 +18,7 @@ from decisioning.catalog.content import (
     Dynamic,
     Showing,
     Version,
+    chain_of,
     inserted,
     joined,
     listed,
@@ -26,6 +27,7 @@ from decisioning.catalog.content import (
 )
 from decisioning.catalog.expressions import Expressions, Owner
 from decisioning.catalog.faults import Faults, known
+from decisioning.catalog.pixels import fits, size_of
 from decisioning.catalog.shape import describe
 from decisioning.catalog.strategy import Field
 from decisioning.catalog.template import TEXT_LENGTH_MAX, Insertion, Piece, TemplateError, split
@@ -33,13 +35,28 @@ from decisioning.catalog.yaml_text import Listing, Mapping, Node, Scalar
 from decisioning.errors import ContentUnknown
 from rules import DOUBLE, INT, STRING, TIMESTAMP, UINT
 
-_HOST = r"https://[^\s/?#@\\\"<>]+"
-_ADDRESS = re.compile(rf"{_HOST}([/?#][^\s\"<>]*)?|(mailto|tel):[^\s\"<>]+")
-_ADDRESS_WAY_OUT = "Write https://…, mailto:… or tel:…"
-_BEFORE_INSERTION = re.compile(rf"{_HOST}[/?][^\s\"<>#]*|(mailto|tel):[^\s\"<>#]*")
+_HTTPS = re.compile(r"https://[^\s/?#@\\\"<>]+([/?#][^\s\"<>]*)?")
+_BEFORE_INSERTION = re.compile(r"https://[^\s/?#@\\\"<>]+[/?][^\s\"<>#]*|[a-z][a-z0-9+.-]*(?<!https):[^\s\"<>#]*")
+_OTHER = re.compile(r"([a-z][a-z0-9+.-]*):[^\s\"<>]+")  # an address of another scheme than https
+_SCHEMES = ("mailto", "tel")  # that content may use besides https, where the strategy does not say
+# What sends in the clear, runs what it is given, or opens what lies on the reader's own machine.
+_UNSAFE = frozenset(
+    ("http", "javascript", "data", "vbscript", "blob", "file", "filesystem", "about", "view-source", "ftp", "intent")
+)
 _TAG = re.compile(r"""<(?:"[^"]*"|'[^']*'|[^"'>])*>""")
 _RAW_ELEMENT = re.compile(r"<\s*(script|style)\b", re.IGNORECASE)
 _SHOWN_TYPES = (STRING, INT, UINT, DOUBLE, TIMESTAMP)
+
+
+def schemes_of(settings: Mapping, faults: Faults) -> tuple[str, ...]:
+    """The schemes besides https that strategy.yaml allows addresses in content to have."""
+    if "link_schemes" not in settings.entries:
+        return _SCHEMES
+    nodes = settings.scalars("link_schemes")
+    for node in nodes:
+        if node.value in _UNSAFE:
+            faults.add(node, f"addresses with {node.value}: are not safe", "Leave it out; https is always allowed")
+    return tuple(node.value for node in nodes if node.value not in ("https", *_UNSAFE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,7 @@ class Writer:
     showing: Showing
     expressions: Expressions
     faults: Faults
+    schemes: tuple[str, ...]  # of addresses, besides https
 
     def treatment(self, node: Mapping, declared: Sequence[Names[str, Field]], owner: Owner) -> Content:
         """Content of an action that fits every one of its placements, given by their declared fields."""
@@ -64,12 +82,17 @@ class Writer:
                     )
             for name, field in each.items():
                 fields[name] = self._stricter(fields.get(name, field), field, node)
+            self._check_images(node, each)
         return self._compile(node, fields, owner)
 
-    def check_address(self, node: Scalar) -> None:
-        """Check a fixed address that stands outside content."""
-        if not _ADDRESS.fullmatch(node.value):
-            self.faults.add(node, f"{node.value!r} is not an https address", _ADDRESS_WAY_OUT)
+    def check_address(self, node: Scalar, address: str | None = None) -> None:
+        """Check an address: https, or of a scheme that the strategy allows. address: the node's text unless given."""
+        written = node.value if address is None else address
+        other = _OTHER.fullmatch(written)
+        if not _HTTPS.fullmatch(written) and not (other and other[1] in self.schemes):
+            forms = " or ".join(("https://…", *(f"{each}:…" for each in self.schemes)))
+            way_out = f"Write {forms}; link_schemes in strategy.yaml allows others"
+            self.faults.add(node, f"{node.value!r} is not an https address", way_out)
 
     def guess(self, node: Mapping, declared: Sequence[Names[str, Field]], owner: Owner) -> None:
         """Look for faults in content whose placements are faulty, going by what the channel's others declare."""
@@ -78,7 +101,29 @@ class Writer:
 
     def block(self, node: Mapping, fields: Names[str, Field]) -> Content:
         """What a placement shows of a content block when the service is in trouble: it may need no customer."""
+        self._check_images(node, fields)
         return self._compile(node, fields, None)
+
+    def _check_images(self, node: Mapping, fields: Names[str, Field]) -> None:
+        """The files that image fields show have the pixels that the placement leaves room for."""
+        for field in fields.values():
+            part = node.entries.get(field.name)
+            if field.type == "image" and part is not None:
+                for file in part.entries.values() if isinstance(part, Mapping) else (part,):
+                    self._check_pixels(file, field)
+
+    def _check_pixels(self, file: Node, field: Field) -> None:
+        content = self.images.get(file.value) if isinstance(file, Scalar) and isinstance(file.value, str) else None
+        if content is None or not isinstance(file, Scalar):
+            return
+        size = size_of(content)
+        if size is None:
+            self.faults.add(file, f"content/images/{file.value} is no picture that can be read", "Save it again as png")
+        elif field.size is not None and not fits(file.value, size, field.size):
+            width, height = field.size
+            way_out = f"Save it with {width}x{height} pixels, or {2 * width}x{2 * height} for fine screens"
+            message = f"content/images/{file.value} has {size[0]:g}x{size[1]:g} pixels, the placement {width}x{height}"
+            self.faults.add(file, message, way_out)
 
     def _stricter(self, one: Field, other: Field, node: Mapping) -> Field:
         if one.type != other.type:
@@ -170,10 +215,8 @@ class _Writing:
         if languages[0] not in node.entries:
             way_out = f"Add {languages[0]}: …, which everyone gets whose language is missing"
             self._faults.add(node.heading, f"the strategy's first language {languages[0]!r} is missing here", way_out)
-        for tag in (language, language.partition("-")[0], languages[0]):
-            if tag in node.entries:
-                return node.entries[tag]
-        return None
+        written = {tag.lower(): part for tag, part in node.entries.items()}
+        return next((written[tag] for tag in (*chain_of(language), *chain_of(languages[0])) if tag in written), None)
 
     def _compile(self, kind: str, length_max: int | None, node: Node) -> str | Dynamic:
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
@@ -220,7 +263,7 @@ class _Writing:
         return "url"
 
     def _address(self, node: Scalar, parts: list[str | Insertion]) -> None:
-        """An address is https, mailto or tel; what is inserted stands in its path or query, never in scheme or host."""
+        """What is inserted into an address stands in its path or query, never in scheme or host."""
         so_far = ""
         for part in parts:
             if isinstance(part, str):
@@ -232,8 +275,8 @@ class _Writing:
                     node.at(part.expression.offset), "an expression outside path and query of an address", way_out
                 )
             so_far += "x"
-        if parts and not _ADDRESS.fullmatch(so_far):
-            self._faults.add(node, f"{node.value!r} is not an https address", _ADDRESS_WAY_OUT)
+        if parts:
+            self._writer.check_address(node, so_far)
 
     def _markup(self, node: Scalar, parts: list[str | Insertion]) -> None:
         """Escaping makes a value safe between tags; inside one, or in a script or style, it would not."""

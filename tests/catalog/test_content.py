@@ -117,6 +117,14 @@ def test_expressions_in_text(text: str, customer: Mapping[str, Any], expected: s
         ("[en, pt, pt-BR]", '{en: a, pt: b}', "pt-BR", "b"),
         ("[en, pt, pt-BR]", '{en: a, pt: b}', "pt-AO", "b"),
         ("[en, pt, pt-BR]", '{en: a}', "pt-BR", "a"),
+        ("[en, pt, pt-BR]", '{en: a, pt: b, pt-BR: c}', "pt_BR", "c"),
+        ("[en, de]", '{en: a, de: b}', "de-AT", "b"),
+        ("[en, zh, zh-Hant]", '{en: a, zh: b, zh-Hant: c}', "zh-Hant-TW", "c"),
+        ("[en, zh, zh-Hant]", '{en: a, zh: b}', "zh-Hant-TW", "b"),
+        ("[en, zh, zh-Hant, zh-Hant-TW]", '{en: a, zh-Hant: c}', "zh-Hant-TW", "c"),
+        ("[en, de-AT]", '{en: a, de-AT: b}', "de", "a"),
+        ("[en, de]", '{en: a, de: b}', "", "a"),
+        ("[en, de]", '{en: a, de: b}', "-de", "a"),
     ],
 )  # fmt: skip
 def test_languages_fall_back(languages: str, text: str, asked: str | None, expected: str) -> None:

@@ -11,6 +11,7 @@ from decisioning.catalog import layout
 from decisioning.catalog.load import load_bundle
 from decisioning.catalog.outcomes import DROP_REASONS
 from decisioning.catalog.shape import Listed, Named, Record, Shape, Text
+from tests.catalog.strategies import small
 
 PAGES = Path(__file__).parents[2] / "docs"
 PAGE = (PAGES / "strategy.md").read_text()
@@ -21,7 +22,8 @@ pytestmark = pytest.mark.docs
 
 
 def test_the_blocks_of_the_page_are_a_strategy() -> None:
-    files = {path: text.encode() for path, text in BLOCKS.items()} | {"content/images/hero_gold.png": b"png"}
+    picture = small()["content/images/hero_gold.png"]
+    files = {path: text.encode() for path, text in BLOCKS.items()} | {"content/images/hero_gold.png": picture}
 
     strategy = load_bundle(files)
 

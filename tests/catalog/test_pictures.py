@@ -24,6 +24,7 @@ email.hero:
     cta: {type: link, required: true}
   fallback: brand_hero
   default_url: https://bank.example/
+  quiet: "#F0F0F0"
   picture:
     size: 600x200
     background: "#FFFFFF"
@@ -31,7 +32,6 @@ email.hero:
       - {field: headline, at: [20, 20], size: 400x36, font: 28, font_min: 24, weight: bold, color: "#111111"}
       - {field: body, at: [20, 60], size: 360x60, font: 16, font_min: 14, color: "#444444", lines: 3}
     button: {field: cta, at: [20, 140], size: 200x40, font: 16, color: "#FFFFFF", background: "#1B5560"}
-    quiet: "#F0F0F0"
 """
 
 
@@ -68,7 +68,7 @@ def test_a_picture_is_read_with_its_defaults() -> None:
     picture = picture_in(with_hero(HERO))
 
     headline, body = picture.boxes
-    assert (picture.width, picture.height, picture.background, picture.quiet) == (600, 200, ("#FFFFFF",) * 2, "#F0F0F0")
+    assert (picture.width, picture.height, picture.background) == (600, 200, ("#FFFFFF",) * 2)
     assert headline.area == Area(20, 20, 400, 36) and (headline.lines, headline.align, headline.valign) == (
         1,
         "left",
@@ -76,7 +76,7 @@ def test_a_picture_is_read_with_its_defaults() -> None:
     )
     assert (body.weight, body.lines) == ("regular", 3)
     assert picture.button is not None and (picture.button.radius, picture.button.label.font_min) == (0, 16)
-    assert picture.where == "placements.yaml:11:5"
+    assert picture.where == "placements.yaml:12:5"
 
 
 def test_more_than_three_boxes_are_a_fault() -> None:
@@ -96,7 +96,7 @@ def test_the_key_changes_with_what_is_drawn_and_with_nothing_else() -> None:
 
 
 def test_where_a_file_lies_behind_a_text_contrast_is_not_guessed() -> None:
-    behind = HERO.replace('"#444444"', '"#EEEEEE"').replace("    quiet:", "    image: {file: sun.png}\n    quiet:")
+    behind = HERO.replace('"#444444"', '"#EEEEEE"').replace("    button:", "    image: {file: sun.png}\n    button:")
     files = with_hero(behind) | {"content/images/sun.png": b"png"}
 
     assert faults_of(files) == []
@@ -104,8 +104,8 @@ def test_where_a_file_lies_behind_a_text_contrast_is_not_guessed() -> None:
 
 @pytest.mark.docs
 def test_the_picture_of_the_page_loads() -> None:
-    block = re.search(r"^```yaml\nemail\.hero:\n(  picture:.*?)^```", PAGE, re.M | re.S)
+    block = re.search(r"^```yaml\nemail\.hero:\n(  quiet:.*?)^```", PAGE, re.M | re.S)
     assert block is not None
-    files = with_hero(HERO.partition("  picture:")[0] + block[1]) | {"content/images/morning.png": b"png"}
+    files = with_hero(HERO.partition("  quiet:")[0] + block[1]) | {"content/images/morning.png": b"png"}
 
     assert faults_of(files) == []

@@ -41,7 +41,6 @@ def picture(*boxes: TextBox, **changes: Any) -> Picture:
         backdrop=None,
         boxes=boxes or (box(),),
         button=None if boxes else button(),
-        quiet="#F0F0F0",
         key="",
         where="placements.yaml:1:1",
     )

@@ -44,7 +44,7 @@ def test_a_text_that_does_not_fit_is_named_with_action_language_and_reader() -> 
         for line in found
     )
     assert any("is cut, it ends in '" in line and "Shorten the text" in line for line in found)
-    assert any(line.startswith("placements.yaml:11:5: email.hero in en, fallback: headline") for line in found)
+    assert any(line.startswith("placements.yaml:12:5: email.hero in en, fallback: headline") for line in found)
 
 
 def test_letters_the_font_lacks_are_named() -> None:
@@ -59,17 +59,17 @@ def test_letters_the_font_lacks_are_named() -> None:
 
 
 def test_contrast_is_measured_on_the_file_behind_a_text() -> None:
-    image = "    image: {file: sun.png}\n    quiet:"
+    image = "    image: {file: sun.png}\n    button:"
 
-    assert found_in("    quiet:", image, {"content/images/sun.png": sun("#F8F4E8")}) == []
-    dark = found_in("    quiet:", image, {"content/images/sun.png": sun("#404038")})
+    assert found_in("    button:", image, {"content/images/sun.png": sun("#F8F4E8")}) == []
+    dark = found_in("    button:", image, {"content/images/sun.png": sun("#404038")})
     assert any("has a contrast of" in line and "behind it" in line for line in dark)
 
 
 def test_a_file_that_is_no_picture_is_a_fault_of_the_placement() -> None:
-    (fault,) = found_in("    quiet:", "    image: {file: sun.png}\n    quiet:", {"content/images/sun.png": b"no"})
+    (fault,) = found_in("    button:", "    image: {file: sun.png}\n    button:", {"content/images/sun.png": b"no"})
 
-    assert fault.startswith("placements.yaml:11:5: content/images/sun.png cannot be read as a picture")
+    assert fault.startswith("placements.yaml:12:5: content/images/sun.png cannot be read as a picture")
 
 
 @pytest.mark.parametrize("form", ["text", "json", "github"])

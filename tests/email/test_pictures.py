@@ -229,6 +229,6 @@ def test_quiet_claims_nothing_and_fallback_is_ready_in_every_language() -> None:
 
 
 def test_on_a_dark_mail_the_line_of_quiet_is_light() -> None:
-    dark = pixels(quiet(picture(quiet="#101010"), 1))
+    dark = pixels(quiet(picture(), "#101010", 1))
 
     assert dark[0, 0].tolist() == [16, 16, 16] and 16 < dark.max() < 60
