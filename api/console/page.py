@@ -103,11 +103,12 @@ class Visit:
         return self.request.url.scheme == "https"
 
     async def in_time(self, asking: Awaitable[Said]) -> Said:
-        """What the store says, while there is time. Raises StoreUnavailable."""
+        """What the store says, while there is time. Raises StoreUnavailable, and from then on at once."""
         try:
             async with asyncio.timeout_at(self.until_s):
                 return await asking
-        except TimeoutError:
+        except (StoreUnavailable, TimeoutError):
+            self.until_s = 0.0
             raise StoreUnavailable("the page has no more time to ask") from None
 
     def asked(self, name: str) -> str:
