@@ -1,10 +1,12 @@
 """Publications: the strategies in the store, which one is current, and the log of who made it so.
 
-A published strategy stays in the store under its version, so going back is naming it again.
+A published strategy stays in the store under its version, so going back is naming it again. Loading finds the faults
+of its text; its pictures are drawn here, once, because serving processes load strategies and have no time for that.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -13,10 +15,11 @@ from dataclasses import dataclass
 import msgspec
 import orjson
 
+from api.email.inspection import inspect
 from api.trail import ROLLBACK, SHORT, full_version, version_before, whoami
 from decisioning.catalog.load import load_bundle
 from decisioning.catalog.strategy import Strategy
-from decisioning.errors import RegistryDamaged, VersionMissing
+from decisioning.errors import RegistryDamaged, StrategyFaulty, VersionMissing
 from decisioning.restocking import Upkeep
 from decisioning.store.protocol import Store
 
@@ -36,7 +39,13 @@ class Publication:
 
 
 async def publish_strategy(store: Store, files: Mapping[str, bytes], strategy: Strategy) -> None:
-    """Store a strategy, compiled from these files, under its version and make it current."""
+    """Store a strategy, compiled from these files, under its version and make it current.
+
+    Raises StrategyFaulty when one of its pictures would come out wrong: a mail that is out shows what is published.
+    """
+    flawed = await asyncio.to_thread(inspect, strategy, now_ms=time.time_ns() // 1_000_000)
+    if flawed:
+        raise StrategyFaulty(flawed)
     packed = orjson.dumps({path: b64encode(body).decode() for path, body in files.items()})
     await store.put("strategy", strategy.version, packed)
     await _name(store, strategy, PUBLISH)

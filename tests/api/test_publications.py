@@ -16,8 +16,9 @@ from api.publications import (
 )
 from api.trail import full_version, version_before
 from decisioning.catalog.load import load_bundle
-from decisioning.errors import VersionMissing
+from decisioning.errors import StrategyFaulty, VersionMissing
 from decisioning.store.memory import MemoryStore
+from tests.catalog.test_pictures import HERO, with_hero
 from tests.decisioning.bank import FILES
 
 
@@ -86,6 +87,30 @@ async def test_publish_switch_and_rollback_move_the_pointer_and_leave_a_line():
         (versions[0], "switch"),
     ]
     assert all(re.fullmatch(r"\S+@\S+", each.by) and each.name == "small" for each in log)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("size: 400x36", "size: 60x36", "email.hero in en, for somebody unknown: headline is cut"),
+        (
+            "    button:",
+            "    image: {file: sun.png}\n    button:",
+            "sun.png cannot be read as a picture",
+        ),
+        ('"Banking made simple"', '"Banking 漢 simple"', "the font has no letter for 漢 (U+6F22)"),
+    ],
+)
+async def test_what_cannot_be_drawn_is_not_published(old: str, new: str, says: str):
+    store = MemoryStore()
+    files = with_hero(HERO.replace(old, new)) | {"content/images/sun.png": b"no"}
+    files["content/blocks.yaml"] = files["content/blocks.yaml"].decode().replace(old, new).encode()
+
+    with pytest.raises(StrategyFaulty) as refused:
+        await publish_strategy(store, files, load_bundle(files))
+
+    assert any(says in str(fault) for fault in refused.value.faults)
+    assert await current_version(store) == "" and await store.names("strategy") == []
 
 
 async def test_there_is_nothing_before_the_first():
