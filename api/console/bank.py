@@ -7,6 +7,7 @@ them is looked up among the strategy's own contents.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from api.web.visitors import mint_visitor_token
 from decisioning.catalog.strategy import Action, Placement, Strategy
 from decisioning.customer import Snapshot
 from decisioning.errors import StoreUnavailable
+from decisioning.interactions import ANSWERS as ALL_ANSWERS
 from decisioning.store.packing import canonical
 
 ANSWERS = ("accepted", "rejected")
@@ -62,9 +64,9 @@ async def apply(visit: Visit) -> Response:
 
 
 async def pulse(visit: Visit) -> Response:
-    """GET: the number of the customer's last change, by which open pages notice one that was made elsewhere."""
+    """GET: what tells open pages that something was answered, permitted or promised elsewhere."""
     (snapshot,) = await visit.service.store.read([await person_of(visit)])
-    return JSONResponse({"version": snapshot.state_version})
+    return JSONResponse({"version": _version(snapshot)})
 
 
 async def seen_by(visit: Visit) -> dict[str, Any]:
@@ -81,7 +83,7 @@ async def seen_by(visit: Visit) -> dict[str, Any]:
         "people": await people_of(visit),
         "placements": [_shape(each) for each in open_placements(strategy)],
         "visitor_token": await _visitor_token(visit, customer),
-        "version": snapshot.state_version if snapshot else "",  # another one as soon as the store is back
+        "version": _version(snapshot) if snapshot else "",  # another one as soon as the store is back
         "thanks": bool(visit.asked("thanks")),
     }
 
@@ -138,6 +140,18 @@ def _shape(placement: Placement) -> dict[str, Any]:
     """What the page's markup for a placement needs."""
     fields = [(each.name, each.type) for each in placement.fields.values() if each.type in SHOWN]
     return {"name": placement.name, "fields": fields}
+
+
+def _version(snapshot: Snapshot) -> str:
+    """Another one whenever something else may be right to show, but not because something was shown.
+
+    Else looking would never end: a mail whose picture is fetched again was opened again, which is one more change.
+    """
+    state, profile = snapshot.state, snapshot.profile
+    answers = [each for each in state.interactions if each.outcome in ALL_ANSWERS]
+    promised = [(each.action, each.decision_id) for each in state.lease]
+    told = sorted((name, each.at_ms) for name, each in profile.sources.items()) if profile else []
+    return sha256(repr((answers, promised, state.consents, told)).encode()).hexdigest()[:16]
 
 
 def _first_name(snapshot: Snapshot) -> str:

@@ -1,8 +1,8 @@
 """GET /nextbest.js: the snippet, as small as it gets without a build.
 
 What is served is nextbest.js without the lines that are comments, indentation, and the spaces and line breaks around
-punctuation outside of texts. The browser tests run what is served. It needs neither store nor strategy, so pages find it whatever
-else is down.
+punctuation outside of texts. The browser tests run what is served. It needs neither store nor strategy, so pages find
+it whatever else is down.
 """
 
 from __future__ import annotations

@@ -87,8 +87,8 @@ def value_of(name: str, html: str) -> str:
     return unescape(found[1])
 
 
-def bank_desk() -> Desk:
-    """The retail bank, whose gold card is what everybody wants and has no budget that it would have to wait for."""
+def bank_files() -> dict[str, bytes]:
+    """The retail bank, whose gold card has no budget that it would have to wait for, and where nothing is left to chance."""
     files = dict(read_bundle(RETAIL_BANK))
     chances = (b"holdout:", b"exploration:")  # what everybody wants is then what everybody gets
     lines = files["strategy.yaml"].splitlines(keepends=True)
@@ -97,4 +97,9 @@ def bank_desk() -> Desk:
     files["actions/cards.yaml"] = cards.replace(
         b"    product: card_platinum\n", b"    product: card_platinum\n    volume_constraints: {gold_cards: 1}\n"
     )
-    return Desk(bank=load_bundle(files), propensities={"default": 0.02, "grow/cards/gold_upgrade": 0.6})
+    return files
+
+
+def bank_desk() -> Desk:
+    """The retail bank, where the gold card is what everybody wants."""
+    return Desk(bank=load_bundle(bank_files()), propensities={"default": 0.02, "grow/cards/gold_upgrade": 0.6})
