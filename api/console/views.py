@@ -10,6 +10,7 @@ import secrets
 
 from api.changes import changed
 from api.console.users import User
+from api.errors import Problem
 from api.service import Service
 from decisioning.customer import Snapshot
 from decisioning.sealing import fingerprint
@@ -20,9 +21,11 @@ HOUR_S = 3600
 
 
 async def record_view(service: Service, user: User, customer_key: str) -> None:
-    """Note that the user sees this customer. Raises StoreUnavailable, and then nothing may be shown."""
+    """Note that the user sees this customer. Raises StoreUnavailable, Problem for nobody; then nothing may be shown."""
 
     def change_of(snapshot: Snapshot) -> Change:
+        if not snapshot.state_version:
+            raise Problem("not_found", "Nobody is stored under this id.", "customer")
         view_id = secrets.token_hex(16)
         state = snapshot.state
         hour = str(snapshot.now_ms // (HOUR_S * 1000))

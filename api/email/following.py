@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from api.changes import changed
 from api.email.showing import placement_of, request_of, show, token_for
 from api.email.tokens import RenderToken
+from api.errors import Problem
 from api.instants import wall_ms
 from api.respond import ONCE_TTL_S
 from api.service import Service
@@ -68,12 +69,14 @@ async def destination_of(service: Service, token: RenderToken, client_class: Cli
 async def followed(
     service: Service, *, token_id: str, customer_key: str, client_class: str, how: str, at_ms: int, response_id: str
 ) -> None:
-    """Note that a link was followed. Raises StoreUnavailable."""
+    """Note that a link was followed. Raises StoreUnavailable, and Problem where nobody knows what the token showed: it
+    was erased with its customer, whoever has the id now, or was never fetched.
+    """
 
     def change_of(snapshot: Snapshot) -> Change:
         render = render_of(snapshot.state, token_id)
-        if render is None or not snapshot.state_version:
-            return Change(customer_key, snapshot.state_version, None)  # of somebody who is not, or no longer, known
+        if render is None:
+            raise Problem("erased", "What this link's mail showed is not known, or no longer.", "token")
         placement = service.deployed().strategy.placements.get(render.placement)
         response = Response(
             response_id,

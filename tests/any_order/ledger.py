@@ -6,32 +6,29 @@ Slow and obvious. Nothing here reads the packed state: promises are checked by w
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from decisioning.store.protocol import Block
-from tests.any_order.operations import Ask, Browse, Erase, Operation, Result, Tell
+from tests.any_order.operations import Answer, Ask, Browse, Erase, Operation, Replay, Result, Tell
+from tests.any_order.post_book import PostBook
 from tests.any_order.town import (
     DAY_MS,
+    KINDS,
     MINUTE_MS,
     PRODUCTS,
-    PURPOSES,
     VARIANTS,
     actions_of,
     budgets_of,
-    consent_without_words,
     limits_of,
     quiet_until,
-    verdict,
 )
+from tests.any_order.world import View, World, ms
 
 VARIANT_OF = {bank.version: name for name, bank in VARIANTS.items()}
 ENDING = ("accepted", "rejected", "converted")
 ONCE_MS = 7 * DAY_MS
-
-View = Mapping[str, Any]  # the body of GET /v1/customers; empty for somebody unknown
 
 
 @dataclass
@@ -45,29 +42,6 @@ class Person:
     )  # draw -> channels
 
 
-@dataclass(frozen=True)
-class World:
-    """What an answer may have been decided on."""
-
-    view: View
-
-    def verdict(self, action: str, context: Mapping[str, Any], now_ms: int) -> bool | None:
-        """What the rules say of an action here."""
-        attributes: dict[str, Any] = {}
-        for facts in self.view.get("sources", {}).values():
-            attributes |= facts["attributes"]
-        past = self.view.get("interactions", ())
-        accepted_ms = [ms(each["at"]) for each in past if (each["outcome"], each["action"]) == ("accepted", action)]
-        return verdict(action, attributes, context, accepted_ms, now_ms)
-
-    def permits(self, action: str, channel: str, variant: str) -> bool:
-        """What the customer says of being addressed about an action here."""
-        for each in self.view.get("consents", ()):
-            if (each["channel"], each["purpose"]) == (channel, PURPOSES[action]):
-                return bool(each["granted"])
-        return consent_without_words(variant, channel) or PURPOSES[action] == "service"
-
-
 class Ledger:
     """Everything that happened so far."""
 
@@ -78,6 +52,12 @@ class Ledger:
         self.unsure: set[tuple[str, ...]] = set()  # identities that nobody here can tell whether they were counted
         self.views: defaultdict[str, View] = defaultdict(dict)
         self.spent: defaultdict[str, int] = defaultdict(int)  # units by budget, of those that selections spend
+        self.machines: set[str] = set()  # decisions that were made for a mail's proxy, or for nobody knows whom
+        self.claimed: set[str] = set()  # of these, what a person took up
+        self.told_ms: dict[str, int] = {}  # when a response was counted, by its id
+        self.told: set[tuple[str, ...]] = set()  # decision, placement, action and outcome of each
+        self.gone: defaultdict[str, set[str]] = defaultdict(set)  # decisions before an erasure, by customer
+        self.mails = PostBook()
 
     def take(
         self,
@@ -92,7 +72,7 @@ class Ledger:
         """Check one step: operations that ran one by one or beside each other, and what came of them."""
         before = {key: World(self.views[key]) for key in views}
         after = {key: World(view) for key, view in views.items()}
-        fresh = [self._take_record(each) for each in records if each["kind"] == "decision"]
+        fresh = [each for record in records if (each := self._take_logged(record, before.values(), variant))]
         alone = len(operations) == 1
         for operation, (status, body) in zip(operations, results, strict=True):
             if isinstance(operation, Ask) and status == 200:
@@ -102,6 +82,8 @@ class Ledger:
                 self._check_answer(operation, body, worlds, fresh, variant=variant, now_ms=now_ms)
         self._check_responses(operations, results, now_ms=now_ms)
         self._check_record_count(operations, results, fresh)
+        self._check_kept(operations)
+        self.mails.take(operations, results, records, before, after, variant=variant, now_ms=now_ms)
         for key, view in views.items():
             self._check_promise(operations, before[key], after[key], variant=variant, now_ms=now_ms)
             self.views[key] = view
@@ -115,19 +97,32 @@ class Ledger:
             received = sum(each.received - each.returned for each in several)
             assert received <= {"stock": 5, "gifts": 2, "mails": 3}[name.partition("@")[0]]
 
+    def _take_logged(self, record: Mapping[str, Any], before: Collection[World], variant: str) -> str | None:
+        """The next record of a partition; the id of a decision that was asked for, and not made for a mail."""
+        if record["kind"] == "response":
+            self._take_response(record, before, variant)
+        elif record["kind"] == "decision":
+            decision_id = self._take_record(record)
+            return None if "client_class" in record else decision_id
+        return None
+
     def _take_record(self, record: Mapping[str, Any]) -> str:
         """A decision that was committed: counted once, its trials with a chance and its renders without one."""
         decision_id, person = record["decision_id"], self.people.setdefault(record["person_key"], Person())
         assert decision_id not in self.decisions, "a decision was recorded twice"
         self.decisions[decision_id] = record["person_key"]
         assert record["draw_index"] == person.trial_count, "draws are numbered without a gap"
+        is_for_machine = record.get("client_class") not in (None, "person")
         for each in record["placements"]:
             probability = each["selection_probability"]
             is_quiet = each["reasons"] == ["quiet_hours"]
             assert (probability is None) if each["lease_of"] or is_quiet else (0.0 < probability <= 1.0)
-            if each["action"] is not None:
+            if each["action"] is not None and not is_for_machine:
                 self._take_placed(person, each, record)
-        person.trial_count += any(each["selection_probability"] is not None for each in record["placements"])
+        if is_for_machine:
+            self.machines.add(decision_id)
+        else:
+            person.trial_count += any(each["selection_probability"] is not None for each in record["placements"])
         return str(decision_id)
 
     def _take_placed(self, person: Person, placed: Mapping[str, Any], record: Mapping[str, Any]) -> None:
@@ -137,13 +132,36 @@ class Ledger:
         is_join = placed["lease_of"] is not None
         if is_join and (placed["outcome"] != "offer" or channel in seen_in):
             return
-        variant = VARIANT_OF[record["versions"]["strategy"]]
+        seen_in.add(channel)
+        self._charge(person, action, channel, at_ms, VARIANT_OF[record["versions"]["strategy"]], is_join=is_join)
+
+    def _charge(self, person: Person, action: str, channel: str, at_ms: int, variant: str, *, is_join: bool) -> None:
+        """Limits and budgets allow it, and count it."""
         self._check_limits(person, action, channel, at_ms, variant, is_join=is_join)
         for budget, limit in budgets_of(variant, action, channel, at_ms, is_join=is_join).items():
             self.spent[budget] += 1
             assert self.spent[budget] <= limit, f"{budget} is overspent"
-        seen_in.add(channel)
         person.met.append((at_ms, action, channel, is_join))
+
+    def _take_response(self, record: Mapping[str, Any], before: Collection[World], variant: str) -> None:
+        """A response that was committed: once in seven days, and the first about a held choice may have claimed it."""
+        response_id, at_ms, decision_id = record["response_id"], record["received_ms"], record["decision_id"]
+        age_ms = at_ms - self.told_ms.get(response_id, -ONCE_MS * 2)
+        assert age_ms > ONCE_MS - MINUTE_MS, "a response was recorded twice"
+        self.told_ms[response_id] = at_ms
+        self.told.add((decision_id, record["placement"], record["action"], record["outcome"]))
+        if "claim" not in record:
+            return
+        assert decision_id in self.machines and decision_id not in self.claimed, "claimed twice, or what nobody held"
+        self.claimed.add(decision_id)
+        if record["claim"] == "leased":
+            person, action = self.people[record["person_key"]], record["action"]
+            person.seen_in[decision_id, action].add("email")
+            self._charge(person, action, "email", at_ms, variant, is_join=False)
+            if KINDS[action] == "offer":
+                leases = [each.view.get("lease", ()) for each in before]
+                rivals = [entry for lease in leases for entry in lease if ms(entry["until"]) > at_ms]
+                assert not rivals or len(leases) > 1, "a claim competes with a promise"
 
     @staticmethod
     def _check_limits(person: Person, action: str, channel: str, at_ms: int, variant: str, *, is_join: bool) -> None:
@@ -184,22 +202,9 @@ class Ledger:
         offers = [each["action"] for each in answer["placements"] if each["outcome"] == "offer"]
         if answer["holdout"] and not is_repeat:
             assert not offers, "an offer for somebody held out"
-        promised = self._promised(worlds[0], variant, now_ms)
+        promised = worlds[0].promised(variant, now_ms)
         if offers and promised is not None and not is_repeat and len(worlds) == 1:
             assert promised in offers, f"{offers} compete with {promised}"
-
-    def _promised(self, world: World, variant: str, now_ms: int) -> str | None:
-        """The action of the first entry of the lease that still holds."""
-        for entry in world.view.get("lease", ()):
-            if ms(entry["until"]) > now_ms and self._stands(entry["action"], world, variant, now_ms):
-                return str(entry["action"])
-        return None
-
-    @staticmethod
-    def _stands(action: str, world: World, variant: str, now_ms: int) -> bool:
-        """Whether the strategy still has it, and nothing about the customer says no."""
-        loans = {"page": "loans"}  # what a page says ends nothing
-        return action in actions_of(variant) and world.verdict(action, loans, now_ms) is not False
 
     def _check_promise(
         self, operations: Sequence[Operation], before: World, after: World, *, variant: str, now_ms: int
@@ -209,7 +214,7 @@ class Ledger:
         if first is None or not after.view:
             return
         worlds = [before, after]
-        if not all(self._stands(first["action"], world, variant, now_ms) for world in worlds):
+        if not all(world.stands(first["action"], variant, now_ms) for world in worlds):
             return
         if any(answered(first["action"], each) for each in operations):
             return
@@ -234,6 +239,15 @@ class Ledger:
                 if status == "counted":
                     self.counted[identity] = now_ms
 
+    def _check_kept(self, operations: Sequence[Operation]) -> None:
+        """What was kept while the store was down is counted, but for those who are gone."""
+        for operation in operations:
+            if isinstance(operation, Erase):
+                self.gone[operation.customer] |= self.decisions.keys()
+            for each in operation.kept if isinstance(operation, Replay) else ():
+                if isinstance(each, Answer) and each.about[0] not in self.gone[each.customer]:
+                    assert (*each.about, each.outcome) in self.told, "what was kept is lost"
+
     def _check_record_count(
         self, operations: Sequence[Operation], results: Sequence[Result], fresh: Sequence[str]
     ) -> None:
@@ -254,6 +268,8 @@ def _told(operation: Operation, result: Result) -> list[tuple[tuple[str, ...] | 
         return []
     if isinstance(operation, Tell):
         return [(operation.identity, body["status"])]
+    if isinstance(operation, Answer) and not operation.down:
+        return [(operation.identity, body["status"])]
     if isinstance(operation, Browse):
         identities = [("key", operation.customer, key) for key in operation.keys]
         return [(identity, each["status"]) for identity, each in zip(identities, body["responses"], strict=True)]
@@ -264,12 +280,11 @@ def answered(action: str, operation: Operation) -> bool:
     """Whether this may have ended the promise of the action."""
     if isinstance(operation, Erase):
         return True
+    if isinstance(operation, Replay):
+        return any(answered(action, each) for each in operation.kept)
+    if isinstance(operation, Answer):
+        return operation.outcome in ENDING and operation.about[2] == action
     if not isinstance(operation, Tell) or operation.outcome not in ENDING:
         return False
     named = operation.named.get("action") or PRODUCTS.get(operation.named.get("product", ""))
     return named in (None, action)
-
-
-def ms(text: str) -> int:
-    """Milliseconds of a time on the wire."""
-    return round(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)

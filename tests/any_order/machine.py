@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from api import metrics
+from api.email.tokens import sealed
 from api.instants import text_of
+from api.respond import named_by_token
 from decisioning.customer import Snapshot, partition_of
 from decisioning.store.packing import parsed
 from decisioning.store.protocol import Block, LogEntry
-from tests.any_order.ledger import Ledger, View
-from tests.any_order.operations import Ask, Browse, Consent, Erase, Load, Operation, Patch, Result, Shown, Tell, Why
+from tests.any_order.ledger import Ledger
+from tests.any_order.operations import (
+    Answer,
+    Ask,
+    Browse,
+    Consent,
+    Erase,
+    Follow,
+    Load,
+    Open,
+    Operation,
+    Patch,
+    Replay,
+    Result,
+    Shown,
+    Tell,
+    Why,
+    touched,
+)
 from tests.any_order.sides import Side, Twins
 from tests.any_order.town import CHANNELS, DAY_MS, HOUR_MS, LEASE_MS, MINUTE_MS, VARIANTS
+from tests.any_order.world import View
 
 PEOPLE = ("customer-anna-7f3a", "customer-bela-91c2", "customer-cili-55d0")
 PARTITIONS = sorted({partition_of(each) for each in PEOPLE})
@@ -54,6 +76,9 @@ consents = st.builds(
     st.sampled_from(["marketing", "service"]),
     st.sampled_from([True, True, False]),
 )
+readers = st.sampled_from(["person", "proxy", "proxy", "unknown", "scanner"])
+followers = st.sampled_from(["person", "person", "unknown", "scanner"])
+mails = st.integers(0, 1)  # of one customer
 outcomes = st.sampled_from(["rendered", "impression", "clicked", "accepted", "rejected", "dismissed", "converted"])
 passed = st.sampled_from(
     [MINUTE_MS, 20 * MINUTE_MS, LEASE_MS["web"], 5 * HOUR_MS, 26 * HOUR_MS, 4 * DAY_MS, 8 * DAY_MS]
@@ -68,6 +93,8 @@ class Tally:
     steps: int = 0
     operations: int = 0
     records: int = 0
+    openings: int = 0  # of mails, and links followed
+    claims: Counter[str] = field(default_factory=Counter)
     races_lost: float = 0.0  # on each side
 
 
@@ -88,6 +115,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.shown: list[Shown] = []
         self.keyed: list[Ask] = []  # questions that can be asked again
         self.decision_ids: list[tuple[str, str, str]] = []  # customer, decision, strategy
+        self.wall = twins.wall
+        self.mails: dict[str, list[str]] = {}  # tokens by customer
+        self.kept: list[Follow | Answer] = []  # while the store was down, and not yet counted
 
     @initialize(seed=st.integers(0, 999), variant=variants)
     def begin(self, seed: int, variant: str) -> None:
@@ -97,6 +127,12 @@ class AnyOrder(RuleBasedStateMachine):
             self.runner.run(side.stock_up(PARTITIONS))
         for each in PEOPLE[:2]:
             self.do(Patch(each, GROWN_UP))
+        self.mails = {each: [self.mail_to(each), self.mail_to(each)] for each in PEOPLE}
+
+    def mail_to(self, customer: str) -> str:
+        """The token of a mail of yesterday, the same on both sides."""
+        times = {"made_ms": self.now_ms - DAY_MS, "expires_ms": self.now_ms + 10_000 * DAY_MS}
+        return sealed(self.sides[0].desk.service.seals, customer, "email.hero", message="", **times)
 
     @rule(ask=asks)
     def ask(self, ask: Ask) -> None:
@@ -130,6 +166,61 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(data=st.data(), outcome=outcomes, key=st.sampled_from([None, None, "r1", "r2"]))
     def tell(self, data: st.DataObject, outcome: str, key: str | None) -> None:
         self.do(self.told(data, outcome, key))
+
+    @rule(customer=customers, mail=mails, by=readers)
+    def open(self, customer: str, mail: int, by: str) -> None:
+        self.do(Open(customer, self.mails[customer][mail], by))
+
+    @rule(customer=customers, mail=mails, by=followers, down=st.sampled_from([False, False, False, True]))
+    def follow(self, customer: str, mail: int, by: str, down: bool) -> None:
+        self.do(Follow(customer, self.mails[customer][mail], by, down))
+
+    @rule(
+        customer=st.sampled_from(PEOPLE[:2]),
+        later_ms=st.sampled_from([0, 8 * DAY_MS]),
+        mail=mails,
+        machines=st.lists(st.sampled_from(["proxy", "unknown"]), min_size=1, max_size=3),
+        passed_ms=st.sampled_from([0, HOUR_MS, 5 * HOUR_MS, 8 * DAY_MS]),
+        first=st.none() | asks,
+        outcome=outcomes,
+    )
+    def take_up(
+        self,
+        customer: str,
+        later_ms: int,
+        mail: int,
+        machines: list[str],
+        passed_ms: int,
+        first: Ask | None,
+        outcome: str,
+    ) -> None:
+        """Machines fetch a mail, time passes, another channel may ask first, and the person answers what was held."""
+        token = self.mails[customer][mail]
+        self.wait(later_ms)
+        for by in machines:
+            self.do(Open(customer, token, by))
+        self.wait(passed_ms)
+        if first is not None:
+            self.do(replace(first, customer=customer))
+        shown_before = len(self.shown)
+        self.do(Follow(customer, token, "person"))
+        for shown in self.shown[shown_before:]:
+            about = (shown.decision_id, shown.placement, shown.action)
+            self.do(Tell(customer, outcome, {"event_token": shown.token}, about))
+
+    @precondition(lambda self: self.shown)
+    @rule(data=st.data(), outcome=outcomes, down=st.booleans())
+    def answer(self, data: st.DataObject, outcome: str, down: bool) -> None:
+        shown = data.draw(st.sampled_from(self.shown[-8:]))
+        about = (shown.decision_id, shown.placement, shown.action)
+        self.do(Answer(shown.customer, outcome, shown.token, about, down))
+
+    @precondition(lambda self: self.kept)
+    @rule(crashed=st.booleans())
+    def replay(self, crashed: bool) -> None:
+        self.do(Replay(self.kept[0].customer, tuple(self.kept), crashed))
+        if not crashed:
+            self.kept.clear()
 
     @precondition(lambda self: self.shown)
     @rule(data=st.data(), count=st.integers(1, 40))
@@ -195,7 +286,10 @@ class AnyOrder(RuleBasedStateMachine):
 
     def any_operation(self, data: st.DataObject, customer: str) -> Operation:
         """Anything, about this customer."""
-        kinds = [asks, asks, patches, consents, st.just(Erase(customer))]
+        token = st.sampled_from(self.mails[customer])
+        opens = st.builds(Open, st.just(customer), token, readers)
+        follows = st.builds(Follow, st.just(customer), token, followers)
+        kinds = [asks, asks, patches, consents, st.just(Erase(customer)), opens, opens, follows]
         if any(each.customer == customer for each in self.shown):
             kinds.append(st.just("tell"))
         drawn = data.draw(data.draw(st.sampled_from(kinds)))
@@ -221,23 +315,28 @@ class AnyOrder(RuleBasedStateMachine):
         """Do the operations on both sides, beside each other where there is an order; compare, then check."""
         lost_before = metrics.RACES_LOST._value.get()
         self.step += 1
+        untouched = self.untouched(operations)
         done = [self.done_on(side, operations, order or []) for side in self.sides]
         self.tally.steps += 1
         self.tally.operations += len(operations)
         self.tally.races_lost += (metrics.RACES_LOST._value.get() - lost_before) / len(self.sides)
         assert done[0] == done[1], f"the twins answer differently: {done}"
-        keys = sorted({each.customer for each in operations})
+        assert self.untouched(operations) == untouched, "a machine, or a link that was followed, changed something"
+        keys = sorted({key for each in operations for key in touched(each)})
         records = self.new_records(keys)
         self.tally.records += len(records)
         views = self.views(keys)
         self.ledger.take(operations, done[0], records, views, variant=self.variant, now_ms=self.now_ms)
         self.ledger.check_blocks(self.blocks())
+        self.tally.openings += sum(isinstance(each, Open | Follow) for each in operations)
+        self.tally.claims.update(each["claim"] for each in records if "claim" in each)
         for operation, result in zip(operations, done[0], strict=True):
             self.remember(operation, result)
         return done[0]
 
     def done_on(self, side: Side, operations: tuple[Operation, ...], order: list[int]) -> list[Result]:
         self.dice.seed(1000 * self.step + self.seed)
+        self.wall.clock = side.clock
         if len(operations) == 1:
             results = [self.runner.run(operations[0].on(side))]
         else:
@@ -279,9 +378,26 @@ class AnyOrder(RuleBasedStateMachine):
                 blocks.setdefault(name, []).append(block)
         return blocks
 
+    def untouched(self, operations: tuple[Operation, ...]) -> Any:
+        """What one operation may not change: for a machine and a link all but what mails showed, for a scanner all."""
+        if len(operations) > 1:
+            return None
+        [operation] = operations
+        if not isinstance(operation, Follow) and not (isinstance(operation, Open) and operation.by != "person"):
+            return None
+        stored = self.runner.run(self.sides[0].snapshot(operation.customer))
+        renders = stored.state.renders if operation.by == "scanner" else []
+        is_known = stored.state_version > 0
+        state = replace(stored.state, renders=renders) if is_known else None
+        return is_known, state, stored.profile, self.blocks()
+
     def remember(self, operation: Operation, result: Result) -> None:
         """Keep what later operations can name."""
         status, body = result
+        if isinstance(operation, Follow):
+            self.remember_followed(operation, body["location"])
+        if isinstance(operation, Follow | Answer) and operation.down and operation.by != "scanner":
+            self.kept.append(operation)
         if not isinstance(operation, Ask) or status != 200 or operation.dry_run or body["degraded"]:
             return
         if operation.key is not None:
@@ -299,6 +415,14 @@ class AnyOrder(RuleBasedStateMachine):
                         self.now_ms,
                     )
                 )
+
+    def remember_followed(self, followed: Follow, location: str) -> None:
+        """Keep the event token that a mail's link brought along."""
+        for token in parse_qs(urlsplit(location).query).get("nextbest", []):
+            self.wall.clock = self.sides[0].clock
+            named = named_by_token(self.sides[0].desk.service, token, "")
+            about = (named["decision_id"], named["placement"], named["action"])
+            self.shown.append(Shown(followed.customer, *about, token, self.now_ms))
 
     def check_gone(self, customer: str, before: Snapshot) -> None:
         """Nothing leads to the customer or opens what was sealed, neither by name nor by key."""

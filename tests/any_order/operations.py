@@ -5,13 +5,22 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
+from api.errors import Problem
+from api.respond import understood
+from api.schemas import ResponseRequest
+from api.taking import count_kept, take
 from decisioning.history.load import load_customers
 from tests.any_order.sides import Side
 from tests.any_order.town import CHANNELS, VARIANTS
+from tests.email.post import APPLE, BROWSER, PERSON, SCANNER
 
 Result = tuple[int, Any]  # status and body
+STRANGE = {"user-agent": "Strange/1.0"}
+READERS = {"person": PERSON, "proxy": APPLE, "unknown": STRANGE, "scanner": SCANNER}
+FOLLOWERS = {"person": BROWSER, "unknown": STRANGE, "scanner": SCANNER}
 
 
 @dataclass(frozen=True)
@@ -155,7 +164,82 @@ class Why:
         return await side.call("GET", f"/v1/decisions/{self.decision_id}")
 
 
-Operation = Ask | Tell | Browse | Patch | Consent | Erase | Load | Why
+@dataclass(frozen=True)
+class Open:
+    """A mail's picture is fetched."""
+
+    customer: str
+    token: str
+    by: str
+
+    async def on(self, side: Side) -> Result:
+        return await side.fetch(f"/e/{self.token}.png", READERS[self.by])
+
+
+@dataclass(frozen=True)
+class Follow:
+    """A mail's link is followed; down: while the store is."""
+
+    customer: str
+    token: str
+    by: str
+    down: bool = False
+
+    async def on(self, side: Side) -> Result:
+        with side.out_of_reach(self.down):
+            return await side.fetch(f"/c/{self.token}", FOLLOWERS[self.by])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a page's beacon or an agent tells, who cannot tell it again; down: while the store is."""
+
+    customer: str
+    outcome: str
+    token: str
+    about: tuple[str, ...]  # decision, placement and action
+    down: bool = False
+    by: ClassVar[str] = "person"
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What makes two reports the same."""
+        return ("decision", *self.about, self.outcome)
+
+    async def on(self, side: Side) -> Result:
+        service = side.desk.service
+        call: Any = SimpleNamespace(service=service)
+        with side.out_of_reach(self.down):
+            try:
+                said = ResponseRequest(event_token=self.token, outcome=self.outcome)
+                [status] = await take(service, await understood(call, said, service.deployed(), ""))
+                return 200, {"status": status}
+            except Problem as problem:
+                return problem.status, problem.body()
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What was kept while the store was down is counted; crashed: the server dies before it can forget that."""
+
+    customer: str
+    kept: tuple[Follow | Answer, ...]
+    crashed: bool
+
+    async def on(self, side: Side) -> Result:
+        for kind, fields in side.journal.entries:
+            await count_kept(side.desk.service, kind, fields)
+        if not self.crashed:
+            side.journal.entries.clear()
+        return 200, None
+
+
+Operation = Ask | Tell | Browse | Patch | Consent | Erase | Load | Why | Open | Follow | Answer | Replay
+
+
+def touched(operation: Operation) -> set[str]:
+    """The customers that an operation is about."""
+    return {operation.customer} | {each.customer for each in getattr(operation, "kept", ())}
 
 
 @dataclass

@@ -11,7 +11,7 @@ import asyncio
 import os
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -20,15 +20,23 @@ from itertools import chain, repeat
 from typing import Any, Self
 from unittest.mock import patch
 
+import orjson
 import redis
 
 import api.decide
+import api.email.endpoints
+import api.email.following
 import api.respond
+import api.restocker
+import api.taking
 from api.deployed import Deployed
+from api.email.pace import Followed, Pace
+from api.email.pictures import Drawing
 from api.live import Live
 from api.restocker import Restocker
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Snapshot, partition_of
+from decisioning.errors import StoreUnavailable
 from decisioning.records import Versions
 from decisioning.request import Decision, Request
 from decisioning.restocking import Place, Upkeep, restock
@@ -120,6 +128,29 @@ class PatientRestocker(Restocker):
         self._noticed.clear()
 
 
+class ToldStudio:
+    """Pictures that say in letters what they show."""
+
+    async def draw(self, placement: Any, content: Mapping[str, Any], **how: Any) -> Drawing:
+        return Drawing(content["headline"].encode(), "image/png", ())
+
+    def quiet(self, placement: str, **how: Any) -> Drawing:
+        return Drawing(b"quiet", "image/png", ())
+
+    def fallback(self, placement: str, **how: Any) -> Drawing:
+        return Drawing(b"fallback", "image/png", ())
+
+
+class KeptEntries:
+    """The journal's entries as they come out of its files, which tests/email/test_journal.py is about."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, Any]] = []
+
+    async def take(self, sealer: Any, kind: str, fields: Mapping[str, Any]) -> None:
+        self.entries.append((kind, orjson.loads(orjson.dumps(fields))))
+
+
 class TimedStore:
     """A store each of whose calls takes its turn and a millisecond."""
 
@@ -127,6 +158,7 @@ class TimedStore:
         self.store = store
         self._clock = clock
         self._turns = turns
+        self.is_down = False
 
     def __getattr__(self, verb: str) -> Callable[..., Awaitable[Any]]:
         call = getattr(self.store, verb)
@@ -134,6 +166,8 @@ class TimedStore:
         async def in_turn(*arguments: Any, **named: Any) -> Any:
             await self._turns.wait()
             self._clock.now_ms += 1
+            if self.is_down:
+                raise StoreUnavailable("it is down")
             return await call(*arguments, **named)
 
         return in_turn
@@ -180,6 +214,7 @@ class Side:
         self.desk = Desk(self.timed, VARIANTS["base"], PROPENSITIES)
         service = self.desk.service
         service.settings = replace(service.settings, deadline_ms=PATIENCE_MS)
+        service.studio = ToldStudio()  # type: ignore[assignment]
         self.restart()
 
     def restart(self) -> None:
@@ -193,6 +228,8 @@ class Side:
         self.restocker = PatientRestocker(self.timed, self.desk.service.live)
         self.desk.service.restocker = self.restocker
         self.upkeep = Upkeep(self.timed)
+        self.journal = KeptEntries()
+        self.desk.service.journal = self.journal  # type: ignore[assignment]
         self._log_ends: dict[int, str] = {}
 
     def _store(self) -> MemoryStore | RedisStore:
@@ -223,6 +260,18 @@ class Side:
         """Status and body of one request."""
         answer = await self.desk.http.request(method, path, json=body)
         return answer.status_code, answer.json()
+
+    async def fetch(self, path: str, headers: Mapping[str, str]) -> tuple[int, Any]:
+        """What a mail asks for: in words what the picture shows, and where the link leads."""
+        answer = await self.desk.http.request("GET", path, headers=dict(headers))
+        return answer.status_code, {"shown": answer.text, "location": answer.headers.get("location")}
+
+    @contextmanager
+    def out_of_reach(self, is_down: bool) -> Iterator[None]:
+        """The store, for as long as this lasts."""
+        self.timed.is_down = is_down
+        yield
+        self.timed.is_down = False
 
     def pass_time(self, passed_ms: int) -> None:
         """Let time pass: for the clock, and for what the server lets expire by itself."""
@@ -296,17 +345,28 @@ class Dice:
         return self._random.randbytes(count).hex()
 
 
+class WallClock:
+    """The service's machine has the clock of the side that is at work."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def __call__(self) -> int:
+        return self.clock()
+
+
 class Twins:
-    """The two sides, their one event loop and their dice."""
+    """The two sides, their one event loop, their dice and their wall clock."""
 
     def __init__(self, url: str) -> None:
         self._open = ExitStack()
         self.runner = self._open.enter_context(asyncio.Runner())
         self.dice = Dice()
         self.sides = [Side(None), Side(url)]
+        self.wall = WallClock(self.sides[0].clock)
 
     def __enter__(self) -> Self:
-        self._open.enter_context(loaded(self.dice, self.sides[0].clock))
+        self._open.enter_context(loaded(self.dice, self.wall))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -316,9 +376,15 @@ class Twins:
 
 
 @contextmanager
-def loaded(dice: Dice, clock: Clock) -> Iterator[None]:
-    """The service throws these dice, and takes this clock for its machine's."""
+def loaded(dice: Dice, clock: WallClock) -> Iterator[None]:
+    """The service throws these dice, and takes this clock for its machine's; nobody is too fast or too slow for it."""
     with (
+        patch.object(Pace, "allows", lambda *_: True),
+        patch.object(Followed, "count", lambda *_, **named: 1),
+        patch.object(api.restocker, "FETCH_S", PATIENCE_MS / 1000),
+        patch.object(api.email.endpoints, "wall_ms", clock),
+        patch.object(api.email.following, "wall_ms", clock),
+        patch.object(api.taking, "wall_ms", clock),
         patch.object(secrets, "token_hex", dice.hex),
         patch.object(secrets, "token_bytes", dice.bytes),
         patch.object(os, "urandom", dice.bytes),

@@ -16,6 +16,9 @@ PURPOSES = {GOLD: "marketing", SILVER: "marketing", LOAN: "marketing", TIPS: "ma
 PRODUCTS = {"P-GOLD": GOLD}
 CHANNELS = ("web", "email")
 LEASE_MS = {"web": HOUR_MS, "email": 4 * HOUR_MS}
+HOME = "https://bank.example/"  # where a mail leads that shows nothing of its own
+LINKS = {GOLD: f"{HOME}gold", SILVER: f"{HOME}silver"}
+HEADLINES = {"Gold": GOLD, "Silver": SILVER, "Tips": TIPS}  # of mails
 
 EXPLORING = (
     'exploration: {sacrifice: 0.3, issues: [grow, nurture]}\nholdout: {share: 0.05, salt: "any", gets: nothing}\n'
@@ -41,7 +44,9 @@ GOLD_ACTION = """
       web:
         placements: [web.hero, web.tile, web.list]
         content: {headline: {en: "Gold, {{ customer.first_name | 'friend' }}", hu: "Arany"}}
-      email: {placements: [email.hero], content: {headline: "Gold"}}
+      email:
+        placements: [email.hero]
+        content: {headline: "Gold", cta: {label: "See it", url: "https://bank.example/gold"}}
 """
 SILVER_ACTION = """
   silver:
@@ -53,7 +58,9 @@ SILVER_ACTION = """
     volume_constraints: {stock: 1, mails: 1}
     treatments:
       web: {placements: [web.hero, web.tile, web.list], content: {headline: "Silver"}}
-      email: {placements: [email.hero], content: {headline: "Silver"}}
+      email:
+        placements: [email.hero]
+        content: {headline: "Silver", cta: {label: "See it", url: "https://bank.example/silver"}}
 """
 VOLUME = """
 stock: {limit: 5, unit: number, scope: action, period: total, spend_on: selected}
@@ -76,6 +83,17 @@ def without(text: str, name: str) -> str:
 
 
 CARDS = "issue: grow\ngroup: cards\nactions:\n"
+MAIL = """
+email.hero:
+  channel: email
+  nothing_value: 0.5
+  fields: {headline: {type: text, required: true}, cta: {type: link}}
+  fallback: mail_brand
+  default_url: https://bank.example/
+"""
+MAIL_BRAND = """
+mail_brand: {headline: "We are here for you", cta: {label: "Visit us", url: "https://bank.example/"}}
+"""
 LISTED = {
     path: FILES[path].replace("[web.hero, web.tile]", "[web.hero, web.tile, web.list]")
     for path in ("actions/loans.yaml", "actions/brand.yaml", "actions/safety.yaml")
@@ -83,7 +101,8 @@ LISTED = {
 BASE = {
     **LISTED,
     "channels.yaml": CHANNELS_FILE,
-    "placements.yaml": FILES["placements.yaml"] + LIST,
+    "placements.yaml": without(FILES["placements.yaml"], "email.hero") + LIST + MAIL,
+    "content/blocks.yaml": FILES["content/blocks.yaml"] + MAIL_BRAND,
     "volume_constraints.yaml": VOLUME,
     "strategy.yaml": FILES["strategy.yaml"] + EXPLORING,
     "experiments.yaml": "always_on: {salt: a, arms: {full: 0.8, random: 0.2}}",
@@ -107,6 +126,7 @@ CHANGES: dict[str, dict[str, str]] = {
     },
 }
 VARIANTS = {name: strategy({**BASE, **changes}) for name, changes in CHANGES.items()}
+KINDS = {action.key: action.kind for action in VARIANTS["base"].actions}
 
 
 @dataclass(frozen=True)

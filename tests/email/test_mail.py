@@ -224,9 +224,10 @@ async def test_somebody_erased_is_not_brought_back_by_a_mail(post: Post) -> None
     await post.http.delete("/v1/customers/C-1")
     before = len(await post.records())
 
+    brand = post.service.studio.fallback("email.hero", scale=1).content
     for by in (None, APPLE):
-        assert (await post.fetch(token, by=by)).status_code == 200
-    await post.follow(token)
+        assert (await post.fetch(token, by=by)).content == brand
+    assert (await post.follow(token)).headers["location"] == DEFAULT_URL
 
     (snapshot,) = await post.store.read(["C-1"])
     assert snapshot.state_version == 0 and len(await post.records()) == before

@@ -50,6 +50,9 @@ def tell(tally: Tally, took_s: float) -> None:
     print(f"sequences: {tally.examples:,}")
     print(f"steps compared on both sides: {tally.steps:,}, of {tally.operations:,} operations")
     print(f"records compared: {tally.records:,}")
+    print(
+        f"mails opened and links followed: {tally.openings:,}; held choices that persons answered: {dict(tally.claims)}"
+    )
     print(f"races lost, on each side: {tally.races_lost:,.0f}")
     print(f"disagreements: 0; broken promises: 0; {took_s:.0f} s")
 
