@@ -1,8 +1,9 @@
 """Tokens: what a caller echoes without being able to read it.
 
 A sealed token is the key's id in clear and an AES-256-GCM ciphertext over a short list of texts, so a customer cannot
-be read from a URL or a log. An installation may have several keys: the last by name seals, every one opens. A key is
-added by `nextbest tokens rotate`, which every serving process takes up within about a second.
+be read from a URL or a log. An installation may have several keys: the last one seals, every one opens. A key is added
+by `nextbest tokens rotate`. Every serving process takes it up within about a second, and none seals with it before all
+can open what it sealed.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from api.errors import Problem
+from api.instants import wall_ms
 from decisioning.errors import RegistryDamaged
 from decisioning.store.protocol import Store
 
 NONCE_BYTES = 12
-SETUP_TTL_MS = 5_000
+TURN_MS = 5_000  # for one process to add a key, while others wait
+TAKEN_UP_MS = 5_000  # after it was made every process has a key, also one that was busy
 MADE = "token_key_made"  # kind of the registry's entries that say when a key was added
 LIFE_DAYS_MAX = 365  # of any token: a key can go so long after it sealed its last one
 DAY_MS = 86_400_000
@@ -32,16 +35,19 @@ DAY_MS = 86_400_000
 class Sealer:
     """Seals and opens tokens with the installation's keys."""
 
-    def __init__(self, keys: Mapping[str, bytes]) -> None:
+    def __init__(self, keys: Mapping[str, bytes], *, newest_made_ms: int = 0) -> None:
         self.key_ids = frozenset(keys)
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
-        self._current = max(keys)
+        ordered = sorted(keys, key=_number)
+        self._newest, self._before = ordered[-1], ordered[-2:][0]
+        self._newest_from_ms = newest_made_ms + TAKEN_UP_MS
 
     def seal(self, kind: str, parts: Sequence[str | int | None]) -> str:
         """A token for these parts; `kind` is authenticated, so a token of one kind cannot pass for another."""
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._ciphers[self._current].encrypt(nonce, orjson.dumps(parts), kind.encode())
-        return f"{self._current}.{_spelled(nonce + sealed)}"
+        key_id = self._newest if wall_ms() >= self._newest_from_ms else self._before
+        sealed = self._ciphers[key_id].encrypt(nonce, orjson.dumps(parts), kind.encode())
+        return f"{key_id}.{_spelled(nonce + sealed)}"
 
     def open(self, kind: str, token: str, where: str) -> list[str | int | None]:
         """The parts. Raises Problem, blaming `where`, for a token that is forged, cut, or of another kind or place."""
@@ -68,15 +74,20 @@ def _spelled(raw: bytes) -> str:
     return urlsafe_b64encode(raw).decode().rstrip("=")
 
 
+def _number(key_id: str) -> int:
+    return int(key_id.removeprefix("k"))
+
+
 async def installation_sealer(store: Store) -> Sealer:
     """The installation's sealer; the first process that asks makes its key."""
     while not (names := await store.names("token_key")):
-        if await store.own("token_key", secrets.token_hex(8), ttl_ms=SETUP_TTL_MS):
+        if await store.own("token_key", secrets.token_hex(8), ttl_ms=TURN_MS):
             await store.put("token_key", "k001", secrets.token_bytes(32))
         else:
             await asyncio.sleep(0.05)  # another process is about to
     keys = {name: await store.get("token_key", name) for name in names}
-    return Sealer({name: key for name, key in keys.items() if key is not None})
+    made = await store.get(MADE, max(names, key=_number))
+    return Sealer({name: key for name, key in keys.items() if key is not None}, newest_made_ms=int(made or 0))
 
 
 async def renewed_sealer(store: Store, sealer: Sealer) -> Sealer:
@@ -94,10 +105,12 @@ async def renewed_sealer(store: Store, sealer: Sealer) -> Sealer:
 
 
 async def rotate(store: Store, *, now_ms: int) -> str:
-    """Add a key, which seals from now on; its name. Keys of before go on opening what they sealed."""
+    """Add a key, which seals from a few seconds later on; its name. Keys of before go on opening what they sealed."""
     await installation_sealer(store)
-    last = max(await store.names("token_key"))
-    name = f"k{int(last.removeprefix('k')) + 1:03d}"
+    while not await store.own("token_rotation", secrets.token_hex(8), ttl_ms=TURN_MS):
+        await asyncio.sleep(0.05)  # two at once would give one name to two keys
+    last = max(await store.names("token_key"), key=_number)
+    name = f"k{_number(last) + 1:03d}"
     await store.put(MADE, name, str(now_ms).encode())
     await store.put("token_key", name, secrets.token_bytes(32))
     return name
@@ -105,11 +118,11 @@ async def rotate(store: Store, *, now_ms: int) -> str:
 
 async def retire(store: Store, *, now_ms: int) -> list[str]:
     """Remove the keys that can have sealed nothing which still lives; their names."""
-    names = await store.names("token_key")
+    names = sorted(await store.names("token_key"), key=_number)
     retired = []
     for name, successor in pairwise(names):
         made = await store.get(MADE, successor)  # from then on the key before it sealed nothing
-        if made is not None and now_ms - int(made) > LIFE_DAYS_MAX * DAY_MS:
+        if made is not None and now_ms - int(made) - TAKEN_UP_MS > LIFE_DAYS_MAX * DAY_MS:
             await store.remove("token_key", name)
             await store.remove(MADE, name)
             retired.append(name)

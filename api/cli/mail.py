@@ -78,13 +78,13 @@ async def _seal(file: Path, out: Path | None, mailing: Mailing, column: str) -> 
 @tokens.command("rotate")
 @click.option("--retire", "is_retiring", is_flag=True, help="Also remove keys whose last token has expired.")
 def rotate_keys(is_retiring: bool) -> None:
-    """Add a key: it seals from now on, those of before go on opening what they sealed."""
+    """Add a key: it seals from a few seconds later on, those of before go on opening what they sealed."""
     asyncio.run(_rotate(is_retiring))
 
 
 async def _rotate(is_retiring: bool) -> None:
     async with opened(Settings.from_environment()) as store:
-        OUT.print(f"{await rotate(store, now_ms=wall_ms())} seals now", markup=False)
+        OUT.print(f"{await rotate(store, now_ms=wall_ms())} seals within seconds", markup=False)
         retired = await retire(store, now_ms=wall_ms()) if is_retiring else []
         if is_retiring:
             OUT.print(f"retired: {', '.join(retired) or 'none is old enough'}", markup=False)

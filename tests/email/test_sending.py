@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import re
@@ -17,7 +18,7 @@ from api.email.snippets import PLATFORMS, snippet
 from api.email.tokens import opened
 from api.errors import Problem
 from api.instants import wall_ms
-from api.tokens import DAY_MS, LIFE_DAYS_MAX, Sealer, installation_sealer, renewed_sealer, retire, rotate
+from api.tokens import DAY_MS, LIFE_DAYS_MAX, TAKEN_UP_MS, Sealer, installation_sealer, renewed_sealer, retire, rotate
 from decisioning.errors import NextbestError
 from decisioning.store.memory import MemoryStore
 from tests.email.post import BANK, Post
@@ -95,7 +96,7 @@ async def test_keys_rotate_and_go_when_nothing_they_sealed_lives() -> None:
     before = await installation_sealer(store)
     old = before.seal("render", ["a", 1])
 
-    name = await rotate(store, now_ms=now_ms)
+    name = await rotate(store, now_ms=now_ms - TAKEN_UP_MS)
     after = await renewed_sealer(store, before)
     new = after.seal("render", ["b", 2])
 
@@ -108,6 +109,41 @@ async def test_keys_rotate_and_go_when_nothing_they_sealed_lives() -> None:
     assert await retire(store, now_ms=now_ms + LIFE_DAYS_MAX * DAY_MS + 1) == ["k001"]
     with pytest.raises(Problem):
         (await renewed_sealer(store, after)).open("render", old, "token")
+
+
+async def test_a_new_key_seals_only_when_every_process_can_have_read_it() -> None:
+    store = MemoryStore()
+    slow = await installation_sealer(store)
+    await rotate(store, now_ms=wall_ms())
+    quick = await renewed_sealer(store, slow)
+
+    token = quick.seal("render", ["a"])
+
+    assert "k002" in quick.key_ids and slow.open("render", token, "token") == ["a"]
+
+
+async def test_two_who_rotate_at_once_make_two_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.tokens.TURN_MS", 50)
+
+    class Slow(MemoryStore):
+        async def put(self, kind: str, name: str, value: bytes) -> None:
+            await asyncio.sleep(0)  # where another rotation may come in between
+            await super().put(kind, name, value)
+
+    store = Slow()
+    first = asyncio.create_task(rotate(store, now_ms=0))
+    second = asyncio.create_task(rotate(store, now_ms=0))
+    name = await first
+    key = await store.get("token_key", name)
+
+    assert {name, await second} == {"k002", "k003"}
+    assert await store.get("token_key", name) == key
+
+
+def test_the_thousandth_key_follows_the_one_before() -> None:
+    sealer = Sealer({"k999": b"a" * 32, "k1000": b"b" * 32})
+
+    assert sealer.seal("render", ["a"]).startswith("k1000.")
 
 
 def test_a_token_opens_as_it_was_sealed_and_in_no_other_spelling() -> None:
