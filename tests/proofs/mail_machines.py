@@ -274,7 +274,7 @@ async def run(url: str, meetings: Iterable[tuple[Mapping[str, Any], str]]) -> Fo
     return found
 
 
-def main(rounds: int = 10) -> None:
+def main(rounds: int = 5) -> None:
     """Print what came out; exits with 1 when the claim does not hold."""
     started_s = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, EmbeddedServer.start(Path(folder)) as server:
