@@ -27,6 +27,7 @@ from api.cli.explain import explain
 from api.cli.mail import snippets, tokens
 from api.cli.modelling import evaluate, score, train
 from api.cli.models import models
+from api.cli.preview import preview
 from api.cli.replay import replay
 from api.cli.strategies import strategies
 from api.cli.users import users
@@ -164,7 +165,7 @@ async def load(
 
 for each in (check, why, explain, replay, volume, fmt, schema, strategies, models, train, evaluate, score):
     commands.add_command(each)
-for each in (tokens, snippets, users, worker):
+for each in (preview, tokens, snippets, users, worker):
     commands.add_command(each)
 
 

@@ -8,6 +8,7 @@ from api.console.files import static_file
 from api.console.inbox import follow, inbox_page
 from api.console.page import SIGN_IN, Console, Page
 from api.console.people import switch_person
+from api.console.preview import preview_html, preview_page, preview_picture
 from api.console.reference import reference_page
 from api.console.sign_in import sign_in, sign_in_page, sign_out
 from api.console.snippets import snippets_page
@@ -32,6 +33,9 @@ def pages(service: Service) -> list[Page]:
         Page(console, "GET", "/console/agent/pulse", SIGNED_IN, agent_pulse),
         Page(console, "GET", "/console/agent/why", SIGNED_IN, why_not),
         Page(console, "POST", "/console/agent/answers", ANSWERS, answer),
+        Page(console, "GET", "/console/preview", frozenset({ANALYST, ADMIN}), preview_page),
+        Page(console, "GET", "/console/preview.html", frozenset({ANALYST, ADMIN}), preview_html),
+        Page(console, "GET", "/console/preview.png", frozenset({ANALYST, ADMIN}), preview_picture),
         Page(console, "GET", "/console/snippets", frozenset({ANALYST, ADMIN}), snippets_page),
         Page(console, "GET", "/docs", EVERYBODY, reference_page),
         *demo_pages(console),

@@ -30,6 +30,7 @@ class Link:
 
 NAVIGATION = (
     Link("Customers", "/console/agent", frozenset({AGENT, ANALYST, ADMIN})),
+    Link("Preview", "/console/preview", frozenset({ANALYST, ADMIN})),
     Link("Snippets", "/console/snippets", frozenset({ANALYST, ADMIN})),
     Link("API", "/docs", frozenset({ANALYST, ADMIN})),
 )
