@@ -126,6 +126,17 @@ def answer_of(snapshot: Snapshot) -> dict[str, Any]:
             }
             for each in state.day_counts
         ],
+        "mails": [
+            {
+                "placement": each.placement,
+                "decision_id": each.decision_id,
+                "action": each.action,
+                "at": text_of(each.at_ms),
+                "until": text_of(each.until_ms),
+                "held": each.held,
+            }
+            for each in state.renders
+        ],
     }
 
 

@@ -254,6 +254,17 @@ class InteractionCountAnswer(Struct, kw_only=True):
     last_at: str
 
 
+class MailAnswer(Struct, kw_only=True):
+    """What a mail showed when its picture was fetched last."""
+
+    placement: str
+    decision_id: str
+    action: str | None
+    at: str
+    until: str
+    held: Annotated[bool, Meta(description="A machine fetched it, and no person has answered yet.")]
+
+
 class CustomerAnswer(Struct, kw_only=True):
     """What is known about a customer."""
 
@@ -264,6 +275,7 @@ class CustomerAnswer(Struct, kw_only=True):
     lease: list[LeaseAnswer]
     interactions: list[InteractionAnswer]
     interaction_counts: list[InteractionCountAnswer]
+    mails: list[MailAnswer]
 
 
 class Erased(Struct, kw_only=True):

@@ -61,6 +61,22 @@ async def test_an_answer_is_never_kept_by_anybody(post: Post) -> None:
         assert int(answer.headers["content-length"]) == len(answer.content)
 
 
+async def test_who_asks_about_a_customer_is_told_what_their_mails_showed(post: Post) -> None:
+    held, read = post.token(), post.token()
+    await post.fetch(held, by=APPLE)
+    await post.fetch(read)
+
+    mails = (await post.http.get("/v1/customers/C-1")).json()["mails"]
+
+    assert [(each["placement"], each["action"], each["held"]) for each in mails] == [
+        ("email.hero", GOLD, True),
+        ("email.hero", GOLD, False),
+    ]
+    assert {each["decision_id"] for each in mails} == {
+        each["decision_id"] for each in await post.records() if each["kind"] == "decision"
+    }
+
+
 async def test_head_is_answered_like_get_and_leaves_nothing(post: Post) -> None:
     answer = await post.fetch(post.token(), method="HEAD")
     link = await post.follow(post.token(), method="HEAD")
