@@ -93,8 +93,7 @@ class Endpoint:
                 header = value.decode("latin-1")
             elif name == b"content-length" and value.isdigit():
                 length = int(value)
-        client = scope.get("client")
-        key = self.service.keys.authorise(header, self.scope, client[0] if client else None)
+        key = self.service.keys.authorise(header, self.scope, scope)
         if length > self.body_bytes_max:
             raise self._too_large()
         raw = await self._read(receive)

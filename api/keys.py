@@ -12,10 +12,12 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 
 from api.errors import Problem
+from api.loopback import is_local
 from decisioning.errors import NextbestError
 from decisioning.store.protocol import Store
 
@@ -24,7 +26,6 @@ SCOPES = ("decide", "respond", "customers", "admin")
 PER_SECOND_DEFAULT = 500
 PER_SECOND_MAX = 100_000
 DEMO_KEY = "demo-key"
-LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,16 @@ class KeyRing:
     keys: Mapping[str, ApiKey] = field(default_factory=dict)  # by SHA-256
     buckets: dict[str, Bucket] = field(default_factory=dict)
 
-    def authorise(self, header: str | None, scope: str, client_host: str | None) -> ApiKey:
-        """The caller's key; raises Problem for one that is missing, unknown, without the scope, or too fast."""
+    def authorise(self, header: str | None, scope: str, connection: Mapping[str, Any]) -> ApiKey:
+        """The key of whoever calls by this ASGI connection; raises Problem for one that is missing, unknown, too fast,
+        or without the scope.
+        """
         scheme, _, secret = (header or "").partition(" ")
         if scheme.lower() != "bearer" or not secret:
             raise Problem(
                 "unauthorised", "Send 'Authorization: Bearer KEY'. `nextbest keys add` makes a key.", "authorization"
             )
-        key = self._known(secret, client_host)
+        key = self._known(secret, connection)
         if key is None:
             raise Problem(
                 "unauthorised",
@@ -77,8 +80,8 @@ class KeyRing:
         self._take(key)
         return key
 
-    def _known(self, secret: str, client_host: str | None) -> ApiKey | None:
-        if self.demo and secret == DEMO_KEY and client_host in LOOPBACK:
+    def _known(self, secret: str, connection: Mapping[str, Any]) -> ApiKey | None:
+        if self.demo and secret == DEMO_KEY and is_local(connection):
             return DEMO
         return self.keys.get(sha256(secret.encode(errors="replace")).hexdigest())
 

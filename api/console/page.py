@@ -21,11 +21,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from api import metrics
-from api.console.sessions import FORM, Session, may_demo, session_of, set_form
+from api.console.sessions import FORM, Session, session_of, set_form
 from api.console.shell import rendered
 from api.console.users import Roster
 from api.endpoint import KIB
 from api.errors import Problem, problem_of
+from api.loopback import is_local
 from api.service import Service
 from api.throttle import Throttle
 from decisioning.errors import StoreUnavailable
@@ -155,11 +156,10 @@ class Page:
     async def _visit(self, request: Request) -> Visit:
         service = self.console.service
         until_s = asyncio.get_running_loop().time() + DEADLINES * service.settings.deadline_ms / 1000
-        host, client = request.headers.get("host", ""), request.client.host if request.client else None
-        is_local = may_demo(is_demo=service.settings.demo, client_host=client, host=host)
-        session = await session_of(request.cookies, service.sealer, self.console.roster, may_demo=is_local)
+        may_demo = service.settings.demo and is_local(request.scope)
+        session = await session_of(request.cookies, service.sealer, self.console.roster, may_demo=may_demo)
         csrf = session.csrf if session else request.cookies.get(FORM) or secrets.token_urlsafe(16)
-        return Visit(self.console, request, session, csrf, {}, is_local, until_s)
+        return Visit(self.console, request, session, csrf, {}, may_demo, until_s)
 
     async def _answered(self, visit: Visit) -> Response:
         name = f"user {visit.session.user.user_id}" if visit.session else f"address {visit.address}"

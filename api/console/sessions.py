@@ -20,8 +20,6 @@ from api.tokens import Sealer
 SESSION, FORM = "nextbest_session", "nextbest_form"  # cookies: signed in; on the way to it
 SESSION_HOURS = 12
 DEMO_PREFIX = "demo-"
-LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +38,6 @@ def opened_for(user: User) -> Session:
 def demo_user(role: str) -> User:
     """Who works in the demo, without a password."""
     return User(f"{DEMO_PREFIX}{role}", role, None, "", "demo")
-
-
-def may_demo(*, is_demo: bool, client_host: str | None, host: str) -> bool:
-    """True when a browser on this machine asks the demo under a name of this machine.
-
-    The name counts because a page elsewhere can make its own name lead to this machine, and would then read ours.
-    """
-    name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    return is_demo and client_host in LOOPBACK and name in LOCAL_NAMES
 
 
 def set_session(response: Response, session: Session, sealer: Sealer, *, is_secure: bool) -> None:

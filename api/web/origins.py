@@ -6,18 +6,15 @@ what it states. In demo mode pages from this machine may speak to whatever chann
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from api.errors import Problem
+from api.loopback import NAMES, host_name
 from api.service import Service
 from decisioning.catalog.strategy import Channel
-
-THIS_MACHINE = frozenset({"localhost", "127.0.0.1"})
 
 
 def is_allowed(origin: str, channel: Channel, *, demo: bool) -> bool:
     """True when pages of this origin may ask in this channel."""
-    return origin in channel.origins or (demo and bool(channel.origins) and _is_of_this_machine(origin))
+    return origin in channel.origins or (demo and bool(channel.origins) and _is_local_page(origin))
 
 
 def is_known(origin: str, service: Service) -> bool:
@@ -33,9 +30,5 @@ def check_origin(origin: str, service: Service, where: str) -> None:
         raise Problem("forbidden", f"{stated} `origins` in channels.yaml lists those that are.", where)
 
 
-def _is_of_this_machine(origin: str) -> bool:
-    try:
-        parts = urlsplit(origin)
-        return parts.scheme == "http" and parts.hostname in THIS_MACHINE
-    except ValueError:  # a broken address in brackets
-        return False
+def _is_local_page(origin: str) -> bool:
+    return origin.startswith("http://") and host_name(origin) in NAMES

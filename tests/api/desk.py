@@ -41,7 +41,7 @@ class Desk:
         live.current = Deployed(bank, StatedScorer(bank, propensities), Versions(bank.version, "stated"))  # type: ignore[arg-type]
         self.service = Service(settings, self.store, self.keys, live, Sealer({"k1": b"k" * 32}))
         transport = httpx.ASGITransport(assemble(self.service), client=("127.0.0.1", 1))
-        self.http = httpx.AsyncClient(transport=transport, base_url="http://desk", headers=KEY)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=KEY)
 
     async def know(self, customer_key: str = "C-1", **attributes: Any) -> None:
         """Store a customer."""

@@ -106,7 +106,7 @@ async def test_a_caller_who_hangs_up_is_no_error():
     async def send(message):
         sent.append(message)
 
-    headers = [(b"authorization", b"Bearer demo-key")]
+    headers = [(b"authorization", b"Bearer demo-key"), (b"host", b"localhost")]
     scope = {
         "type": "http",
         "method": "POST",

@@ -153,6 +153,24 @@ async def test_keys_open_only_what_their_scopes_say_and_only_so_often():
     assert statuses[:2] == [200, 200] and statuses[-1] == 429
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"host": "evil.example:8080"},  # a page's own name, which leads to this machine
+        {"host": "127.0.0.1.evil.example"},
+        {"host": "[::1"},
+        {"host": "localhost", "x-forwarded-for": "10.0.0.9"},  # somebody else, through a proxy here
+        {"host": "localhost", "via": "1.1 proxy"},
+    ],
+)
+async def test_the_demo_key_opens_nothing_under_another_name_or_through_a_proxy(asked):
+    desk = Desk()
+    await desk.know()
+
+    assert (await desk.http.get("/v1/customers/C-1", headers={"host": "[::1]:8080"})).status_code == 200
+    assert (await desk.http.get("/v1/customers/C-1", headers=asked)).status_code == 401
+
+
 async def test_the_demo_key_opens_nothing_from_elsewhere_or_outside_the_demo():
     desk = Desk()
     desk.http._transport.client = ("10.0.0.7", 1)
