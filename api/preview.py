@@ -62,7 +62,7 @@ def preview(
     place = strategy.placements.get(placement)
     if place is None:
         raise NextbestError(f"unknown placement {placement!r}. {known(placement, strategy.placements)}")
-    moment = _moment(persona, place, strategy, now_ms)
+    moment = _moment(persona_of(strategy, persona), place, strategy, now_ms)
     asked = language or strategy.language_of(moment.attributes)
     content = _content(strategy, action, place)
     if content is None:
@@ -77,6 +77,16 @@ def preview(
 def persona_names(strategy: Strategy) -> list[str]:
     """Whom a preview can be for."""
     return [UNKNOWN, *(each.name for each in strategy.personas)]
+
+
+def persona_of(strategy: Strategy, name: str) -> Persona:
+    """A persona by its name or that of its file. Raises NextbestError."""
+    by_name = {UNKNOWN: Persona(UNKNOWN, "", {})}
+    for each in strategy.personas:
+        by_name[each.name] = by_name[each.where.partition(".yaml")[0].removeprefix("personas/")] = each
+    if name not in by_name:
+        raise NextbestError(f"unknown persona {name!r}. {known(name, by_name)}")
+    return by_name[name]
 
 
 def placements_for(strategy: Strategy, action: str) -> list[str]:
@@ -110,13 +120,7 @@ def _content(strategy: Strategy, action: str, placement: Placement) -> Content |
     return strategy.actions[strategy.action_index[action]].treatments[placement.channel].content
 
 
-def _moment(name: str, placement: Placement, strategy: Strategy, now_ms: int) -> Moment:
-    by_name = {UNKNOWN: Persona(UNKNOWN, "", {})}
-    for each in strategy.personas:
-        by_name[each.name] = by_name[each.where.partition(".yaml")[0].removeprefix("personas/")] = each
-    if name not in by_name:
-        raise NextbestError(f"unknown persona {name!r}. {known(name, by_name)}")
-    persona = by_name[name]
+def _moment(persona: Persona, placement: Placement, strategy: Strategy, now_ms: int) -> Moment:
     place = {"channel": placement.channel, "placements": [placement.name]}
     return moment_with(replace(persona, body={**persona.body, **place}), strategy, now_ms=now_ms)
 

@@ -6,6 +6,8 @@ HTML stands in a frame that may run and load nothing.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from starlette.responses import Response
 
 from api.console.page import POLICY, Visit
@@ -14,7 +16,7 @@ from api.email.canvas import BYTES_MAX
 from api.email.pictures import SCALES, Drawing
 from api.errors import Problem
 from api.instants import wall_ms
-from api.preview import NOTHING, TROUBLE, UNKNOWN, Preview, persona_names, placements_for, preview, remarks
+from api.preview import NOTHING, TROUBLE, UNKNOWN, Preview, persona_names, persona_of, placements_for, preview, remarks
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import NextbestError
 
@@ -69,13 +71,11 @@ async def preview_picture(visit: Visit) -> Response:
 
 def _asked(visit: Visit, strategy: Strategy) -> dict[str, str]:
     """What was chosen; at first the first action, where it can be shown."""
-    action = visit.asked("action") or strategy.actions[0].key
-    try:
-        here = placements_for(strategy, action)
-    except NextbestError:
-        here = list(strategy.placements)
+    action, persona = visit.asked("action") or strategy.actions[0].key, visit.asked("persona") or UNKNOWN
+    here = list(strategy.placements)
+    with suppress(NextbestError):  # told by `preview`
+        here, persona = placements_for(strategy, action), persona_of(strategy, persona).name
     placement = visit.asked("placement") or here[0]
-    persona = visit.asked("persona") or UNKNOWN
     return {"action": action, "placement": placement, "persona": persona, "language": visit.asked("language")}
 
 

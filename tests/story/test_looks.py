@@ -23,11 +23,19 @@ PAGES = {
     "agent": "/console/agent",
     "agent-customer": "/console/agent?customer={customer}",
     "why-not": "/console/agent/why?customer={customer}&action=" + quote(GOLD, safe=""),
+    "preview": "/console/preview?placement=email.hero&action=" + quote(GOLD, safe=""),
     "snippets": "/console/snippets",
     "reference": "/docs",
     "trouble": "/demo/follow?mail=absent",
 }
-NO_PAGES = {"/console/static/{name}", "/console/agent/pulse", "/demo/pulse"}  # nobody looks at these
+# Nobody looks at these alone.
+NO_PAGES = {
+    "/console/static/{name}",
+    "/console/agent/pulse",
+    "/demo/pulse",
+    "/console/preview.html",
+    "/console/preview.png",
+}
 WIDTHS, SCHEMES = (1280, 360), ("light", "dark")
 
 
