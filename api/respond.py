@@ -24,7 +24,7 @@ from api.errors import Problem
 from api.instants import ms_of, wall_ms
 from api.schemas import ResponseBatch, ResponseRequest
 from api.service import Service
-from decisioning.claim import CLAIMING_OUTCOMES, claim
+from decisioning.claim import CLAIMING_OUTCOMES, claim, units_wanted
 from decisioning.customer import Snapshot, State
 from decisioning.identifiers import checked_customer_id
 from decisioning.people import person_of
@@ -262,8 +262,15 @@ async def counted(service: Service, response: Response, prefix: str = "") -> dic
             movements=movements,
         )
 
+    async def stock(snapshot: Snapshot) -> dict[str, int]:
+        wanted = units_wanted(_identified(response, snapshot), snapshot, strategy)
+        fetched = await service.restocker.fetch(snapshot, strategy, wanted) if wanted else {}
+        return {**snapshot.quotas, **fetched}
+
     is_spending = bool(strategy.volume_constraints) and response.outcome in CLAIMING_OUTCOMES
-    change, _, outcome = await changed(service.store, response.customer_key, change_of, quotas=is_spending)
+    change, _, outcome = await changed(
+        service.store, response.customer_key, change_of, stock=stock if is_spending else None
+    )
     if isinstance(outcome, Repeated) and outcome.values[0] != change.once[0].value:
         message = "This idempotency_key was used with another response. Use a new key for a new response."
         raise Problem("conflict", message, f"{prefix}idempotency_key")

@@ -18,7 +18,7 @@ from decisioning.customer import Hold, Interaction, LeaseEntry, Render, Snapshot
 from decisioning.interactions import append
 from decisioning.respond import ENDING_OUTCOMES, Response
 from decisioning.store.protocol import Movement
-from decisioning.volume import Charge, Occasion, charges, movements_for, withheld
+from decisioning.volume import Charge, Occasion, charges, hoped, movements_for, withheld
 
 CLAIMING_OUTCOMES = frozenset({"clicked", "accepted", "rejected", "dismissed", "converted"})  # what only persons do
 
@@ -46,6 +46,18 @@ def claim(response: Response, snapshot: Snapshot, strategy: Strategy) -> Claim |
     append(state, Interaction(snapshot.now_ms, "selected", held.action, channel))
     made = charges(index, strategy, Occasion(channel, snapshot.now_ms))
     return Claim(state, "leased", _entered(state, held, index, response, snapshot.now_ms, made, strategy, channel))
+
+
+def units_wanted(response: Response, snapshot: Snapshot, strategy: Strategy) -> dict[str, int]:
+    """Budget -> the units that the partition lacks for a claim which would lease with them; empty for any other."""
+    hopes = replace(snapshot, quotas=hoped(strategy, snapshot.quotas, now_ms=snapshot.now_ms))
+    held, hopeful = _held_by(response, snapshot.state), claim(response, hopes, strategy)
+    if held is None or held.action is None or hopeful is None or hopeful.verdict != "leased":
+        return {}
+    occasion = Occasion(strategy.placements[held.placement].channel, snapshot.now_ms)
+    made, at_hand = charges(strategy.action_index[held.action], strategy, occasion), snapshot.quotas
+    lacking = {each.budget: each.units - at_hand.get(each.budget, 0) for each in made}
+    return {budget: units for budget, units in lacking.items() if units > 0}
 
 
 def _held_by(response: Response, state: State) -> Render | None:

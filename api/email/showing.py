@@ -28,6 +28,7 @@ from decisioning.respond import Response, respond, response_record
 from decisioning.sealing import fingerprint
 from decisioning.store.packing import canonical
 from decisioning.store.protocol import Change, Committed, Lost, Once, Record
+from decisioning.volume import hoped
 
 BY_MAIL = "mail"  # who asked, in records: nobody's API key
 
@@ -65,6 +66,8 @@ async def show(service: Service, token: RenderToken, client_class: ClientClass) 
         if not snapshot.state_version:
             raise Problem("erased", "The customer of this token is not known, or no longer.", "token")
         decider = deployed.for_person(snapshot.state.assignment_key)
+        if client_class != PERSON:  # it takes no units, so what it sees must not depend on where they lie
+            snapshot.quotas = hoped(decider.strategy, snapshot.quotas, now_ms=snapshot.now_ms)
         opening = _opened(asked, snapshot, decider, token, client_class)
         if (
             client_class == PERSON

@@ -127,7 +127,7 @@ async def test_a_machines_open_fetches_no_units_and_spends_none() -> None:
     await post.fetch(post.token(), by=APPLE)
 
     assert [here for here in await post.store.blocks(range(PARTITION_COUNT)) if here] == []
-    assert [each.action for each in (await post.state()).renders] == [SILVER]
+    assert [each.action for each in (await post.state()).renders] == [GOLD]
 
 
 async def test_a_proxys_open_counts_nothing_and_its_picture_is_where_the_link_leads(post: Post) -> None:
