@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 Size = tuple[float, float]  # width and height; a drawing may have parts of a pixel
 
+HEAD_BYTES = 8_192  # in which a drawing begins, behind its comments
 _PNG, _GIF, _JPEG = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a"), b"\xff\xd8"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG's segments that begin a frame
 _BARE = frozenset((0x01, *range(0xD0, 0xDA)))  # those without a length
@@ -66,7 +67,7 @@ def _webp(content: bytes) -> Size | None:
 
 
 def _svg(content: bytes) -> Size | None:
-    opening = _SVG.search(content)
+    opening = _SVG.search(content, 0, HEAD_BYTES)
     if opening is None:
         return None
     width, height = (re.search(_LENGTH % name, opening.group()) for name in (b"width", b"height"))
