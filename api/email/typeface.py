@@ -22,6 +22,7 @@ from PIL import Image, ImageFont
 
 FINE_SIZE = 30  # pixels from which on half a pixel is fine enough
 GLYPH_BYTES_MAX = 16 << 20  # of one weight; the letters of three languages at ten sizes take about 4 MB
+LARGE_MAX = 500  # of letters many times as large, about 4 MB: what a few pictures need
 FACES_MAX = 64  # sizes of one weight that are open at a time
 
 Glyph = tuple[NDArray[np.uint8], int, int]  # coverage, and where it begins: right of the pen, below the baseline
@@ -55,6 +56,7 @@ class Typeface:
             self._kerning: list[list[float]] = (measures["kerning"] / units).tolist()
         self._glyphs: dict[tuple[float, str, int], Glyph] = {}
         self._glyph_bytes = 0
+        self._large: dict[tuple[float, str], tuple[Image.Image, int, int]] = {}  # letters before they are averaged
         self._faces: dict[float, ImageFont.FreeTypeFont] = {}
         self._lock = Lock()  # around FreeType, whose faces are not to be shared
 
@@ -98,23 +100,27 @@ class Typeface:
             with self._lock:
                 if self._glyph_bytes > GLYPH_BYTES_MAX:
                     self.forget()
-                for each, glyph in enumerate(self._drawn(character, size)):
-                    self._glyphs[size, character, each] = glyph
-                    self._glyph_bytes += glyph[0].nbytes + 300
-                found = self._glyphs[key]
+                found = self._glyphs[key] = self._drawn(character, size, step)
+                self._glyph_bytes += found[0].nbytes + 300
         return found
 
     def forget(self) -> None:
         """Drop the letters drawn so far; they are drawn again when needed."""
         self._glyphs, self._glyph_bytes = {}, 0  # a fresh dictionary: others may be reading the old one
+        self._large = {}
 
-    def _drawn(self, character: str, size: float) -> list[Glyph]:
-        steps = steps_of(size)
-        raw, (left, top) = self._face(size).getmask2(character, mode="L", anchor="ls")
-        if not all(raw.size):
-            return [(np.empty((0, 0), dtype=np.uint8), 0, 0)] * steps
-        large = Image.Image()._new(raw)
-        return [_averaged(large, left + step, top, steps) for step in range(steps)]
+    def _drawn(self, character: str, size: float, step: int) -> Glyph:
+        """A letter at one fraction; most are never met at the others."""
+        if len(self._large) >= LARGE_MAX:
+            self._large.clear()
+        found = self._large.get((size, character))
+        if found is None:
+            raw, (left, top) = self._face(size).getmask2(character, mode="L", anchor="ls")
+            found = self._large[size, character] = Image.Image()._new(raw), left, top
+        large, left, top = found
+        if not all(large.size):
+            return np.empty((0, 0), dtype=np.uint8), 0, 0
+        return _averaged(large, left + step, top, steps_of(size))
 
     def _face(self, size: float) -> ImageFont.FreeTypeFont:
         face = self._faces.get(size)

@@ -14,13 +14,14 @@ import asyncio
 import gc
 import io
 import os
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import combinations, pairwise
 from pathlib import Path
 from statistics import median
@@ -46,7 +47,8 @@ from decisioning.errors import ContentUnknown
 from decisioning.store.embedded import EmbeddedServer
 from decisioning.store.protocol import Change
 from decisioning.store.redis import connect
-from tests.email.post import APPLE
+from tests.decisioning.bank import FILES as BANK_FILES
+from tests.email.post import APPLE, mail_files
 from tests.service.conftest import Installation, trained
 
 BANK = Path(__file__).parents[2] / "examples" / "retail_bank"
@@ -55,6 +57,9 @@ BYTES_MAX = 60_000
 COLD_MS_MAX, AGAIN_MS_MAX = 10.0, 0.5
 JPEG_NOISE = 40  # of 255: what leaving a text out of a photograph changes elsewhere
 BLUR = 1  # pixels that a letter may reach beyond its measures, since it is drawn to a fraction of one
+TRIES = 3
+TIMED_EVERY = 4  # of the contents, that timing takes a minute and not four
+HOUR_MS = 3_600_000
 AT_ONCE = 4
 
 
@@ -252,16 +257,23 @@ def looked_at(cases: Iterable[Case]) -> Seen:
 
 @dataclass(slots=True)
 class Cost:
-    """CPU milliseconds of drawings alike."""
+    """CPU milliseconds of drawings alike: of each picture the least of a few, because what else a shared core does is
+    charged to whoever finds the caches empty.
+    """
 
     name: str
     limit_ms: float
     spent_ms: list[float] = field(default_factory=list)
 
-    def take(self, pictures: Pictures, case: Case, scale: int, *, as_jpeg: bool) -> None:
-        start = time.process_time_ns()
-        pictures.draw(case.picture, case.content, scale=scale, as_jpeg=as_jpeg)
-        self.spent_ms.append((time.process_time_ns() - start) / 1e6)
+    def take(self, draw: Callable[[], Drawing], before: Callable[[], None]) -> None:
+        """Time one picture."""
+        spent = []
+        for _ in range(TRIES):
+            before()
+            start = time.process_time_ns()
+            draw()
+            spent.append((time.process_time_ns() - start) / 1e6)
+        self.spent_ms.append(min(spent))
 
     def __str__(self) -> str:
         ordered = sorted(self.spent_ms)
@@ -280,78 +292,96 @@ def costs_of(cases: Sequence[Case]) -> list[Cost]:
         for case in cases:  # fonts and canvases
             fresh.draw(case.picture, case.content, scale=scale)
         for case in cases:
-            for weight in ("regular", "bold"):
-                typeface(weight).forget()
-            cold.take(fresh, case, scale, as_jpeg=as_jpeg)
-            kept.draw(case.picture, case.content, scale=scale, as_jpeg=as_jpeg)
-            again.take(kept, case, scale, as_jpeg=as_jpeg)
+            how = {"scale": scale, "as_jpeg": as_jpeg}
+            cold.take(partial(fresh.draw, case.picture, case.content, **how), _forget_letters)
+            kept.draw(case.picture, case.content, **how)
+            again.take(partial(kept.draw, case.picture, case.content, **how), lambda: None)
         found += [cold, again]
     gc.enable()
     return found
+
+
+def _forget_letters() -> None:
+    for weight in ("regular", "bold"):
+        typeface(weight).forget()
 
 
 @dataclass(slots=True)
 class Served:
     """CPU milliseconds of a serving process for one request, everything in it included."""
 
-    brand_ms: float  # a token that does not open: HTTP alone
+    forged_ms: float  # a token that does not open: HTTP alone
     again_ms: float  # read, decided, and a picture that was drawn before
-    cold_ms: float  # the same, most of the pictures new
-    new_share: float  # how many of those were
+    new_ms: float  # the same, each picture a new one, of letters that others had too
+    inside_ms: float  # drawing these in this process
+    faults: list[str]
 
     def __str__(self) -> str:
-        drawing = (self.cold_ms - self.again_ms) / self.new_share
         return (
-            f"over HTTP, CPU of the serving process for one request: {self.brand_ms:.2f} ms for a forged token, "
-            f"{self.again_ms:.2f} for a picture drawn before, {self.cold_ms:.2f} when {self.new_share:.0%} are new: "
-            f"{drawing:.2f} for drawing one"
+            f"CPU of a serving process for one request: {self.forged_ms:.2f} ms for a forged token, "
+            f"{self.again_ms:.2f} for a picture drawn before, {self.new_ms:.2f} for a new one of letters at hand: "
+            f"{self.new_ms - self.again_ms:.2f} for drawing it, {self.inside_ms:.2f} in this process"
         )
 
 
-def served(folder: Path, strategy_dir: Path, requests: int) -> Served:
-    """The example strategy in a serving process, whose pictures are asked for by as many tokens."""
+def served(folder: Path, requests: int) -> Served:
+    """A small bank that greets by name, in a serving process, whose pictures are asked for by as many tokens."""
     with EmbeddedServer.start(folder / "store") as server:
         installation = Installation(folder, server.url)
         installation.environment["NEXTBEST_MODELS_DIR"] = str(folder / "models")
         try:
-            tokens = asyncio.run(_furnished(server.url, strategy_dir, trained(folder / "models"), requests))
+            strategy, tokens = asyncio.run(_furnished(server.url, trained(folder / "models"), requests))
             process, base = installation.serve()
             _spent(process.pid, base, tokens)  # everybody's choice is made, and held for their tokens
-            os.killpg(process.pid, 15)
+            os.killpg(process.pid, signal.SIGTERM)
             process.wait()
             process, base = installation.serve()  # which has drawn nothing yet
-            _spent(process.pid, base, ["forged"] * 50)
-            cold_ms, new = _spent(process.pid, base, tokens)
-            time.sleep(requests / 100)  # an address may ask 500 times a second in the long run
+            _spent(process.pid, base, ["forged"] * 100)
+            new_ms, distinct = _spent(process.pid, base, tokens)
             again_ms, _ = _spent(process.pid, base, tokens)
-            brand_ms, _ = _spent(process.pid, base, [f"forged{number}" for number in range(requests)])
-            return Served(brand_ms, again_ms, cold_ms, new / requests)
+            forged_ms, _ = _spent(process.pid, base, [f"forged{number}" for number in range(requests)])
+            faults = [] if distinct == requests else [f"{distinct} pictures for {requests} names"]
+            return Served(forged_ms, again_ms, new_ms, _inside_ms(strategy, requests), faults)
         finally:
             installation.end()
 
 
-async def _furnished(url: str, strategy_dir: Path, model: str, count: int) -> list[str]:
+async def _furnished(url: str, model: str, count: int) -> tuple[Strategy, list[str]]:
     """Publish the strategy, store people with names of their own, and make a token for each."""
-    store, files = connect(url, deadline_ms=30_000), read_bundle(strategy_dir)
+    store = connect(url, deadline_ms=30_000)
+    texts = {**BANK_FILES, **mail_files(greeting=", {{ customer.first_name }}")}
+    files = {path: text.encode() for path, text in texts.items()}
     strategy = load_bundle(files)
     await publish_strategy(store, files, strategy)
     await store.put("current", "model", model.encode())
-    attributes = strategy.schema.attributes
     keys, changes = [f"C-{number:05d}" for number in range(count)], []
     for number, snapshot in enumerate(await store.read(keys)):
-        facts = {"first_name": f"Ann{number}", "age": 40, "tenure_days": 900, "language": "en", "loyalty_points": 900}
-        profile = Profile()
-        for name, value in facts.items():
-            if (attribute := attributes.get(f"customer.{name}")) is not None:
-                source = profile.sources.setdefault(attribute.source or "crm", SourceFacts(snapshot.now_ms, {}))
-                source.attributes[name] = value
+        crm = {"age": 40, "tier": "classic", "language": "en", "first_name": _name(number)}
+        core = {"income": 5_900.0, "suspicious": False}
+        profile = Profile({"crm": SourceFacts(snapshot.now_ms, crm), "core": SourceFacts(snapshot.now_ms, core)})
         changes.append(Change(snapshot.customer_key, 0, snapshot.state, profile))
     await store.commit(changes)
     sealer, now_ms = await installation_sealer(store), wall_ms()
     await store.close()
-    placement = next(each.name for each in strategy.placements.values() if each.picture is not None)
-    times = {"expires_ms": now_ms + 3_600_000, "made_ms": now_ms - 3_600_000}
-    return [sealed(sealer, key, placement, message="proof", **times) for key in keys]
+    times = {"expires_ms": now_ms + HOUR_MS, "made_ms": now_ms - HOUR_MS}
+    return strategy, [sealed(sealer, key, "email.hero", message="proof", **times) for key in keys]
+
+
+def _name(number: int) -> str:
+    return f"Ann-{number:05d}"
+
+
+def _inside_ms(strategy: Strategy, count: int) -> float:
+    """What drawing the same pictures costs here."""
+    picture, pictures = strategy.placements["email.hero"].picture, Pictures(kept_bytes_max=0)
+    assert picture is not None
+    contents = [{"headline": f"Gold, {_name(number)}", "cta": {"label": "See it"}} for number in range(count)]
+    for content in contents[:20]:
+        pictures.draw(picture, content, scale=1)
+    start = time.process_time_ns()
+    for content in contents:
+        pictures.draw(picture, content, scale=1)
+    return (time.process_time_ns() - start) / 1e6 / count
 
 
 def _spent(pid: int, base: str, tokens: Sequence[str]) -> tuple[float, int]:
@@ -380,7 +410,7 @@ def _cpu_ms(pid: int) -> float:
     return (int(user) + int(system)) * 1e3 / os.sysconf("SC_CLK_TCK")
 
 
-def main(strategy_dir: str = str(BANK), requests: str = "1000") -> None:
+def main(strategy_dir: str = str(BANK), requests: str = "600") -> None:
     """Print what came out; exits with 1 when the claim does not hold."""
     cases = cases_of(load_bundle(read_bundle(Path(strategy_dir))))
     seen = looked_at(cases)
@@ -388,13 +418,14 @@ def main(strategy_dir: str = str(BANK), requests: str = "1000") -> None:
           f"{seen.texts:,} texts, {seen.letters:,} letters; the largest has {seen.bytes_max:,} bytes")  # fmt: skip
     print(f"texts cut, missing, overlapping or beside their box, files too large, of another size or not opaque: "
           f"{len(seen.faults)}")  # fmt: skip
-    costs = costs_of(cases)
+    costs = costs_of(cases[::TIMED_EVERY])
     print("CPU of drawing,", "; ".join(map(str, costs)))
     with tempfile.TemporaryDirectory() as folder:
-        print(served(Path(folder), Path(strategy_dir), int(requests)))
+        over_http = served(Path(folder), int(requests))
+    print(over_http)
     slow = [str(cost) for cost in costs if max(cost.spent_ms) > cost.limit_ms]
-    if seen.faults or slow:
-        sys.exit("\n".join(["FAILED", *seen.faults[:20], *slow]))
+    if seen.faults or slow or over_http.faults:
+        sys.exit("\n".join(["FAILED", *seen.faults[:20], *slow, *over_http.faults]))
 
 
 if __name__ == "__main__":
