@@ -15,6 +15,7 @@ from typing import Literal
 from decisioning.opening import PERSON, PROXY, SCANNER, UNKNOWN, ClientClass
 
 HASTE_MS = 5_000  # a mail opened or a link followed sooner after its token was made was so by no person
+HEADER_MAX = 512  # characters; no program of those that are known says more of itself
 LINKS_MAX = 3  # so many different mails' links followed by one address within a few seconds
 Form = Literal["image", "html", "json", "amp", "click"]
 
@@ -78,8 +79,8 @@ class Fetch:
     links_followed: int = 0  # of different mails, by this address within a few seconds, this one among them
 
     def header(self, name: str) -> str:
-        """A header's value; empty without one."""
-        return self.headers.get(name, "")
+        """The beginning of a header's value, as much as patterns look at; empty without one."""
+        return self.headers.get(name, "")[:HEADER_MAX]
 
 
 def client_class_of(fetch: Fetch) -> ClientClass:
@@ -97,6 +98,8 @@ def client_class_of(fetch: Fetch) -> ClientClass:
         return UNKNOWN  # fetched by the sending platform, long before anybody reads
     if fetch.form == "image" and (_is_early(fetch) or fetch.links_followed >= LINKS_MAX):
         return UNKNOWN  # who looks at a mail hardly delivered, or where many links are followed, may look for danger
+    if BROWSERS.search(user_agent) and not fetch.header("accept-language"):
+        return UNKNOWN  # every browser states its person's languages; what only calls itself one does not
     return PERSON if READERS.search(user_agent) else UNKNOWN
 
 

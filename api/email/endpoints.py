@@ -11,26 +11,24 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 import orjson
 from starlette.routing import Route
 
 from api import metrics
 from api.email.amp import cors_headers
-from api.email.clients import Fetch, Form, client_class_of
+from api.email.asking import Asked, Asking, Wanted, link_wanted, picture_wanted
 from api.email.following import Destination, destination_of, followed, note_of
 from api.email.fragment import fragment
-from api.email.pace import Followed, Pace
 from api.email.pictures import Drawing
 from api.email.showing import Shown, placement_of, show
-from api.email.tokens import RenderToken, opened
 from api.endpoint import Receive, Scope, Send
 from api.errors import Problem
-from api.instants import text_of, wall_ms
+from api.instants import text_of
 from api.service import Service
 from api.taking import FOLLOWED
 from decisioning.catalog.strategy import Placement
@@ -38,8 +36,6 @@ from decisioning.errors import NextbestError
 from decisioning.opening import SCANNER, ClientClass
 
 LOG = logging.getLogger("nextbest")
-FORMS: Mapping[str, Form] = {"png": "image", "jpg": "image", "html": "html", "json": "json", "amp": "amp"}
-DOUBLE = ".2x"  # before the ending: the picture for fine screens
 IN_TIME = 0.8  # of the deadline; what is left is for drawing to an end, and for the journal
 URL_SAFE = "%:/?#[]@!$&'()*+,;=~"  # what an address may hold as it is
 QUIET, FALLBACK = "quiet", "fallback"
@@ -52,22 +48,6 @@ NEVER_KEPT = [  # mail services keep pictures for a day unless every one of thes
     (b"content-security-policy", b"default-src 'none'; sandbox"),
 ]
 NOWHERE = b"<!doctype html><meta charset=utf-8><title>Not available</title><p>This page is not available right now."
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request, taken apart."""
-
-    method: str
-    form: Form
-    token: RenderToken | None  # None: it does not open
-    raw_token: str
-    scale: int
-    as_jpeg: bool
-    client_class: ClientClass
-    headers: Mapping[str, str]
-    source: str | None  # of AMP's first version
-    base: str  # scheme and host that the request named
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +64,18 @@ class Answer:
 class MailEndpoint:
     """One of the two paths."""
 
+    path: str
     methods: tuple[str, ...] = ("GET", "HEAD")
+    wanted: Callable[[str], Wanted]
 
-    def __init__(self, service: Service, path: str, followed: Followed) -> None:
+    def __init__(self, service: Service, asking: Asking) -> None:
         self.service = service
-        self.path = path
-        self._pace = Pace()
-        self._followed = followed
+        self._asking = asking
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens inside."""
         started_s = time.perf_counter()
-        asked = self._asked(scope)
+        asked = self._asking.asked(scope, self.wanted(scope["path_params"]["name"]))
         try:
             answer = await self._answered(asked)
         except (Problem, NextbestError, TimeoutError):
@@ -103,7 +83,7 @@ class MailEndpoint:
         except Exception:  # the outermost: a mail is out, and nobody can repeat what it asks
             LOG.exception("%s shows its fallback", self.path)
             answer = self._in_trouble(asked)
-        metrics.MAIL.labels(asked.form, asked.client_class, answer.shown).inc()
+        metrics.MAIL.labels(asked.wanted.form, asked.client_class, answer.shown).inc()
         metrics.REQUESTS.labels(self.path, answer.status).inc()
         metrics.LATENCY.labels(self.path).observe(time.perf_counter() - started_s)
         await _send(send, asked.method, answer)
@@ -117,46 +97,16 @@ class MailEndpoint:
     def _deadline(self) -> asyncio.Timeout:
         return asyncio.timeout(IN_TIME * self.service.settings.deadline_ms / 1000)
 
-    def _form(self, name: str) -> tuple[str, Form, int]:
-        """Token, form and scale of the last part of the path."""
-        raise NotImplementedError
-
-    def _asked(self, scope: Scope) -> Asked:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        name: str = scope["path_params"]["name"]
-        raw_token, form, scale = self._form(name)
-        now_ms, token = wall_ms(), None
-        if self.service.sealer is not None:
-            try:
-                token = opened(self.service.sealer, raw_token, now_ms=now_ms)
-            except Problem:
-                token = None
-        address = scope["client"][0] if scope.get("client") else ""
-        age_ms = None if token is None else now_ms - token.made_ms
-        if form == "click" and token is not None:
-            self._followed.note(address, token.token_id, now_ms=now_ms)
-        links = self._followed.count(address, now_ms=now_ms)
-        fetch = Fetch(form, scope["method"], headers, age_ms, links)
-        source = parse_qs(scope["query_string"].decode("latin-1")).get("__amp_source_origin", [None])[0]
-        base = f"{scope['scheme']}://{headers.get('host', '')}"
-        made_of = form, token, raw_token, scale, name.lower().endswith(".jpg")
-        asked = Asked(scope["method"], *made_of, client_class_of(fetch), headers, source, base)
-        is_in_pace = self._pace.allows(address, token.token_id if token else None)
-        return asked if is_in_pace else replace(asked, token=None)  # is shown what trouble shows
-
 
 class Picture(MailEndpoint):
     """/e/TOKEN in every form: a picture, or content for whoever renders it."""
 
+    path = "/e/{token}"
+    wanted = staticmethod(picture_wanted)
     methods = ("GET", "HEAD", "POST")  # platforms keep what they GET when they send, and not what they POST
 
-    def _form(self, name: str) -> tuple[str, Form, int]:
-        stem, _, ending = name.rpartition(".")
-        form = FORMS.get(ending.lower(), "image")
-        return stem.removesuffix(DOUBLE), form, 2 if stem.endswith(DOUBLE) else 1
-
     async def _answered(self, asked: Asked) -> Answer:
-        if asked.form == "amp":
+        if asked.wanted.form == "amp":
             return await self._amp(asked)
         return await self._shown(asked, asked.client_class)
 
@@ -166,6 +116,8 @@ class Picture(MailEndpoint):
         placement = placement_of(asked.token, self.service.deployed().strategy)
         if client_class == SCANNER:
             return self._quiet(asked, placement)
+        if asked.wanted.form == "image" and self.service.studio.is_full:
+            return self._in_trouble(asked)  # before anything is promised: nobody would see it
         async with self._deadline():
             shown = await show(self.service, asked.token, client_class)
             return await self._showing(asked, placement, shown)
@@ -174,8 +126,8 @@ class Picture(MailEndpoint):
         placed = shown.placed
         if placed.action is None or placed.content is None:
             return self._quiet(asked, placement)
-        if asked.form == "image":
-            scale, as_jpeg = asked.scale, asked.as_jpeg
+        if asked.wanted.form == "image":
+            scale, as_jpeg = asked.wanted.scale, asked.wanted.as_jpeg
             drawing = await self.service.studio.draw(placement, placed.content, scale=scale, as_jpeg=as_jpeg)
             return Answer(drawing.content, drawing.media_type, placed.outcome)
         return _written(asked, placed.outcome, placed.content, placement, text_of(placed.valid_until_ms))
@@ -192,20 +144,20 @@ class Picture(MailEndpoint):
         return replace(answer, headers=extra)
 
     def _quiet(self, asked: Asked, placement: Placement) -> Answer:
-        if asked.form == "image":
-            return self._prepared(asked, self.service.studio.quiet(placement.name, scale=asked.scale), QUIET)
+        if asked.wanted.form == "image":
+            return self._prepared(asked, self.service.studio.quiet(placement.name, scale=asked.wanted.scale), QUIET)
         return _written(asked, QUIET, None, placement, None)
 
     def _in_trouble(self, asked: Asked) -> Answer:
-        name = "" if asked.token is None else asked.token.placement
-        if asked.form == "image":
-            return self._prepared(asked, self.service.studio.fallback(name, scale=asked.scale), FALLBACK)
-        placement = _known_placement(self.service, name)
+        if asked.wanted.form == "image":
+            drawing = self.service.studio.fallback(asked.placement, scale=asked.wanted.scale)
+            return self._prepared(asked, drawing, FALLBACK)
+        placement = _known_placement(self.service, asked.placement)
         content = None if placement is None else placement.fallback.render(None, {})
         return _written(asked, FALLBACK, content, placement, None)
 
     def _prepared(self, asked: Asked, drawing: Drawing, shown: str) -> Answer:
-        if asked.as_jpeg:
+        if asked.wanted.as_jpeg:
             drawing = self.service.studio.as_jpeg(drawing)
         return Answer(drawing.content, drawing.media_type, shown)
 
@@ -213,34 +165,35 @@ class Picture(MailEndpoint):
 class Link(MailEndpoint):
     """/c/TOKEN: to what the picture showed."""
 
-    def _form(self, name: str) -> tuple[str, Form, int]:
-        return name, "click", 1
+    path = "/c/{token}"
+    wanted = staticmethod(link_wanted)
 
     async def _answered(self, asked: Asked) -> Answer:
         if asked.token is None:
             return self._in_trouble(asked)
         token, client_class = asked.token, asked.client_class
+        found = Destination(placement_of(token, self.service.deployed().strategy).default_url, FALLBACK)
         note = note_of(token, client_class)  # one id for both ways: a note may be written though its answer came late
         try:
             async with self._deadline():
                 found = await destination_of(self.service, token, client_class)
+                note = {**note, "how": found.how}
                 if client_class != SCANNER:
-                    await followed(self.service, **{**note, "how": found.how})
+                    await followed(self.service, **note)
         except (NextbestError, TimeoutError):
-            found = Destination(placement_of(token, self.service.deployed().strategy).default_url, FALLBACK)
             if client_class != SCANNER:  # not under the deadline, whose end would lose it: a flush takes milliseconds
                 await self.service.journal.take(self.service.seals, FOLLOWED, note)
         return _redirect(found.url, found.how)
 
     def _in_trouble(self, asked: Asked) -> Answer:
-        placement = _known_placement(self.service, "" if asked.token is None else asked.token.placement)
+        placement = _known_placement(self.service, asked.placement)
         return _redirect("" if placement is None else placement.default_url, FALLBACK)
 
 
 def mail_routes(service: Service) -> list[Route]:
     """Both paths. Whatever follows them is a token, even one with a line break, at which a route's own pattern ends."""
-    routes, followed = [], Followed()
-    for mail in (Picture(service, "/e/{token}", followed), Link(service, "/c/{token}", followed)):
+    routes, asking = [], Asking(service)
+    for mail in (Picture(service, asking), Link(service, asking)):
         route = Route(mail.path.replace("{token}", "{name:path}"), mail, methods=mail.methods)
         route.path_regex = re.compile(route.path_regex.pattern, re.DOTALL)
         routes.append(route)
@@ -261,12 +214,12 @@ def _written(
     asked: Asked, outcome: str, content: Mapping[str, Any] | None, placement: Placement | None, until: str | None
 ) -> Answer:
     """Content for whoever renders it: a fragment of HTML, JSON, or the items of an amp-list."""
-    link = f"{asked.base}/c/{asked.raw_token}"
+    link = f"{asked.base}/c/{asked.wanted.raw_token}"
     if asked.token is None:  # what does not open is not repeated to whoever made it up
         link = "" if placement is None else placement.default_url
-    if asked.form == "html":
+    if asked.wanted.form == "html":
         return Answer(fragment(placement, content, link).encode(), "text/html; charset=utf-8", outcome)
-    if asked.form == "amp":
+    if asked.wanted.form == "amp":
         items = [] if content is None else [{**content, "link": link}]
         return Answer(orjson.dumps({"items": items}), "application/json", outcome)
     said = "nothing" if content is None else ("message" if outcome == FALLBACK else outcome)

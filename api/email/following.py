@@ -56,11 +56,12 @@ async def destination_of(service: Service, token: RenderToken, client_class: Cli
         if client_class == SCANNER:
             return Destination(placement.default_url, NEAREST)
         shown = await show(service, token, UNKNOWN)
-        url = link_of(placement, shown.placed.content)
-        return Destination(_marked(url, shown.event_token) if url else placement.default_url, UNSHOWN)
-    url = link_of(placement, _content_of(service, token, render, snapshot))
-    if not url:
+        url = link_of(placement, shown.placed.content) or placement.default_url
+        return Destination(_marked(url, shown.event_token), UNSHOWN)
+    content = _content_of(service, token, render, snapshot)
+    if content is None:
         return Destination(placement.default_url, NEAREST)
+    url = link_of(placement, content) or placement.default_url
     if client_class == SCANNER:
         return Destination(url, SHOWN)
     return Destination(_marked(url, token_for(service, render, snapshot, placement.channel)), SHOWN)

@@ -39,12 +39,16 @@ class Followed:
 
 
 class Pace:
-    """How often one path may be asked."""
+    """How often mails may ask."""
 
     def __init__(self) -> None:
         self._of_token = Throttle(per_second=TOKEN_PER_SECOND, burst=4 * TOKEN_PER_SECOND)
         self._of_address = Throttle(per_second=ADDRESS_PER_SECOND, burst=4 * ADDRESS_PER_SECOND)
 
-    def allows(self, address: str, token_id: str | None) -> bool:
-        """Count one request; False for one too many. token_id: None for a token that does not open."""
-        return self._of_address.allows(address) and (token_id is None or self._of_token.allows(token_id))
+    def allows_address(self, address: str) -> bool:
+        """Count one request; False for one too many."""
+        return self._of_address.allows(address)
+
+    def allows_token(self, token_id: str) -> bool:
+        """Count one use; False for one too many."""
+        return self._of_token.allows(token_id)

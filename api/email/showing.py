@@ -21,13 +21,13 @@ from api.service import Service
 from decisioning.catalog.strategy import Placement, Strategy
 from decisioning.customer import Render, Snapshot
 from decisioning.errors import StoreUnavailable
-from decisioning.opening import PERSON, ClientClass, Opening, open_by_machine, open_by_person, seen_by_machine
+from decisioning.opening import PERSON, ClientClass, Opening, open_by_machine, open_by_person, render_of, seen_by_machine
 from decisioning.records import decision_record
 from decisioning.request import Placed, Request
 from decisioning.respond import Response, respond, response_record
 from decisioning.sealing import fingerprint
 from decisioning.store.packing import canonical
-from decisioning.store.protocol import Change, Committed, Lost, Once, Record
+from decisioning.store.protocol import Change, Committed, Lost, Once, Record, Repeated
 from decisioning.volume import hoped
 
 BY_MAIL = "mail"  # who asked, in records: nobody's API key
@@ -85,6 +85,9 @@ async def show(service: Service, token: RenderToken, client_class: ClientClass) 
                 count_outcomes(opening.decision)
                 service.restocker.notice(asked, snapshot, opening.decision, decider.strategy)
             return _shown(service, opening, snapshot)
+        if isinstance(outcome, Repeated):  # opened again: what it shows is promised, seen and on record
+            before = render_of(snapshot.state, token.token_id)
+            return _shown(service, replace(opening, render=before or opening.render), snapshot)
         assert isinstance(outcome, Lost)
         metrics.RACES_LOST.inc()
         snapshot = outcome.snapshot
@@ -141,12 +144,13 @@ def _change(
         change.state = respond(response, decision.state)
         body = response_record(response, change.state, received_ms=decision.at_ms, client_class=client_class)
         change.records.append(Record(response.response_id, canonical(body)))
-        change.once.append(Once(fingerprint(change.state.sealing_key, "respond", response.response_id), "", ONCE_TTL_S))
+        promise = opening.render.token_id, opening.placed.lease_of or decision.decision_id
+        change.once.append(Once(fingerprint(change.state.sealing_key, "seen", *promise), "", ONCE_TTL_S))
     return change
 
 
 def _impressions(request: Request, opening: Opening, client_class: ClientClass) -> Iterator[Response]:
-    """That a person saw it: nobody reports that from a mail but the fetch of its picture."""
+    """That a person saw it, once for each promise: nobody reports that from a mail but the fetch of its picture."""
     render = opening.render
     if client_class == PERSON and render.action is not None:
         named = render.decision_id, render.placement, render.action

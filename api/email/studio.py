@@ -21,7 +21,7 @@ from decisioning.catalog.strategy import Placement, Strategy
 LOG = logging.getLogger("nextbest")
 THREADS = 2
 WAITING_MAX = 32  # drawings; at 10 ms each, more would be late
-LOOK_S = 1.0
+LOOK_S = 0.1
 BARE_SIZE = (600, 200)  # when no strategy is known yet
 BARE_COLOR = "#FFFFFF"
 
@@ -37,6 +37,11 @@ class Studio:
         self._version = ""  # of the strategy that they are of
         self._bare = {scale: _bare(scale) for scale in (1, 2)}
         self._jpegs: dict[bytes, Drawing] = {}  # of the prepared pictures, by their own bytes
+
+    @property
+    def is_set_up(self) -> bool:
+        """True once the brand can be shown; before, pictures are white."""
+        return bool(self._version)
 
     async def keep(self, live: Live) -> None:
         """Prepare the pictures of each strategy that is taken up, until cancelled."""
@@ -57,12 +62,17 @@ class Studio:
             LOG.error("prepared pictures of %s not drawn: %s", strategy.version[:12], error)
         self._version = strategy.version
 
+    @property
+    def is_full(self) -> bool:
+        """True when so many wait that the next would be late."""
+        return self._waiting >= WAITING_MAX
+
     async def draw(
         self, placement: Placement, content: Mapping[str, Any], *, scale: int, as_jpeg: bool = False
     ) -> Drawing:
         """The picture of some content; the placement's fallback when too many wait, or it declares no picture."""
         picture = placement.picture
-        if picture is None or self._waiting >= WAITING_MAX:
+        if picture is None or self.is_full:
             fallback = self.fallback(placement.name, scale=scale)
             return self.as_jpeg(fallback) if as_jpeg else fallback
         self._waiting += 1

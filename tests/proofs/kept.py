@@ -28,7 +28,6 @@ import httpx
 import redis
 
 from api.email.tokens import opened
-from api.instants import wall_ms
 from api.tokens import installation_sealer
 from decisioning.customer import PARTITION_COUNT
 from decisioning.store.packing import parsed
@@ -162,7 +161,7 @@ async def expected(url: str, deeds: Deeds) -> set[str]:
     await store.close()
     shown = {each.token_id: each.decision_id for snapshot in snapshots for each in snapshot.state.renders}
     decisions = {
-        "click": lambda number: shown[opened(sealer, deeds.clicks[number], now_ms=wall_ms()).token_id],
+        "click": lambda number: shown[opened(sealer, deeds.clicks[number]).token_id],
         "beacon": lambda number: deeds.beacons[number]["decision_id"],
         "answer": lambda number: deeds.answers[number]["decision_id"],
     }
