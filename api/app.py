@@ -80,6 +80,7 @@ def assemble(service: Service) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # FastAPI's own pages fetch scripts from elsewhere; ours is api/console/reference.py
         redoc_url=None,
+        redirect_slashes=False,  # nothing a request names leads elsewhere
     )
     rows = endpoints(service)
     for each in rows:
@@ -165,7 +166,7 @@ def _operator_pages(app: FastAPI, service: Service) -> None:
             store = True
         except StoreUnavailable:
             store = False
-        ready = store and service.live.current is not None and service.sealer is not None
+        ready = store and service.live.current is not None and service.sealer is not None and service.studio.is_set_up
         return JSONResponse({"ready": ready, "store": store, **service.live.loaded}, 200 if ready else 503)
 
     @app.get("/metrics", summary="Prometheus metrics.", tags=["operation"], response_class=Response)

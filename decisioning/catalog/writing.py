@@ -27,6 +27,7 @@ from decisioning.catalog.content import (
 )
 from decisioning.catalog.expressions import Expressions, Owner
 from decisioning.catalog.faults import Faults, known
+from decisioning.catalog.markup import flaw_of
 from decisioning.catalog.pixels import fits, size_of
 from decisioning.catalog.shape import describe
 from decisioning.catalog.strategy import Field
@@ -88,11 +89,15 @@ class Writer:
     def check_address(self, node: Scalar, address: str | None = None) -> None:
         """Check an address: https, or of a scheme that the strategy allows. address: the node's text unless given."""
         written = node.value if address is None else address
-        other = _OTHER.fullmatch(written)
-        if not _HTTPS.fullmatch(written) and not (other and other[1] in self.schemes):
+        if not self.is_address(written):
             forms = " or ".join(("https://…", *(f"{each}:…" for each in self.schemes)))
             way_out = f"Write {forms}; link_schemes in strategy.yaml allows others"
             self.faults.add(node, f"{node.value!r} is not an https address", way_out)
+
+    def is_address(self, written: str) -> bool:
+        """True for an https address, or one of a scheme that the strategy allows."""
+        other = _OTHER.fullmatch(written)
+        return bool(_HTTPS.fullmatch(written) or (other and other[1] in self.schemes))
 
     def guess(self, node: Mapping, declared: Sequence[Names[str, Field]], owner: Owner) -> None:
         """Look for faults in content whose placements are faulty, going by what the channel's others declare."""
@@ -280,9 +285,9 @@ class _Writing:
 
     def _markup(self, node: Scalar, parts: list[str | Insertion]) -> None:
         """Escaping makes a value safe between tags; inside one, or in a script or style, it would not."""
-        for part in parts:
-            if isinstance(part, str) and (raw := _RAW_ELEMENT.search(part)):
-                self._faults.add(node, f"{raw.group()} has no place in content", "Use markup and inline styles only")
+        raw = next((found for part in parts if isinstance(part, str) and (found := _RAW_ELEMENT.search(part))), None)
+        if raw:
+            self._faults.add(node, f"{raw.group()} has no place in content", "Use markup and inline styles only")
         open_end = ""  # of the fixed text so far: what no tag has closed
         for part in parts:
             if isinstance(part, str):
@@ -291,6 +296,9 @@ class _Writing:
                 way_out = "Insert values between tags only, and write &lt; for a lone <"
                 self._faults.add(node.at(part.expression.offset), "an expression inside a tag", way_out)
                 return
+        text = "".join(part if isinstance(part, str) else "x" for part in parts)
+        if not raw and (flaw := flaw_of(text, self._writer.is_address)):
+            self._faults.add(node, flaw, "Use plain markup and https addresses only, and write &lt; for a lone <")
 
     def _insertion(self, kind: str, node: Scalar, part: Insertion) -> str | Dynamic:
         if self._owner is None:
