@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,11 +13,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
+from api.email.following import destination_of
+from api.email.tokens import opened
 from api.journal import Journal
 from decisioning.customer import PARTITION_COUNT, partition_of
 from decisioning.errors import StoreUnavailable
-from tests.decisioning.bank import GOLD, SILVER
-from tests.email.post import APPLE, BANK, BROWSER, PERSONAL, SCANNER, Post, mail_bank
+from decisioning.opening import PERSON
+from tests.decisioning.bank import FILES, GOLD, SILVER, strategy
+from tests.email.post import APPLE, BANK, BROWSER, PERSONAL, SCANNER, Post, mail_bank, mail_files
 
 pytestmark = pytest.mark.anyio
 DEFAULT_URL = "https://bank.example/"
@@ -179,6 +183,21 @@ async def test_a_link_keeps_the_rest_of_its_address(post: Post) -> None:
     location = (await post.follow(token)).headers["location"]
 
     assert urlsplit(location).fragment == "top" and parse_qs(urlsplit(location).query)["from"] == ["mail"]
+
+
+@pytest.mark.parametrize("address", ["tel:+3612345", "mailto:help@bank.example", "bankapp://cards/gold"])
+async def test_a_link_that_is_no_page_gets_no_token(address: str) -> None:
+    files = mail_files()
+    files["actions/cards.yaml"] = re.sub(r"https://bank.example/gold[^\"]*", address, files["actions/cards.yaml"])
+    files["strategy.yaml"] = FILES["strategy.yaml"] + "link_schemes: [mailto, tel, bankapp]\n"
+    post = Post(bank=strategy(files))
+    await post.know()
+    token = post.token()
+    await post.fetch(token)
+
+    found = await destination_of(post.service, opened(post.service.sealer, token), PERSON)
+
+    assert found.url == address
 
 
 async def test_a_link_whose_picture_nobody_fetched_is_decided_as_it_is_followed(post: Post) -> None:
