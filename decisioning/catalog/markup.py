@@ -10,14 +10,15 @@ import re
 from collections.abc import Callable
 from html import unescape
 
-ELEMENTS = frozenset(
-    "a b blockquote br center div em font h1 h2 h3 h4 h5 h6 hr i img li ol p s small span strong sub sup table tbody td "
-    "tfoot th thead tr u ul".split()
-)
-ATTRIBUTES = frozenset(
-    "align alt bgcolor border cellpadding cellspacing class color colspan dir height href lang role rowspan size src "
-    "style target title valign width".split()
-)
+ELEMENTS = frozenset({
+    "a", "b", "blockquote", "br", "center", "div", "em", "font", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i",
+    "img", "li", "ol", "p", "s", "small", "span", "strong", "sub", "sup", "table", "tbody", "td", "tfoot", "th",
+    "thead", "tr", "u", "ul",
+})  # fmt: skip
+ATTRIBUTES = frozenset({
+    "align", "alt", "bgcolor", "border", "cellpadding", "cellspacing", "class", "color", "colspan", "dir", "height",
+    "href", "lang", "role", "rowspan", "size", "src", "style", "target", "title", "valign", "width",
+})  # fmt: skip
 ADDRESSES = ("href", "src")
 
 _ATTRIBUTE = r"""\s+([a-zA-Z-]+)(?:\s*=\s*("[^"<>]*"|'[^'<>]*'|[^\s"'=<>`]+))?"""

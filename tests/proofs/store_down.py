@@ -42,7 +42,7 @@ MARGIN_MS = 100  # what an answer may take beyond its deadline on a machine that
 BRAND = "We are here for you"
 SENDER = "bank@bank.example"
 OPTIONS = ("--save", "", "--appendonly", "yes")
-SLOWLY = ("--key-load-delay", "60000", "--loading-process-events-interval-bytes", "1024")
+SLOWLY = ("--key-load-delay", "150000", "--loading-process-events-interval-bytes", "1024")
 HTMX = {"hx-request": "true"}
 CHILLED = "The store does not answer. This can be said to anybody."
 
