@@ -88,7 +88,7 @@ def value_of(name: str, html: str) -> str:
 
 
 def bank_files() -> dict[str, bytes]:
-    """The retail bank, whose gold card has no budget that it would have to wait for, and where nothing is left to chance."""
+    """The retail bank, with nothing left to chance and no budget that the gold card would have to wait for."""
     files = dict(read_bundle(RETAIL_BANK))
     chances = (b"holdout:", b"exploration:")  # what everybody wants is then what everybody gets
     lines = files["strategy.yaml"].splitlines(keepends=True)

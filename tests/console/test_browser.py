@@ -1,18 +1,13 @@
-"""The console in a real Chromium: keys, parts that change without a reload, and what axe-core finds."""
+"""The console in a real Chromium: keys, and parts that change without a reload; tests/story/ looks at its pages."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.api.desk import KEY
+from tests.browser import watched
 from tests.decisioning.bank import GOLD
-
-AXE = (Path(__file__).parent / "vendor" / "axe-core-4.14.1.min.js").read_text()
-SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
-PATHS = ("/console/sign-in", "/console/snippets", "/console/agent", "/console/agent?customer={customer}", "/docs")
 
 
 @pytest.fixture
@@ -29,10 +24,8 @@ def customer(console_url: str, request: pytest.FixtureRequest) -> str:
 def page(chromium, console_url: str):
     """A page of a browser where an agent is signed in; a fault in any script fails the test."""
     context = chromium.new_context(base_url=console_url)
+    faults = watched(context)
     page = context.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda each: faults.append(each.text) if "Content Security Policy" in each.text else None)
     page.goto("/console/sign-in")
     page.get_by_role("button", name="Agent").click()
     page.wait_for_url("**/console/agent")
@@ -119,29 +112,4 @@ def test_the_screen_works_without_scripts(chromium, console_url, customer):
     page.get_by_role("button", name="Send the form").click()
 
     assert title(page) == "Silver"
-    context.close()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
-@pytest.mark.parametrize("path", PATHS)
-def test_axe_finds_nothing_and_nothing_is_cut_off(chromium, console_url, customer, path, width, scheme):
-    context = chromium.new_context(
-        base_url=console_url, viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True
-    )
-    page = context.new_page()
-    if path != "/console/sign-in":
-        page.goto("/console/sign-in")
-        page.get_by_role("button", name="Admin").click()
-        page.wait_for_url("**/console/agent")
-    page.goto(path.format(customer=customer))
-
-    page.evaluate(AXE)
-    found = page.evaluate("axe.run().then((report) => report.violations.map((each) => [each.id, each.nodes[0].html]))")
-
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    name = path.partition("?")[0].strip("/").replace("/", "-") + ("-customer" if "?" in path else "")
-    page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
-    assert found == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
     context.close()

@@ -62,6 +62,7 @@ class Site:
                 """Say nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # browsers leave before they have read
         self.origin = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def answer(self, path: str) -> tuple[str, bytes]:
