@@ -13,8 +13,9 @@ from api.taking import count_kept
 from api.throttle import Throttle
 from decisioning.errors import StoreUnavailable
 from decisioning.store.packing import parsed
-from tests.console.office import Office, value_of
-from tests.decisioning.bank import GOLD, SILVER
+from tests.api.desk import Desk
+from tests.console.office import CALL, Office, value_of
+from tests.decisioning.bank import GOLD, SILVER, strategy
 
 pytestmark = pytest.mark.anyio
 SCREEN = "/console/agent?customer=C-1"
@@ -41,7 +42,7 @@ async def an_office(role: str = "agent", *, language: str | None = None, **attri
 
 
 def title_in(html: str) -> str:
-    return re.search(r'<p class="tag \w+">[^<]*</p>\s*<h2>([^<]*)</h2>', html)[1]
+    return re.search(r'<p class="tag \w+">[^<]*</p>\s*<h2[^>]*>([^<]*)</h2>', html)[1]
 
 
 async def records_of(office: Office, kind: str) -> list[dict]:
@@ -67,6 +68,24 @@ async def test_the_screen_tells_what_to_say_and_why():
     assert "Send the form" in html
     assert "more than that of" in html
     assert "Behind it" in html and "Silver" in html
+
+
+async def test_where_nothing_is_worth_the_call_the_agent_reads_the_placements_own_words_for_it():
+    calm = {
+        "placements.yaml": CALL["placements.yaml"].replace(
+            "channel: call, nothing_value: 0.5", "channel: call, quiet: calm, nothing_value: 900"
+        ),
+        "content/blocks.yaml": CALL["content/blocks.yaml"]
+        + 'calm: {points: [{en: "Just help", hu: "Csak segítsen"}]}\n',
+    }
+    office = Office(desk=Desk(bank=strategy(CALL | calm)))
+    await office.sign_in("agent", language="hu")
+    await office.desk.know(first_name="Anna")
+
+    html = (await office.get(SCREEN)).text
+
+    assert ">No offer now</h2>" in html
+    assert "<li>Csak segítsen</li>" in html
 
 
 async def test_talking_points_are_in_the_agents_language():
@@ -108,7 +127,7 @@ async def test_what_was_accepted_on_the_web_is_gone_from_the_screen():
     office = await an_office()
     shown = (await office.get(SCREEN)).text
     assert title_in(shown) == "Gold"
-    seen = re.search(r"seen=(\d+)", shown)[1]
+    seen = re.search(r"seen=(\w+)", shown)[1]
     token = (await office.desk.ask())["placements"][0]["event_token"]
     await office.desk.tell(event_token=token, outcome="accepted")
 
@@ -121,12 +140,67 @@ async def test_what_was_accepted_on_the_web_is_gone_from_the_screen():
 async def test_an_unchanged_customer_leaves_an_open_screen_alone():
     office = await an_office()
     await office.get(SCREEN)
-    seen = re.search(r"seen=(\d+)", (await office.get(SCREEN)).text)[1]
+    seen = re.search(r"seen=(\w+)", (await office.get(SCREEN)).text)[1]
 
     pulse = await office.get(f"/console/agent/pulse?customer=C-1&seen={seen}")
 
     assert pulse.status_code == 204
     assert "hx-trigger" not in pulse.headers
+
+
+async def test_what_was_only_shown_elsewhere_leaves_an_open_screen_alone():
+    office = await an_office()
+    seen = re.search(r"seen=(\w+)", (await office.get(SCREEN)).text)[1]
+    token = (await office.desk.ask())["placements"][0]["event_token"]
+    await office.desk.tell(event_token=token, outcome="impression")
+
+    pulse = await office.get(f"/console/agent/pulse?customer=C-1&seen={seen}")
+
+    assert "hx-trigger" not in pulse.headers
+
+
+async def test_of_two_answers_that_contradict_the_second_is_refused_and_told():
+    office = await an_office()
+    shown = (await office.get(SCREEN)).text
+    said = {"customer": "C-1", "event_token": value_of("event_token", shown), "csrf": value_of("csrf", shown)}
+
+    told = [
+        await office.browser.post("/console/agent/answers", data={**said, "outcome": outcome}, headers=HTMX)
+        for outcome in ("accepted", "rejected", "accepted")
+    ]
+
+    assert [each.status_code for each in told] == [200, 409, 200]
+    assert "Answered meanwhile: accepted" in told[1].text and title_in(told[1].text) == "Silver"
+    assert [each["outcome"] for each in await records_of(office, "response")] == ["accepted"]
+
+
+async def test_an_offer_that_was_declined_long_ago_can_be_accepted_later():
+    office = await an_office()
+    await answered(office, "dismissed")
+
+    assert (await answered(office, "accepted")).status_code == 200
+
+
+async def test_the_record_of_an_answer_names_the_agent():
+    office = await an_office()
+
+    await answered(office, "accepted")
+
+    (response,) = await records_of(office, "response")
+    assert response["api_key"] == "console:agent"
+
+
+async def test_a_link_on_another_site_decides_nothing_in_the_agents_name():
+    office = await an_office()
+
+    for site in ("cross-site", "same-site"):
+        page = await office.get(SCREEN, **{"sec-fetch-site": site})
+        assert 'value="C-1"' in page.text and "Anna" not in page.text
+        why = await office.get(f"/console/agent/why?customer=C-1&action={GOLD}", **{"sec-fetch-site": site})
+        assert why.status_code == 403
+
+    assert await records_of(office, "decision") == [] and await records_of(office, "view") == []
+    assert "Anna" in (await office.get(SCREEN, **{"sec-fetch-site": "same-origin"})).text
 
 
 async def test_without_scripts_an_answer_comes_back_to_the_screen():
@@ -194,7 +268,19 @@ async def test_an_analyst_sees_no_personal_value_and_answers_for_nobody():
     assert "<dd>masked" in html and "<dd>17" not in html
     assert "17" not in re.sub(r"<[^>]*>", "", told)
     assert "event_token" not in html
+    assert "Anna" not in html and "<li>Gold for you</li>" in html
     assert (await office.send(SCREEN, "/console/agent/answers", outcome="accepted")).status_code == 403
+
+
+async def test_an_analyst_only_looks_and_changes_nothing():
+    office = await an_office("analyst")
+    (before,) = await office.desk.store.read(["C-1"])
+
+    assert title_in((await office.get(SCREEN)).text) == "Gold"
+
+    (after,) = await office.desk.store.read(["C-1"])
+    assert after.state == before.state
+    assert await records_of(office, "decision") == []
 
 
 async def test_every_look_is_on_record_once_an_hour_by_person_key():
@@ -221,6 +307,7 @@ async def test_nobody_is_found_under_an_unknown_or_impossible_id():
     office = await an_office()
 
     assert (await office.get("/console/agent?customer=C-404")).status_code == 404
+    assert (await office.get(f"/console/agent/why?customer=C-404&action={GOLD}")).status_code == 404
     assert (await office.get("/console/agent?customer=ann@example.com")).status_code == 422
 
 
@@ -278,6 +365,17 @@ async def test_without_a_store_the_screen_still_says_something():
     assert answer.status_code == 503
     assert "Thank them for calling" in answer.text
     assert "Anna" not in answer.text
+
+
+async def test_the_screen_comes_back_by_itself_when_the_store_does():
+    office = await an_office()
+    store, office.desk.service.store = office.desk.service.store, Gone()
+    pulse = re.search(r'hx-get="(/console/agent/pulse[^"]*)"', (await office.get(SCREEN)).text)[1]
+    assert (await office.get(unescape(pulse))).status_code == 503
+
+    office.desk.service.store = store
+
+    assert (await office.get(unescape(pulse))).headers["hx-trigger"] == "customer-changed"
 
 
 async def test_an_answer_given_without_a_store_is_counted_when_it_is_back(tmp_path):
