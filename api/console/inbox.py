@@ -16,6 +16,7 @@ from api.instants import wall_ms
 from api.tokens import DAY_MS
 from decisioning.catalog.strategy import Placement, Strategy
 from decisioning.errors import StoreUnavailable
+from decisioning.sealing import fingerprint
 
 MESSAGE = "demo-newsletter"
 NOT_PASSED_ON = ("host", "cookie", "connection")  # the rest tells a person's browser from a scanner
@@ -55,16 +56,21 @@ async def mails_of(visit: Visit, customer: str, strategy: Strategy) -> list[dict
 
 
 async def _token(visit: Visit, customer: str, placement: Placement) -> str:
-    """The token of a mail, made once: opening a mail again must not make it another one."""
-    store, name = visit.service.store, f"mail {customer} {placement.name}"
+    """The token of a mail, made once: opening a mail again must not make it another one.
+
+    It is kept under a name that the customer's own key makes, so that once they are erased nothing says whose it was.
+    """
+    store, token = visit.service.store, _new_token(visit, customer, placement)
     try:
+        (snapshot,) = await visit.in_time(store.read([customer]))
+        name = fingerprint(snapshot.state.sealing_key, "mail", placement.name)
         kept = await visit.in_time(store.get(KIND, name))
     except StoreUnavailable:
-        return _new_token(visit, customer, placement)
+        return token
     if kept is not None:
         return kept.decode()
-    token = _new_token(visit, customer, placement)
-    await store.put(KIND, name, token.encode())
+    if snapshot.state_version:
+        await store.put(KIND, name, token.encode())
     return token
 
 

@@ -29,9 +29,14 @@ from decisioning.catalog.load import load_bundle
 from decisioning.history.load import load_customers
 from decisioning.store.embedded import EmbeddedServer
 from decisioning.store.redis import RedisStore, connect
-from tests.decisioning.bank import FILES
+from tests.any_order.operations import READERS
+from tests.decisioning.bank import FILES as PLAIN_FILES
+from tests.email.post import BROWSER, mail_files
+from tests.proofs.mailroom import Mailroom
 from tests.service.conftest import KEY, Installation, trained
 
+FILES = PLAIN_FILES | mail_files()
+HOME = "https://bank.example/"  # where a link leads that stands for nothing
 NO = {"channel": "email", "purpose": "marketing", "granted": False}
 LONG_AGO = {**NO, "granted": True, "at": "2020-01-01T00:00:00Z"}  # what traffic keeps stating, and what must lose
 REFUSING = {
@@ -61,6 +66,7 @@ class AskPath:
 
 MAIL: Body = {"channel": "email", "placements": ["email.hero"]}
 PAGE: Body = {"channel": "web", "placements": ["web.hero"]}
+OPENED, FETCHED, WRITTEN, CLICK = ({"door": each} for each in ("person", "proxy", "json", "click"))  # of one mail
 PATHS = (
     AskPath("fresh decision", [{**MAIL, "dry_run": True}], MAIL, is_busy=False),
     AskPath("leased offer, same channel", [MAIL], MAIL),
@@ -69,6 +75,10 @@ PATHS = (
     AskPath("stored answer of a key", [{**MAIL, "idempotency_key": "k"}], {**MAIL, "idempotency_key": "k"}),
     AskPath("answer with explanation", [MAIL], {**MAIL, "explain": True}),
     AskPath("what is sent", [MAIL], {**MAIL, "sending": True}),
+    AskPath("mail's picture, opened by a person", [OPENED], OPENED),
+    AskPath("mail's picture, fetched by a proxy", [FETCHED], FETCHED, is_busy=False),
+    AskPath("mail's content as JSON", [WRITTEN], WRITTEN),
+    AskPath("mail's link", [FETCHED], CLICK, is_busy=False),
 )
 
 
@@ -98,13 +108,15 @@ class Trial:
 class Desk:
     """Both serving processes, the store behind them, and the strategies."""
 
-    def __init__(self, bases: Sequence[str], store: RedisStore) -> None:
+    def __init__(self, bases: Sequence[str], store: RedisStore, mailroom: Mailroom) -> None:
         # A connection is given up well before the server does it, which would break what is on its way.
         limits = httpx.Limits(max_connections=100, keepalive_expiry=2.0)
         self.clients = [
             httpx.AsyncClient(base_url=base, headers=KEY, timeout=DEADLINE_S, limits=limits) for base in bases
         ]
         self.store = store
+        self._mailroom = mailroom
+        self._mails: dict[str, str] = {}  # a token by customer
         self._published: Mapping[str, str] = {}
 
     async def send(self, at: int, method: str, path: str, body: Any = None) -> httpx.Response:
@@ -115,7 +127,27 @@ class Desk:
             return await self.clients[at].request(method, path, json=body)
 
     async def ask(self, at: int, customer: str, body: Body) -> httpx.Response:
+        if "door" in body:
+            return await self._open_mail(at, customer, body["door"])
         return await self.send(at, "POST", "/v1/decisions", {"customer": {"id": customer}, **body})
+
+    async def _open_mail(self, at: int, customer: str, door: str) -> httpx.Response:
+        """What the customer's one mail shows or leads to, as an answer; quiet strip and brand show nothing."""
+        token = self._mails.setdefault(customer, self._mailroom.token(customer))
+        is_brand = False
+        if door == "click":
+            answer = await self.clients[at].get(f"/c/{token}", headers=BROWSER)
+            is_shown = answer.headers["location"] != HOME
+        elif door == "json":
+            answer = await self.clients[at].get(f"/e/{token}.json")
+            is_shown, is_brand = answer.json()["outcome"] != "nothing", answer.json()["degraded"]
+        else:
+            answer = await self.clients[at].get(f"/e/{token}.png", headers=READERS[door])
+            quiet = await self.clients[at].get(f"/e/{token}.png", headers=READERS["scanner"])
+            brand = await self.clients[at].get("/e/forged.png", headers=READERS["person"])
+            is_shown, is_brand = answer.content != quiet.content, answer.content == brand.content
+        placed = {"action": "shown" if is_shown and not is_brand else None, "event_token": None}
+        return httpx.Response(200, json={"placements": [placed], "degraded": is_brand})
 
     async def publish(self, files: Mapping[str, str]) -> None:
         """Publish, and return when both processes answer by it: a strategy is taken up within about a second."""
@@ -292,7 +324,7 @@ async def _respond(desk: Desk, at: int, answer: Body) -> None:
 async def prove(installation: Installation, try_count: int) -> Tally:
     """So many tries at least, the same number of each way on each path."""
     tally, store = Tally(), connect(installation.url, deadline_ms=DEADLINE_S * 1000)
-    desk = Desk([installation.serve()[1] for _ in range(2)], store)
+    desk = Desk([installation.serve()[1] for _ in range(2)], store, await Mailroom.of(store))
     rounds = -(-try_count // (len(WAYS) * len(PATHS)))
     per_batch = max(1, TRIES_A_BATCH // len(PATHS))
     for way in WAYS:

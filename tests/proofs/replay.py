@@ -2,10 +2,11 @@
 
     python -m tests.proofs.replay [DECISIONS] [CUSTOMERS] [ERASED]
 
-Decisions are made over HTTP by two serving processes, in two channels, with leases, limits, budgets, consents, quiet
-hours, exploration and a model that learns meanwhile. When all are in history, `nextbest replay` makes them again. Then
-customers are erased; every key of the store and every file of history is searched for what names them, and every
-sealed value of theirs is tried with every key that is left.
+Decisions are made over HTTP by two serving processes, in two channels and for mails that persons, proxies and unknown
+clients open, with leases, limits, budgets, consents, quiet hours, exploration and a model that learns meanwhile. When
+all are in history, `nextbest replay` makes them again. Then customers are erased, and their mails opened once more;
+every key of the store and every file of history is searched for what names them, and every sealed value of theirs is
+tried with every key that is left.
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ from decisioning.sealing import unseal
 from decisioning.store.embedded import EmbeddedServer
 from decisioning.store.protocol import Change
 from decisioning.store.redis import connect
+from tests.any_order.operations import READERS
 from tests.any_order.town import CHANNELS_FILE, LIST, POLICIES, VOLUME
 from tests.decisioning.bank import FILES
+from tests.proofs.mailroom import Mailroom
 from tests.service.conftest import KEY, Installation, trained
 
 ASKERS = 4
@@ -66,9 +69,11 @@ BANK = {
     "volume_constraints.yaml": VOLUME.replace("limit: 5,", "limit: 3000,").replace("limit: 2,", "limit: 500,"),
 }
 PLACES = (("web", ["web.hero", "web.tile"]), ("web", ["web.list"]), ("email", ["email.hero"]))
+BY_PERSON, BY_OTHERS = "client_class = 'person'", "client_class <> 'person'"
 COUNTS = {
     "decisions": "SELECT count(*), sum(draw_index) FROM decisions",
     "responses": "SELECT outcome, count(*), sum(value) FROM responses GROUP BY 1 ORDER BY 1",
+    "told": "SELECT count(*) FROM responses WHERE NOT contains(coalesce(more, ''), 'client_class')",  # not by opening
     "placements": "SELECT action, outcome, count(*), sum(expected_value) FROM placements GROUP BY 1, 2 ORDER BY 1, 2",
 }
 
@@ -108,8 +113,9 @@ def proved(installation: Installation, people: Sequence[Person], decision_count:
     """True when nothing differs, and nothing of the erased is left but counts."""
     _, base = installation.serve(workers=2)
     installation.start("worker")
+    room = Mailroom.at(installation.url)
     with httpx.Client(base_url=base, headers=KEY, timeout=60) as http:
-        decided, told_count = _decide(http, people, decision_count)
+        decided, told_count = _decide(http, room, people, decision_count)
         _arrived(installation, decision_count, told_count)
         _describe(installation)
         before = _replayed(installation)
@@ -120,6 +126,9 @@ def proved(installation: Installation, people: Sequence[Person], decision_count:
         for person in erased:
             assert http.delete(f"/v1/customers/{person.customer_id}").status_code == 200
         gone = [http.get(f"/v1/decisions/{decided[each.customer_id]}").status_code for each in erased]
+        for person in erased:  # mails to them are still out
+            _open_mail(http, room, person, "person")
+            _open_mail(http, room, person, "proxy")
     told = installation.command("explain", decided[erased[0].customer_id])
     after = _replayed(installation)
     found, opened = _found(installation, erased), _opened(installation, erased, living)
@@ -174,12 +183,15 @@ async def _known(url: str, people: Sequence[Person]) -> list[Person]:
     return [each._replace(person_key=key[0], sealing_key=key[1]) for each, key in zip(people, keys, strict=True)]
 
 
-def _decide(http: httpx.Client, people: Sequence[Person], count: int) -> tuple[dict[str, str], int]:
+def _decide(http: httpx.Client, room: Mailroom, people: Sequence[Person], count: int) -> tuple[dict[str, str], int]:
     """Make so many decisions, answer some, give and withdraw consents; a decision of each, and how many answers."""
     chance = random.Random(1)
 
-    def ask(number: int) -> tuple[str, str, int]:
+    def ask(number: int) -> tuple[str, str | None, int]:
         person, (channel, placements) = people[number % len(people)], chance.choice(PLACES)
+        if number >= len(people) and chance.random() < 0.25:
+            _open_mail(http, room, person, chance.choice(["person", "proxy", "proxy", "unknown"]))
+            return person.customer_id, None, 0
         body = {"customer": {"id": person.customer_id}, "channel": channel, "placements": placements}
         body |= {"context": {"page": chance.choice(["home", "loans"])}, "idempotency_key": f"ask-{number}"}
         if channel == "email":
@@ -191,7 +203,12 @@ def _decide(http: httpx.Client, people: Sequence[Person], count: int) -> tuple[d
 
     with ThreadPoolExecutor(ASKERS) as askers:
         asked = list(askers.map(ask, range(count)))
-    return {who: decision_id for who, decision_id, _ in asked}, sum(told for *_, told in asked)
+    return {who: decision_id for who, decision_id, _ in asked if decision_id}, sum(told for *_, told in asked)
+
+
+def _open_mail(http: httpx.Client, room: Mailroom, person: Person, by: str) -> None:
+    """The picture of a new mail is fetched: one decision each time, because no token comes twice."""
+    assert http.get(f"/e/{room.token(person.customer_id)}.png", headers=READERS[by]).status_code == 200
 
 
 def _react(http: httpx.Client, answer: Answer, person: Person, chance: random.Random) -> int:
@@ -214,7 +231,7 @@ def _arrived(installation: Installation, decision_count: int, told_count: int) -
     deadline_s = time.monotonic() + PATIENCE_S
     while True:
         counts = _counts(installation)
-        found = counts["decisions"][0][0], sum(count for _, count, _ in counts["responses"])
+        found = counts["decisions"][0][0], counts["told"][0][0]
         if found == (decision_count, told_count):
             return
         assert time.monotonic() < deadline_s, f"{found} of {decision_count, told_count} in history"
@@ -239,7 +256,8 @@ def _describe(installation: Installation) -> None:
             f"{count('selection_probability < 1', 'placements'):,} explored draws, "
             f"{count('lease_of IS NOT NULL AND action IS NOT NULL', 'placements'):,} offers rendered again, "
             f"{count('rank > 1', 'placements'):,} further ranks, {count('holdout', 'decisions'):,} of holdouts, "
-            f"{count('sending', 'decisions'):,} sent"
+            f"{count('sending', 'decisions'):,} sent, {count(BY_PERSON, 'decisions'):,} for mails that persons opened, "
+            f"{count(BY_OTHERS, 'decisions'):,} for what else fetched mails"
         )
 
 
