@@ -31,6 +31,7 @@ from decisioning.people import person_of
 from decisioning.respond import (
     UNDATED,
     Response,
+    answered_otherwise,
     converted_action,
     ended_by,
     movements_of,
@@ -242,6 +243,8 @@ async def counted(service: Service, response: Response, prefix: str = "") -> dic
         if response.person_key not in (None, snapshot.state.person_key):
             raise Problem("erased", "The customer of this decision was erased.", "event_token")
         dated = _identified(response, snapshot)
+        if dated.api_key is not None and (ended := answered_otherwise(dated, snapshot.state)) is not None:
+            raise Problem("conflict", f"Answered meanwhile: {ended}. Nothing was noted.", f"{prefix}outcome")
         claimed = claim(dated, snapshot, strategy)
         standing = snapshot if claimed is None else replace(snapshot, state=claimed.state)
         after = respond(dated, standing.state)

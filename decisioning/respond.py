@@ -41,6 +41,7 @@ class Response:
     meaning: str = ""  # what that key stands for: under it nothing else may come
     value: float | None = None  # realised, in the strategy's currency
     reason: str | None = None  # the caller's own code for why
+    api_key: str | None = None  # of a user of the console, who answers for the customer: never against another answer
 
 
 def respond(response: Response, state: State) -> State:
@@ -55,6 +56,17 @@ def respond(response: Response, state: State) -> State:
     if response.outcome in ANSWERS:
         after.holds = {}  # what a channel showed beside the old offer need not be right any more
     return after
+
+
+def answered_otherwise(response: Response, state: State) -> str | None:
+    """What ended the offer since its decision, where that is another outcome; None while it stands, or for a repeat."""
+    where = None if response.decision_id is None else whereabouts_of(response.decision_id)
+    since = [
+        each.outcome
+        for each in state.interactions
+        if each.action == response.action and each.outcome in ENDING_OUTCOMES and where and each.at_ms >= where.from_ms
+    ]
+    return None if not since or response.outcome in since else since[-1]
 
 
 def movements_of(response: Response, snapshot: Snapshot, after: State, strategy: Strategy) -> list[Movement]:
@@ -137,6 +149,7 @@ def response_record(
         "value": response.value,
         **({"overrun": overrun} if overrun else {}),
         **({"reason": response.reason} if response.reason else {}),
+        **({"api_key": response.api_key} if response.api_key else {}),
         **({} if claim is None else {"claim": claim}),
         **({} if client_class is None else {"client_class": client_class}),
     }

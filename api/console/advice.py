@@ -2,18 +2,19 @@
 
 An agent reads out placements that have talking points, a field of type `texts`; the channel of the first such placement
 is the agent's. The decision itself is `decide_endpoint`'s. Its content is rendered again in the agent's language,
-because that is who reads it.
+because that is who reads it. A role that sees no personal values only looks: nothing is recorded or promised, and the
+talking points are those of somebody of whom these values are unknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from api.console.portrait import title_of
-from api.console.users import User
+from api.console.users import SEES_PERSONAL, User
 from api.decide import decide_endpoint, fallback
 from api.deployed import Deployed
 from api.endpoint import Call
@@ -22,7 +23,7 @@ from api.keys import ApiKey
 from api.schemas import CustomerRef, DecisionRequest
 from api.service import Service
 from decisioning.catalog.strategy import Placement, Strategy
-from decisioning.customer import Snapshot
+from decisioning.customer import Profile, Snapshot
 from decisioning.decide import prepare
 from decisioning.request import Request
 from decisioning.sentences import account_of
@@ -61,6 +62,7 @@ class Advice:
     placed: tuple[Advised, ...]
     others: tuple[Other, ...]
     degraded: bool
+    language: str  # of the talking points
 
 
 def key_of(user: User) -> ApiKey:
@@ -83,24 +85,28 @@ async def advise(service: Service, user: User, customer_key: str, context: Mappi
     answer = await decide_endpoint(_call(service, user, customer_key, context))
     (snapshot,) = await service.store.read([customer_key], quotas=True)
     decider = deployed.for_person(snapshot.state.assignment_key)
-    contents = _in_language(answer, snapshot, decider, context, user.language)
+    if user.role not in SEES_PERSONAL:
+        snapshot = replace(snapshot, profile=_masked(snapshot.profile, decider.strategy))
+        answer["placements"] = [{**each, "content": {}} if each["action"] else each for each in answer["placements"]]
+    language = _language(user.language, decider.strategy)
+    contents = _in_language(answer, snapshot, decider, context, language)
     entries = answer.get("explanation", [])
     placed = [
         _advised(each, content, deployed.strategy, _account(each, entries, deployed.strategy))
         for each, content in zip(answer["placements"], contents, strict=True)
     ]
-    return Advice(tuple(placed), tuple(_others(entries, deployed.strategy)), answer["degraded"])
+    return Advice(tuple(placed), tuple(_others(entries, deployed.strategy)), answer["degraded"], language)
 
 
 async def prepared(service: Service, user: User, customer_key: str) -> Advice:
     """What can be said while the store is down: the placements' fallback."""
     answer = await fallback(_call(service, user, customer_key, {}))
     strategy = service.deployed().strategy
-    placed = []
+    placed, language = [], _language(user.language, strategy)
     for each in answer["placements"]:
-        content = strategy.placements[each["placement"]].fallback.render(_language(user.language, strategy), {})
+        content = strategy.placements[each["placement"]].fallback.render(language, {})
         placed.append(_advised(each, content, strategy, ""))
-    return Advice(tuple(placed), (), True)
+    return Advice(tuple(placed), (), True, language)
 
 
 def _call(service: Service, user: User, customer_key: str, context: Mapping[str, Any]) -> Call:
@@ -111,12 +117,13 @@ def _call(service: Service, user: User, customer_key: str, context: Mapping[str,
         placements=[each.name for each in places],
         context=dict(context),
         explain=True,
+        dry_run=user.role not in SEES_PERSONAL,
     )
     return Call(service, key_of(user), body, b"", {})
 
 
 def _in_language(
-    answer: Mapping[str, Any], snapshot: Snapshot, deployed: Deployed, context: Mapping[str, Any], language: str | None
+    answer: Mapping[str, Any], snapshot: Snapshot, deployed: Deployed, context: Mapping[str, Any], language: str
 ) -> list[Mapping[str, Any]]:
     """Each outcome's content as the agent reads it; as decided where it cannot be said in the agent's language."""
     strategy = deployed.strategy
@@ -124,22 +131,37 @@ def _in_language(
     channel = strategy.placements[names[0]].channel
     request = Request(snapshot.customer_key, channel, names, strategy.schema.context_of(dict(context)))
     filling = prepare(request, snapshot, strategy, deployed.scorer, decision_id="console")
-    filling.language = _language(language, strategy)
-    said = {each["action"]: filling.content(strategy.action_index[each["action"]]) for each in _actions(answer)}
+    filling.language = language
     return [
-        said.get(each["action"]) or each["content"] or _quiet(strategy.placements[each["placement"]], filling.language)
+        (filling.content(strategy.action_index[each["action"]]) or each["content"])
+        if each["action"] is not None
+        else each["content"] or _quiet(strategy.placements[each["placement"]], language)
         for each in answer["placements"]
     ]
+
+
+def _masked(profile: Profile | None, strategy: Strategy) -> Profile | None:
+    """The profile without personal values."""
+    if profile is None:
+        return None
+    return Profile(
+        {
+            name: replace(
+                facts,
+                attributes={
+                    attribute: value
+                    for attribute, value in facts.attributes.items()
+                    if f"customer.{attribute}" not in strategy.schema.personal
+                },
+            )
+            for name, facts in profile.sources.items()
+        }
+    )
 
 
 def _quiet(placement: Placement, language: str) -> Mapping[str, Any]:
     """What the placement shows of nothing."""
     return {} if placement.quiet is None else placement.quiet.render(language, {})
-
-
-def _actions(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The placements of an answer that show an action."""
-    return [each for each in answer["placements"] if each["action"] is not None]
 
 
 def _language(language: str | None, strategy: Strategy) -> str:

@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 
 from starlette.responses import RedirectResponse, Response
 
-from api.console.advice import Advice, advise, places_of, prepared
+from api.console.advice import Advice, advise, key_of, places_of, prepared
 from api.console.page import Visit
-from api.console.portrait import Portrait, named, portrait_of, title_of
+from api.console.portrait import Portrait, mark_of, named, portrait_of, title_of
 from api.console.users import ANSWERS, SEES_PERSONAL
 from api.console.views import record_view
 from api.errors import Problem
@@ -42,8 +42,8 @@ async def agent_page(visit: Visit) -> Response:
     """GET: the screen, empty or for one customer."""
     visit.service.deployed()
     asked = visit.asked("customer")
-    if not asked:
-        return visit.show("agent.html", customer="", choices=_choices(visit), screen=None, notice=None)
+    if not asked or visit.is_from_elsewhere:  # a link on another site must not decide in the agent's name
+        return visit.show("agent.html", customer=asked, choices=_choices(visit), screen=None, notice=None)
     try:
         customer_key = checked_customer_id(asked)
     except InvalidIdentifier as error:
@@ -54,7 +54,7 @@ async def agent_page(visit: Visit) -> Response:
 async def agent_pulse(visit: Visit) -> Response:
     """GET: tells an open screen when its customer changed elsewhere, in whatever channel."""
     (snapshot,) = await visit.service.store.read([checked_customer_id(visit.asked("customer"))])
-    is_same = visit.asked("seen") == str(snapshot.state_version)
+    is_same = visit.asked("seen") == mark_of(snapshot)
     return Response(status_code=204, headers={} if is_same else {"hx-trigger": "customer-changed"})
 
 
@@ -64,7 +64,12 @@ async def answer(visit: Visit) -> Response:
     customer_key = checked_customer_id(visit.form.get("customer", ""))
     if outcome not in OUTCOMES or (reason and reason not in REASONS):
         raise Problem("invalid_field", f"Known: {', '.join(OUTCOMES)}; reasons: {', '.join(REASONS)}.", "outcome")
-    (status,) = await take(visit.service, _response(visit, customer_key, outcome, reason))
+    try:
+        (status,) = await take(visit.service, _response(visit, customer_key, outcome, reason))
+    except Problem as problem:
+        if problem.code != "conflict":
+            raise
+        return await _customer(visit, customer_key, status=409, notice=problem.message)
     if status == "kept":
         return await _without_store(visit, customer_key, told=f"{OUTCOMES[outcome]}. It is kept here and counted later")
     if not visit.wants_fragment:
@@ -81,6 +86,8 @@ async def why_not(visit: Visit) -> Response:
         raise Problem("not_found", "The strategy has no such action.", "action")
     action, channel = strategy.actions[strategy.action_index[key]], places_of(strategy)[0].channel
     treatment = action.treatments.get(channel)
+    if visit.is_from_elsewhere:
+        raise Problem("forbidden", "This was asked by another site's page. Ask again here.", "page")
     await record_view(visit.service, visit.signed_in.user, customer_key)
     (snapshot,) = await visit.service.store.read([customer_key], quotas=True)
     told = [f"{title_of(key)} has no talking points: it is not said in this channel."]
@@ -101,6 +108,7 @@ def _response(visit: Visit, customer_key: str, outcome: str, reason: str) -> Ans
     return Answered(
         identity_of(named["decision_id"], named["placement"], named["action"], outcome),
         outcome=outcome,
+        api_key=key_of(visit.signed_in.user).key_id,
         ends=ended_by(outcome, named["action"], visit.service.deployed().strategy),
         at_ms=UNDATED,
         reason=reason if outcome == "rejected" and reason else None,
@@ -108,10 +116,12 @@ def _response(visit: Visit, customer_key: str, outcome: str, reason: str) -> Ans
     )
 
 
-async def _customer(visit: Visit, customer_key: str, *, told: str | None = None) -> Response:
+async def _customer(
+    visit: Visit, customer_key: str, status: int = 200, *, told: str | None = None, notice: str | None = None
+) -> Response:
     """One customer, or what can be said to anybody while the store is down."""
     try:
-        return await visit.in_time(_known(visit, customer_key, told))
+        return await visit.in_time(_known(visit, customer_key, status, told=told, notice=notice))
     except StoreUnavailable:
         return await _without_store(visit, customer_key, told=told)
 
@@ -119,21 +129,22 @@ async def _customer(visit: Visit, customer_key: str, *, told: str | None = None)
 async def _without_store(visit: Visit, customer_key: str, *, told: str | None) -> Response:
     advice = await prepared(visit.service, visit.signed_in.user, customer_key)
     notice = "The store does not answer. This can be said to anybody."
-    return _shown(visit, customer_key, 503, notice=notice, advice=advice, told=told)
+    return _shown(visit, customer_key, 503, notice=notice, advice=advice, told=told, seen="nothing")
 
 
-async def _known(visit: Visit, customer_key: str, told: str | None) -> Response:
+async def _known(visit: Visit, customer_key: str, status: int, *, told: str | None, notice: str | None) -> Response:
     """A look is recorded before anything is shown. Raises StoreUnavailable."""
     service, user = visit.service, visit.signed_in.user
     strategy = service.deployed().strategy
-    (before,) = await service.store.read([customer_key])
-    if before.state_version == 0:
-        return _shown(visit, customer_key, 404, notice="Nobody is stored under this id.")
-    await record_view(service, user, customer_key)
+    try:
+        await record_view(service, user, customer_key)
+    except Problem as problem:
+        return _shown(visit, customer_key, problem.status, notice=problem.message)
     advice = await advise(service, user, customer_key, _stated_context(visit, strategy))
     (snapshot,) = await service.store.read([customer_key])
     portrait = portrait_of(snapshot, strategy, hidden=_hidden(visit, strategy))
-    return _shown(visit, customer_key, advice=advice, portrait=portrait, told=told)
+    seen = portrait.mark
+    return _shown(visit, customer_key, status, notice=notice, advice=advice, portrait=portrait, told=told, seen=seen)
 
 
 def _shown(
@@ -145,13 +156,16 @@ def _shown(
     advice: Advice | None = None,
     portrait: Portrait | None = None,
     told: str | None = None,
+    seen: str = "",
 ) -> Response:
+    """seen: of what the open screen is to notice a change; empty where there is nothing to wait for."""
     strategy = visit.service.deployed().strategy
     channel = places_of(strategy)[0].channel
     screen = {
         "advice": advice,
         "portrait": portrait,
         "told": told,
+        "seen": seen,
         "reasons": REASONS,
         "may_answer": visit.signed_in.user.role in ANSWERS,
         "actions": [(each.key, title_of(each.key)) for each in strategy.actions if channel in each.treatments],

@@ -7,7 +7,6 @@ them is looked up among the strategy's own contents.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from api.console.advice import key_of
 from api.console.page import Visit
 from api.console.people import people_of, person_of
-from api.console.portrait import title_of
+from api.console.portrait import mark_of, title_of
 from api.console.sessions import demo_user
 from api.console.users import AGENT
 from api.endpoint import Call
@@ -28,7 +27,6 @@ from api.web.visitors import mint_visitor_token
 from decisioning.catalog.strategy import Action, Placement, Strategy
 from decisioning.customer import Snapshot
 from decisioning.errors import StoreUnavailable
-from decisioning.interactions import ANSWERS as ALL_ANSWERS
 from decisioning.store.packing import canonical
 
 ANSWERS = ("accepted", "rejected")
@@ -66,7 +64,7 @@ async def apply(visit: Visit) -> Response:
 async def pulse(visit: Visit) -> Response:
     """GET: what tells open pages that something was answered, permitted or promised elsewhere."""
     (snapshot,) = await visit.service.store.read([await person_of(visit)])
-    return JSONResponse({"version": _version(snapshot)})
+    return JSONResponse({"version": mark_of(snapshot)})
 
 
 async def seen_by(visit: Visit) -> dict[str, Any]:
@@ -83,7 +81,7 @@ async def seen_by(visit: Visit) -> dict[str, Any]:
         "people": await people_of(visit),
         "placements": [_shape(each) for each in open_placements(strategy)],
         "visitor_token": await _visitor_token(visit, customer),
-        "version": _version(snapshot) if snapshot else "",  # another one as soon as the store is back
+        "version": mark_of(snapshot) if snapshot else "",  # another one as soon as the store is back
         "thanks": bool(visit.asked("thanks")),
     }
 
@@ -140,18 +138,6 @@ def _shape(placement: Placement) -> dict[str, Any]:
     """What the page's markup for a placement needs."""
     fields = [(each.name, each.type) for each in placement.fields.values() if each.type in SHOWN]
     return {"name": placement.name, "fields": fields}
-
-
-def _version(snapshot: Snapshot) -> str:
-    """Another one whenever something else may be right to show, but not because something was shown.
-
-    Else looking would never end: a mail whose picture is fetched again was opened again, which is one more change.
-    """
-    state, profile = snapshot.state, snapshot.profile
-    answers = [each for each in state.interactions if each.outcome in ALL_ANSWERS]
-    promised = [(each.action, each.decision_id) for each in state.lease]
-    told = sorted((name, each.at_ms) for name, each in profile.sources.items()) if profile else []
-    return sha256(repr((answers, promised, state.consents, told)).encode()).hexdigest()[:16]
 
 
 def _first_name(snapshot: Snapshot) -> str:

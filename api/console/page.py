@@ -94,6 +94,11 @@ class Visit:
         return self.request.headers.get("hx-request") == "true"
 
     @property
+    def is_from_elsewhere(self) -> bool:
+        """True when a page of another site led here; a browser says so itself."""
+        return self.request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+
+    @property
     def address(self) -> str:
         """Where the request comes from."""
         return self.request.client.host if self.request.client else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,7 +17,7 @@ from decisioning.catalog.strategy import Strategy
 from decisioning.consent import in_force, stated_about
 from decisioning.customer import Snapshot, SourceFacts
 from decisioning.evidence import MASKED
-from decisioning.interactions import DAY_MS
+from decisioning.interactions import ANSWERS, DAY_MS
 
 EVENTS_MAX = 60
 HOUR_MS = 3_600_000
@@ -30,7 +31,6 @@ class Fact:
     name: str
     value: str
     age: str  # empty where it is that of its source
-    is_personal: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Portrait:
     """Everything the screen says about a customer."""
 
     customer_id: str
-    version: int
+    mark: str
     sources: tuple[Source, ...]
     permissions: tuple[Permission, ...]
     promises: tuple[Promise, ...]
@@ -97,7 +97,7 @@ def portrait_of(snapshot: Snapshot, strategy: Strategy, *, hidden: Collection[st
     ]
     return Portrait(
         snapshot.customer_key,
-        snapshot.state_version,
+        mark_of(snapshot),
         tuple(
             _source(name, facts, strategy, hidden, now_ms)
             for name, facts in sorted((profile.sources if profile else {}).items())
@@ -106,6 +106,18 @@ def portrait_of(snapshot: Snapshot, strategy: Strategy, *, hidden: Collection[st
         tuple(promises),
         tuple(events[:EVENTS_MAX]),
     )
+
+
+def mark_of(snapshot: Snapshot) -> str:
+    """Another one whenever something else may be right to show, but not because something was shown.
+
+    Else looking would never end: a mail whose picture is fetched again was opened again, which is one more change.
+    """
+    state, profile = snapshot.state, snapshot.profile
+    answers = [each for each in state.interactions if each.outcome in ANSWERS]
+    promised = [(each.action, each.decision_id) for each in state.lease if each.until_ms > snapshot.now_ms]
+    told = sorted((name, each.at_ms) for name, each in profile.sources.items()) if profile else []
+    return sha256(repr((answers, promised, state.consents, told)).encode()).hexdigest()[:16]
 
 
 def title_of(action: str) -> str:
@@ -124,11 +136,10 @@ def _source(name: str, facts: SourceFacts, strategy: Strategy, hidden: Collectio
     for attribute, value in sorted(facts.attributes.items()):
         path = f"customer.{attribute}"
         said_ms = facts.times_ms.get(attribute)
-        declared = strategy.schema.attributes.get(path)
         # What the schema does not know may be anything, so it counts as personal.
-        is_personal = declared is None or declared.personal
-        shown = MASKED if path in hidden or (hidden and declared is None) else _value(value)
-        rows.append(Fact(named(attribute), shown, "" if said_ms is None else age_of(said_ms, now_ms), is_personal))
+        is_hidden = path in hidden or (hidden and path not in strategy.schema.attributes)
+        shown = MASKED if is_hidden else _value(value)
+        rows.append(Fact(named(attribute), shown, "" if said_ms is None else age_of(said_ms, now_ms)))
     return Source(named(name), age_of(facts.at_ms, now_ms), tuple(rows))
 
 

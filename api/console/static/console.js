@@ -1,16 +1,21 @@
-// The console's keys, and the buttons that copy. Keys: [data-key] names one, /, a, r, l, w or ?. A button is pressed, a field gets the focus. They work
-// while no field has the focus, and not at all once they are switched off, which this browser remembers.
+// The console's keys, what keeps an open screen steady, and the buttons that copy. Keys: [data-key] names one, /, a, r, l, w or ?.
+// A button is pressed, a field gets the focus. They work while no field has the focus, on pages with the switch that turns them
+// off, which this browser remembers.
 (() => {
   "use strict";
   const FIELDS = "input, select, textarea, [contenteditable]";
   const REMEMBERED = "nextbest-keys";
+  const STEADY_MS = 1000; // whoever presses sooner after a change meant what stood there before
+  const box = document.getElementById("keys-on");
+  let changedMs = -STEADY_MS;
 
   const isOn = () => {
+    if (!box) return false;
     try { return localStorage.getItem(REMEMBERED) !== "off"; } catch { return true; }
   };
 
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || !isOn()) return;
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || !isOn()) return;
     if (event.key === "Enter" && event.target.matches("select[name=reason]")) {
       event.preventDefault();
       event.target.parentElement.querySelector("[data-answers-select]").click();
@@ -23,7 +28,34 @@
     const target = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
     if (!target) return;
     event.preventDefault();
-    if (target.matches(FIELDS)) target.focus(); else target.click();
+    if (!target.matches(FIELDS)) target.click();
+    else {
+      target.focus();
+      if (target.select) target.select();
+    }
+  });
+
+  const isAnswering = () => document.activeElement.closest(".answers")
+    || [...document.querySelectorAll(".answers select")].some((each) => each.value);
+
+  // While somebody answers, a change elsewhere is told and waits.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const form = event.target;
+    if (form.matches(".answers") && performance.now() - changedMs < STEADY_MS) event.preventDefault();
+    if (form.id !== "changed" || event.detail.requestConfig.triggeringEvent.type === "submit" || !isAnswering()) return;
+    event.preventDefault();
+    form.hidden = false;
+  });
+
+  // Whoever searched or answered goes on from the result; others are told what it is and keep their place.
+  document.addEventListener("htmx:afterSettle", (event) => {
+    const {target, requestConfig: {elt: asker}} = event.detail;
+    if (target.id !== "screen" || !asker.matches("form")) return;
+    const result = target.querySelector("[tabindex='-1']");
+    if (asker.matches(".find")) document.title = `${asker.elements.customer.value} · Nextbest`;
+    else changedMs = performance.now();
+    document.getElementById("said").textContent = result ? result.textContent : "";
+    if (result && asker.id !== "changed") result.focus();
   });
 
   document.addEventListener("click", async (event) => {
@@ -33,7 +65,6 @@
     button.textContent = "Copied";
   });
 
-  const box = document.getElementById("keys-on");
   if (box) {
     box.checked = isOn();
     box.addEventListener("change", () => {
