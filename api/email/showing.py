@@ -21,7 +21,15 @@ from api.service import Service
 from decisioning.catalog.strategy import Placement, Strategy
 from decisioning.customer import Render, Snapshot
 from decisioning.errors import StoreUnavailable
-from decisioning.opening import PERSON, ClientClass, Opening, open_by_machine, open_by_person, render_of, seen_by_machine
+from decisioning.opening import (
+    PERSON,
+    ClientClass,
+    Opening,
+    open_by_machine,
+    open_by_person,
+    render_of,
+    seen_by_machine,
+)
 from decisioning.records import decision_record
 from decisioning.request import Placed, Request
 from decisioning.respond import Response, respond, response_record
