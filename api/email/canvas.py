@@ -64,30 +64,39 @@ class Canvas:
     def image(self) -> Image.Image:
         """The canvas alone, in full colours; the caller's own."""
         if self.indexes is not None:
-            return Image.fromarray(self.palette[self.indexes[:, 1:]], "RGB")
+            return _full(self.indexes, self.palette)
         assert self.photograph is not None
         return self.photograph.copy()
 
-    def printed(self, stamps: list[Stamp]) -> tuple[bytes, str]:
-        """A picture with the stamps on it, and its media type."""
-        if self.indexes is not None:
-            indexes = self.indexes.copy()
+    def printed(self, stamps: list[Stamp], *, as_jpeg: bool = False) -> tuple[bytes, str]:
+        """A picture with the stamps on it, and its media type: a PNG, or where that is too large, or not asked for, a
+        JPEG.
+        """
+        if self.indexes is None:
+            image = self.image()
             for stamp in stamps:
-                _stamp(indexes[:, 1:], stamp, self.ramps[stamp.ink])
-            content = _png(indexes, self.palette)
-            if len(content) <= BYTES_MAX:
-                return content, PNG
-        image = self.image()
+                height, width = stamp.coverage.shape
+                mask = Image.frombytes("L", (width, height), stamp.coverage.tobytes())
+                image.paste(rgb(self.inks[stamp.ink]), (stamp.x, stamp.y), mask)
+            return _jpeg(image, self.quality_index)[0], JPEG
+        indexes = self.indexes.copy()
         for stamp in stamps:
-            height, width = stamp.coverage.shape
-            mask = Image.frombytes("L", (width, height), stamp.coverage.tobytes())
-            image.paste(rgb(self.inks[stamp.ink]), (stamp.x, stamp.y), mask)
-        return _jpeg(image, self.quality_index)[0], JPEG
+            _stamp(indexes[:, 1:], stamp, self.ramps[stamp.ink])
+        if not as_jpeg and len(content := _png(indexes, self.palette)) <= BYTES_MAX:
+            return content, PNG
+        return jpeg(_full(indexes, self.palette)), JPEG
 
 
 def jpeg(image: Image.Image) -> bytes:
     """A JPEG that is small enough. Large ones begin at a lower quality: each one tried costs milliseconds."""
     return _jpeg(image, 0 if image.width * image.height <= LARGE_PIXELS else LARGE_QUALITY)[0]
+
+
+def _full(indexes: Indexes, palette: NDArray[np.uint8]) -> Image.Image:
+    """Rows of indexes, each behind its filter, in full colours."""
+    image = Image.fromarray(np.ascontiguousarray(indexes[:, 1:]), "P")
+    image.putpalette(palette.tobytes())
+    return image.convert("RGB")
 
 
 def _jpeg(image: Image.Image, first: int, bytes_max: int = BYTES_MAX) -> tuple[bytes, int]:

@@ -83,9 +83,7 @@ class Pictures:
             if found is not None:
                 self._kept.move_to_end(key)
                 return found
-        drawing = _drawn(self.canvas(picture, scale), picture, texts, scale)
-        if as_jpeg:
-            drawing = jpeg_of(drawing)
+        drawing = _drawn(self.canvas(picture, scale), picture, texts, scale, as_jpeg=as_jpeg)
         self._keep(key, drawing)
         return drawing
 
@@ -207,9 +205,9 @@ def _key(picture: Picture, texts: tuple[str, ...], scale: int, as_jpeg: bool) ->
     return digest.digest()
 
 
-def _drawn(canvas: Canvas, picture: Picture, texts: tuple[str, ...], scale: int) -> Drawing:
+def _drawn(canvas: Canvas, picture: Picture, texts: tuple[str, ...], scale: int, *, as_jpeg: bool = False) -> Drawing:
     found = laid(picture, texts)
-    content, media_type = canvas.printed(stamps_of(picture, found, scale))
+    content, media_type = canvas.printed(stamps_of(picture, found, scale), as_jpeg=as_jpeg)
     return Drawing(content, media_type, tuple(flaw for each in found for flaw in flaws_of(each)))
 
 
