@@ -31,7 +31,7 @@ from api.console import people
 from api.instants import wall_ms
 from api.keys import DEMO_KEY, KeyRing
 from api.live import Live
-from api.publications import publish_strategy
+from api.publications import current_version, publish_strategy
 from api.settings import Settings
 from api.storage import COMMAND_DEADLINE_MS
 from decisioning.catalog.load import load_bundle, read_bundle
@@ -47,6 +47,7 @@ OUT = Console(highlight=False, soft_wrap=True)
 HOST = "127.0.0.1"
 READY_PATIENCE_S = 30.0
 END_PATIENCE_S = 8.0
+PUBLISHED = "strategy"  # name of the registry's entry that says which version the demo published
 TABLES = ("parquet", "jsonl", "csv")
 
 
@@ -106,13 +107,16 @@ async def _prepare(url: str, strategy_dir: Path, settings: Settings) -> tuple[St
     try:
         files = read_bundle(strategy_dir)
         strategy = load_bundle(files)
-        before = (await store.get("current", "strategy") or b"").decode()
+        before = await current_version(store)
+        if settings.redis_url:
+            await refuse_others_store(store, before)
         if before != strategy.version:
             await publish_strategy(store, files, strategy)
             instead = f", in place of {before[:12]}" if before else ""
             OUT.print(
                 f"strategy {strategy.name} {strategy.version[:12]}: {len(strategy.actions)} actions published{instead}"
             )
+        await store.put(people.KIND, PUBLISHED, strategy.version.encode())
         training = asyncio.create_task(_train(store, url, strategy_dir, settings))  # on the other core
         await _load(store, strategy, _table(strategy_dir, "customers"), settings)
         await training
@@ -125,6 +129,16 @@ async def _prepare(url: str, strategy_dir: Path, settings: Settings) -> tuple[St
         return strategy, True
     finally:
         await store.close()
+
+
+async def refuse_others_store(store: Store, current: str) -> None:
+    """Raise NextbestError for a store with a strategy that the demo did not publish, which it would take over."""
+    published = await store.get(people.KIND, PUBLISHED)
+    if current and current.encode() != published:
+        raise NextbestError(
+            f"the store of NEXTBEST_REDIS_URL decides by strategy {current[:12]}, which `nextbest run` did not "
+            "publish. Unset it, and the demo starts a store of its own; or name an empty one."
+        )
 
 
 async def _load(store: Store, strategy: Strategy, customers: Path | None, settings: Settings) -> None:
