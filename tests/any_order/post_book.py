@@ -124,11 +124,12 @@ class PostBook:
     def _check_followed(self, followed: Follow, location: str, moment: Moment) -> None:
         address, _, query = location.partition("?")
         assert not (followed.by == "scanner" and query), "a scanner was handed an event token"
-        if followed.token not in self.seen and followed.by != "scanner":
-            assert len(moment.decisions) == 1, "a link whose picture nobody fetched was not decided"
+        is_undecided = followed.token not in self.seen and followed.by != "scanner"
+        is_unsure = followed.token in self.seen and self.seen[followed.token] is None
+        if moment.decisions:
+            assert is_undecided or is_unsure, "a link was decided that led somewhere already"
             self._note(followed.token, moment)
-        else:
-            assert not moment.decisions
+        assert moment.decisions or not is_undecided, "a link whose picture nobody fetched was not decided"
         if followed.token not in self.seen:
             assert address == HOME
         elif (seen := self.seen[followed.token]) is not None:

@@ -24,7 +24,7 @@ import orjson
 import redis
 
 import api.decide
-import api.email.endpoints
+import api.email.asking
 import api.email.following
 import api.respond
 import api.restocker
@@ -130,6 +130,8 @@ class PatientRestocker(Restocker):
 
 class ToldStudio:
     """Pictures that say in letters what they show."""
+
+    is_full = False
 
     async def draw(self, placement: Any, content: Mapping[str, Any], **how: Any) -> Drawing:
         return Drawing(content["headline"].encode(), "image/png", ())
@@ -379,10 +381,11 @@ class Twins:
 def loaded(dice: Dice, clock: WallClock) -> Iterator[None]:
     """The service throws these dice, and takes this clock for its machine's; nobody is too fast or too slow for it."""
     with (
-        patch.object(Pace, "allows", lambda *_: True),
+        patch.object(Pace, "allows_address", lambda *_: True),
+        patch.object(Pace, "allows_token", lambda *_: True),
         patch.object(Followed, "count", lambda *_, **named: 1),
         patch.object(api.restocker, "FETCH_S", PATIENCE_MS / 1000),
-        patch.object(api.email.endpoints, "wall_ms", clock),
+        patch.object(api.email.asking, "wall_ms", clock),
         patch.object(api.email.following, "wall_ms", clock),
         patch.object(api.taking, "wall_ms", clock),
         patch.object(secrets, "token_hex", dice.hex),
