@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
 
 from api.errors import Problem
 
-REMEMBERED_MAX = 50_000  # callers, about 10 MB
+REMEMBERED_MAX = 50_000  # callers, about 10 MB while their names are short, which whoever names them sees to
 
 
 class Throttle:
@@ -39,3 +40,20 @@ class Throttle:
         if len(self._buckets) > REMEMBERED_MAX:
             self._buckets.popitem(last=False)
         return level >= 1
+
+    def give_back(self, caller: str) -> None:
+        """A request that was counted was none."""
+        if caller in self._buckets:
+            level, since_s = self._buckets[caller]
+            self._buckets[caller] = (min(self._burst, level + 1), since_s)
+
+
+def network_of(address: str) -> str:
+    """What one caller holds of the network: an IPv4 address, but the first half of an IPv6 address."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address  # no address at all, as of a test or a socket
+    if not isinstance(parsed, IPv6Address):
+        return address
+    return str(parsed.ipv4_mapped or f"{int(parsed) >> 64:x}::/64")

@@ -9,26 +9,28 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from api import metrics
-from api.console.sessions import FORM, Session, session_of, set_form
+from api.console.attempts import Attempts
+from api.console.sessions import FORM, Session, session_of, set_form, set_session
 from api.console.shell import rendered
 from api.console.users import Roster
 from api.endpoint import KIB
 from api.errors import Problem, problem_of
 from api.loopback import is_local
 from api.service import Service
-from api.throttle import Throttle
+from api.throttle import Throttle, network_of
 from decisioning.errors import StoreUnavailable
 
 LOG = logging.getLogger("nextbest")
@@ -57,9 +59,7 @@ class Console:
     service: Service
     roster: Roster = field(init=False)
     visits: Throttle = field(default_factory=lambda: Throttle(burst=60, per_second=20))  # by user, else by address
-    # Of attempts to sign in. An office may come from one address, a name belongs to one person.
-    by_name: Throttle = field(default_factory=lambda: Throttle(burst=5, per_second=1 / 60))
-    by_address: Throttle = field(default_factory=lambda: Throttle(burst=30, per_second=1 / 2))
+    attempts: Attempts = field(default_factory=Attempts)
 
     def __post_init__(self) -> None:
         self.roster = Roster(self.service.store)
@@ -141,17 +141,20 @@ class Page:
     path: str
     roles: frozenset[str]  # empty: everybody
     handler: Handler
+    is_pulse: bool = False  # open screens ask by themselves, which keeps no session alive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started_s = time.perf_counter()
-        request = Request(scope, receive)
+        request, service = Request(scope, receive), self.console.service
         visit = await self._visit(request)
         try:
             response = await self._answered(visit)
         except Exception as error:  # the outermost: whatever broke, somebody looks at the screen
             response = self._troubled(visit, error)
         response.headers.update({name: each for name, each in HEADERS.items() if name not in response.headers})
+        if visit.session is not None and self.roles and not self.is_pulse and visit.session.is_to_be_renewed():
+            set_session(response, visit.session, service.seals, is_secure=visit.is_secure)
         if visit.session is None and request.cookies.get(FORM) != visit.csrf and self.method == "GET":
             set_form(response, visit.csrf, is_secure=visit.is_secure)
         metrics.REQUESTS.labels(self.path, response.status_code).inc()
@@ -167,7 +170,7 @@ class Page:
         return Visit(self.console, request, session, csrf, {}, may_demo, until_s)
 
     async def _answered(self, visit: Visit) -> Response:
-        name = f"user {visit.session.user.user_id}" if visit.session else f"address {visit.address}"
+        name = f"user {visit.session.user.user_id}" if visit.session else f"address {network_of(visit.address)}"
         if not self.console.visits.allows(name):
             raise Problem("rate_limited", "Too many requests in a short time. Wait a moment.", "page", 1)
         if self.roles and visit.session is None:
@@ -185,7 +188,6 @@ class Page:
             LOG.error("%s %s: %s", self.method, self.path, error, exc_info=True)
             problem = Problem("internal", "Something broke here and was logged. Try again.", "server")
         template = "trouble_part.html" if visit.wants_fragment else "trouble.html"
-        # htmx swaps only what succeeded; a reader who sees nothing change would press again.
         response = visit.show(template, problem.status, problem=problem)
         if problem.retry_after_s:
             response.headers["retry-after"] = str(problem.retry_after_s)
@@ -193,11 +195,14 @@ class Page:
 
 
 def _to_sign_in(visit: Visit) -> Response:
-    asked = visit.request.url.path + (f"?{visit.request.url.query}" if visit.request.url.query else "")
-    target = f"{SIGN_IN}?next={quote(asked, safe='')}" if visit.request.method == "GET" else SIGN_IN
+    """The way in, and back to the page that is open; what a form said is lost, and the page says so."""
+    url = visit.request.headers.get("hx-current-url", "") if visit.wants_fragment else str(visit.request.url)
+    is_form = visit.request.method == "POST"
+    asked = "" if is_form and not visit.wants_fragment else re.sub(r"^https?://[^/]*", "", url)
+    told = urlencode({"next": asked, "lost": "1"} if is_form else {"next": asked})
     if visit.wants_fragment:
-        return Response(status_code=204, headers={"hx-redirect": SIGN_IN})
-    return RedirectResponse(target, 303)
+        return Response(status_code=204, headers={"hx-redirect": f"{SIGN_IN}?{told}"})
+    return RedirectResponse(f"{SIGN_IN}?{told}", 303)
 
 
 async def _form(visit: Visit) -> dict[str, str]:

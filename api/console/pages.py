@@ -30,7 +30,7 @@ def pages(service: Service) -> list[Page]:
         Page(console, "POST", "/console/sign-out", SIGNED_IN, sign_out),
         Page(console, "GET", "/console/static/{name}", EVERYBODY, static_file),
         Page(console, "GET", "/console/agent", SIGNED_IN, agent_page),
-        Page(console, "GET", "/console/agent/pulse", SIGNED_IN, agent_pulse),
+        Page(console, "GET", "/console/agent/pulse", SIGNED_IN, agent_pulse, is_pulse=True),
         Page(console, "GET", "/console/agent/why", SIGNED_IN, why_not),
         Page(console, "POST", "/console/agent/answers", ANSWERS, answer),
         Page(console, "GET", "/console/preview", frozenset({ANALYST, ADMIN}), preview_page),

@@ -1,7 +1,8 @@
 """Sessions: who is signed in, as a sealed cookie that only this installation can make or read.
 
-A session names its user and the stamp of their password, and ends with either. Its `csrf` stands in every form of ours:
-another site can make a browser send the cookie, and cannot know that.
+A session names its user and the stamp of their password and last sign-out, and ends with any of them, after hours, and
+before that when nobody uses it. Its `csrf` stands in every form of ours: another site can make a browser send the
+cookie, and cannot know that.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from api.console.users import ROLES, Roster, User
+from api.console.users import ROLES, Known, Roster, User
 from api.errors import Problem
 from api.instants import wall_ms
 from api.tokens import Sealer
 
 SESSION, FORM = "nextbest_session", "nextbest_form"  # cookies: signed in; on the way to it
-SESSION_HOURS = 12
+SESSION_MS = 12 * 3_600_000
+IDLE_MS = 3_600_000  # without a page that a person asked for
+RENEWED_MS = 60_000  # a cookie is made anew at most so often
 DEMO_PREFIX = "demo-"
 
 
@@ -27,24 +30,44 @@ class Session:
     """Somebody who is signed in."""
 
     user: User
+    stamp: str  # of the user, when they signed in
     csrf: str
+    ends_ms: int  # whatever happens
+    used_ms: int  # a minute ago at most, while pages are asked for
+
+    @property
+    def is_over(self) -> bool:
+        """True after hours, or when nobody used it for long."""
+        return wall_ms() >= min(self.ends_ms, self.used_ms + IDLE_MS)
+
+    def is_to_be_renewed(self) -> bool:
+        """True when the browser's cookie does not tell of its use yet."""
+        return wall_ms() >= self.used_ms + RENEWED_MS
 
 
-def opened_for(user: User) -> Session:
+def opened_for(known: Known) -> Session:
     """A new session."""
-    return Session(user, secrets.token_urlsafe(16))
+    now_ms = wall_ms()
+    return Session(known.user, known.stamp, known.user.csrf, now_ms + SESSION_MS, now_ms)
+
+
+def opened_in_demo(role: str) -> Session:
+    """A new session of the demo, without a password: its `csrf` is a secret of its own."""
+    now_ms = wall_ms()
+    return Session(demo_user(role), "demo", secrets.token_urlsafe(16), now_ms + SESSION_MS, now_ms)
 
 
 def demo_user(role: str) -> User:
-    """Who works in the demo, without a password."""
-    return User(f"{DEMO_PREFIX}{role}", role, None, "", "demo")
+    """Who works in the demo."""
+    return User(f"{DEMO_PREFIX}{role}", role, None, "", "")
 
 
 def set_session(response: Response, session: Session, sealer: Sealer, *, is_secure: bool) -> None:
-    """Sign a browser in."""
-    expires_ms = wall_ms() + SESSION_HOURS * 3_600_000
-    parts: list[str | int | None] = [session.user.user_id, session.user.stamp, session.csrf, expires_ms]
-    _set(response, SESSION, sealer.seal("session", parts), is_secure=is_secure, max_age_s=SESSION_HOURS * 3600)
+    """Sign a browser in, or tell its cookie that the session is in use."""
+    now_ms = wall_ms()
+    parts: list[str | int | None] = [session.user.user_id, session.stamp, session.csrf, session.ends_ms, now_ms]
+    max_age_s = (session.ends_ms - now_ms) // 1000
+    _set(response, SESSION, sealer.seal("session", parts), is_secure=is_secure, max_age_s=max_age_s)
 
 
 def set_form(response: Response, csrf: str, *, is_secure: bool) -> None:
@@ -64,17 +87,20 @@ async def session_of(
     if not token or sealer is None:
         return None
     try:
-        user_id, stamp, csrf, expires_ms = sealer.open("session", token, "cookie")
+        user_id, stamp, csrf, ends_ms, used_ms = sealer.open("session", token, "cookie")
     except (Problem, ValueError):
         return None
-    if not isinstance(expires_ms, int) or expires_ms < wall_ms():
+    if not isinstance(ends_ms, int) or not isinstance(used_ms, int):
         return None
-    user = await _user(str(user_id), roster, may_demo=may_demo)
-    return None if user is None or user.stamp != stamp else Session(user, str(csrf))
+    known = await _known(str(user_id), roster, may_demo=may_demo)
+    if known is None or known.stamp != stamp:
+        return None
+    session = Session(known.user, known.stamp, str(csrf), ends_ms, used_ms)
+    return None if session.is_over else session
 
 
-async def _user(user_id: str, roster: Roster, *, may_demo: bool) -> User | None:
+async def _known(user_id: str, roster: Roster, *, may_demo: bool) -> Known | None:
     role = user_id.removeprefix(DEMO_PREFIX)
     if user_id.startswith(DEMO_PREFIX) and may_demo and role in ROLES:
-        return demo_user(role)
+        return Known(demo_user(role), "demo", 0.0)
     return await roster.find(user_id)

@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse, Response
 from api.console.bank import seen_by
 from api.console.inbox import mails_of
 from api.console.page import SIGN_IN, Visit
-from api.console.sessions import demo_user, opened_for, set_session
+from api.console.sessions import opened_in_demo, set_session
 from api.console.sign_in import HOME
 from api.console.users import AGENT
 
@@ -18,7 +18,7 @@ async def start_page(visit: Visit) -> Response:
         return RedirectResponse(SIGN_IN if visit.session is None else HOME, 303)
     is_new = visit.session is None
     if visit.session is None:
-        visit.session = opened_for(demo_user(AGENT))
+        visit.session = opened_in_demo(AGENT)
         visit.csrf = visit.session.csrf
     values = await seen_by(visit)
     mails = await mails_of(visit, values["customer"], visit.service.deployed().strategy)

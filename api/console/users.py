@@ -1,11 +1,13 @@
 """Users: who may sign in to the console, in which role.
 
-They live in the store's registry under the kind `user`, with a scrypt hash of their password, and are read again once a
-second: who is removed is out within about that time. While the store is down, those who were known last stay known.
+They live in the store's registry under the kind `user`, with a scrypt hash of their password. Who asks is read again
+once a second: who is removed or signs out is out within about that time. While the store is down, those who were known
+last stay known.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -13,7 +15,7 @@ import re
 import secrets
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -21,7 +23,7 @@ from decisioning.errors import NextbestError, StoreUnavailable
 from decisioning.store.protocol import Store
 
 LOG = logging.getLogger("nextbest")
-KIND = "user"
+KIND, SIGNED_OUT = "user", "signed_out"  # of the registry's entries: a user; what their last sign-out was called
 USER_ID = re.compile(r"[a-z][a-z0-9._-]{0,39}")
 REFRESH_S = 1.0
 PASSWORD_BYTES = 12  # 96 random bits, printed as 16 letters
@@ -43,9 +45,9 @@ class User(msgspec.Struct, frozen=True):
     digest: str
 
     @property
-    def stamp(self) -> str:
-        """Changes with the password, so that sessions opened by an older one end."""
-        return self.digest[:12]
+    def csrf(self) -> str:
+        """What this user's forms carry, in whichever session: signing in anew spoils no page that is open elsewhere."""
+        return hmac.digest(self.digest.encode(), b"csrf", "sha256").hex()[:32]
 
     def knows(self, password: str) -> bool:
         """True when this is the user's password. Takes about 50 ms of one core."""
@@ -84,6 +86,7 @@ async def remove_user(store: Store, user_id: str) -> None:
     """Remove a user, whose sessions end with them. Raises NextbestError when there is none."""
     if not await store.remove(KIND, user_id):
         raise NextbestError(f"no user {user_id!r}. `nextbest users list` shows the known ones.")
+    await store.remove(SIGNED_OUT, user_id)
 
 
 async def known_users(store: Store) -> dict[str, User]:
@@ -97,20 +100,52 @@ async def known_users(store: Store) -> dict[str, User]:
     return users
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A user, and what tells their sessions from those of before."""
+
+    user: User
+    stamp: str  # another one with a new password, and after signing out
+    read_s: float
+
+
 class Roster:
     """The users one process knows."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._users: Mapping[str, User] = {}
-        self._read_s = float("-inf")
+        self._known: dict[str, Known] = {}
 
-    async def find(self, user_id: str) -> User | None:
+    async def find(self, user_id: str) -> Known | None:
         """A user by name, as of a second ago at most; as known last while the store is down."""
-        if time.monotonic() - self._read_s >= REFRESH_S:
-            self._read_s = time.monotonic()
-            try:
-                self._users = await known_users(self._store)
-            except StoreUnavailable as error:
-                LOG.warning("users not read: %s", error)
-        return self._users.get(user_id)
+        if not USER_ID.fullmatch(user_id):
+            return None
+        known = self._known.get(user_id)
+        if known is not None and time.monotonic() - known.read_s < REFRESH_S:
+            return known
+        try:
+            found = await self._read(user_id)
+        except StoreUnavailable as error:
+            LOG.warning("user not read: %s", error)
+            found = None if known is None else replace(known, read_s=time.monotonic())
+        if found is None:
+            self._known.pop(user_id, None)
+        else:
+            self._known[user_id] = found
+        return found
+
+    async def sign_out(self, user_id: str) -> None:
+        """End all sessions of a user. Raises StoreUnavailable."""
+        await self._store.put(SIGNED_OUT, user_id, secrets.token_hex(8).encode())
+        self._known.pop(user_id, None)
+
+    async def _read(self, user_id: str) -> Known | None:
+        packed, signed_out = await asyncio.gather(self._store.get(KIND, user_id), self._store.get(SIGNED_OUT, user_id))
+        if packed is None:
+            return None
+        try:
+            user = _decoder.decode(packed)
+        except msgspec.DecodeError:
+            LOG.error("user %s in the store's registry cannot be read and may not sign in", user_id)
+            return None
+        return Known(user, f"{user.digest[:12]} {(signed_out or b'').decode()}", time.monotonic())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
-from api.throttle import Throttle
+from api.throttle import Throttle, network_of
 
 TOKEN_PER_SECOND = 5.0  # a mail is opened on a few devices, and its picture fetched twice by some of them
 ADDRESS_PER_SECOND = 500.0  # mail services fetch for millions from few addresses
@@ -47,7 +47,7 @@ class Pace:
 
     def allows_address(self, address: str) -> bool:
         """Count one request; False for one too many."""
-        return self._of_address.allows(address)
+        return self._of_address.allows(network_of(address))
 
     def allows_token(self, token_id: str) -> bool:
         """Count one use; False for one too many."""

@@ -13,7 +13,7 @@ from api.endpoint import Call, Endpoint, Receive, Scope, Send, send_json
 from api.errors import Problem
 from api.keys import ApiKey
 from api.service import Service
-from api.throttle import Throttle
+from api.throttle import Throttle, network_of
 from api.web.origins import check_origin, is_known
 
 BROWSER = ApiKey("browser", (), float("inf"))  # who asked, in records and repeats
@@ -44,7 +44,7 @@ class WebEndpoint(Endpoint):
 
     async def _accepted(self, scope: Scope, receive: Receive) -> Call:
         client = scope.get("client")
-        self.limits.addresses.take(client[0] if client else "", "address")
+        self.limits.addresses.take(network_of(client[0]) if client else "", "address")
         raw = await self._read(receive)
         assert self.decoder is not None
         body = self.decoder.decode(raw)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from api.app import assemble
 from api.console.users import add_user
 from decisioning.catalog.load import load_bundle, read_bundle
 from tests.api.desk import Desk
@@ -55,6 +57,17 @@ class Office:
         app = self.desk.http._transport.app  # type: ignore[attr-defined]
         transport = httpx.ASGITransport(app, client=(address, 1))
         return httpx.AsyncClient(transport=transport, base_url="http://localhost:8080")
+
+    def fresh(self) -> Office:
+        """Another browser at the same console."""
+        office = copy(self)
+        office.browser = self.new_browser()
+        return office
+
+    def another_process(self) -> httpx.AsyncClient:
+        """This browser, at a process that has just started."""
+        transport = httpx.ASGITransport(assemble(self.desk.service), client=("127.0.0.1", 1))
+        return httpx.AsyncClient(transport=transport, base_url="http://localhost:8080", cookies=self.browser.cookies)
 
     async def sign_in(self, role: str = "agent", *, language: str | None = None) -> str:
         """Make a user of this role, called the same, and sign in."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
 
+from api.console.attempts import Attempts
 from api.console.pages import pages
+from api.console.sessions import IDLE_MS, SESSION_MS
 from api.console.users import add_user, known_users, remove_user
+from api.instants import wall_ms
+from api.throttle import network_of
 from decisioning.errors import NextbestError
 from tests.console.office import Office, token_in
 
@@ -100,18 +105,154 @@ async def test_a_wrong_password_and_an_unknown_name_look_the_same():
     assert len({re.sub(r'value="[^"]*"', "", each.text) for each in answers}) == 1
 
 
-async def test_after_five_attempts_even_the_right_password_waits():
+async def attempt(office: Office, user: str, password: str):
+    return await office.send("/console/sign-in", "/console/sign-in", user=user, password=password)
+
+
+async def test_after_five_failures_even_the_right_password_waits_but_not_elsewhere():
     office = Office()
     password = await add_user(office.desk.store, "ann", "agent")
     for _ in range(5):
-        await office.send("/console/sign-in", "/console/sign-in", user="ann", password="guess")
+        await attempt(office, "ann", "guess")
 
-    elsewhere = office.new_browser("10.0.0.9")
-    office.browser = elsewhere
-    answer = await office.send("/console/sign-in", "/console/sign-in", user="ann", password=password)
+    here = await attempt(office, "ann", password)
+    office.browser = office.new_browser("10.0.0.9")
+    elsewhere = await attempt(office, "ann", password)
 
-    assert answer.status_code == 429
-    assert answer.headers["retry-after"] == "60"
+    assert (here.status_code, here.headers["retry-after"]) == (429, "60")
+    assert elsewhere.status_code == 303
+
+
+async def test_signing_in_counts_against_nobody():
+    office = Office()
+    password = await add_user(office.desk.store, "ann", "agent")
+
+    answers = [await attempt(office.fresh(), "ann", password) for _ in range(8)]
+
+    assert {each.status_code for each in answers} == {303}
+
+
+def test_guesses_of_one_name_from_ever_new_addresses_come_to_an_end():
+    attempts = Attempts()
+
+    allowed = [attempts.allows("ann", f"10.0.{number}.1") for number in range(200)]
+
+    assert sum(allowed) == 100
+
+
+def test_an_address_of_ipv6_counts_with_its_neighbours():
+    assert network_of("2001:db8:0:1::1") == network_of("2001:db8:0:1:ffff::2") != network_of("2001:db8:0:2::1")
+    assert network_of("::ffff:10.0.0.9") == network_of("10.0.0.9") == "10.0.0.9"
+
+
+async def test_a_name_that_nobody_can_have_is_not_remembered():
+    office = Office()
+
+    answers = [await attempt(office, f"{number}{'x' * 15_000}", "guess") for number in range(6)]
+
+    assert [each.status_code for each in answers] == [401] * 5 + [429]  # all are one name
+
+
+async def test_signing_in_failing_and_signing_out_leave_a_line_in_the_log(caplog):
+    caplog.set_level("INFO", "nextbest")
+    office = Office()
+    await office.sign_in()
+    await attempt(office.fresh(), "agent", "guess")
+    await office.send(AGENT_PAGE, "/console/sign-out")
+
+    lines = "\n".join(caplog.messages)
+    for told in ("agent signed in from", "sign-in of agent from 127.0.0.1 failed", "agent signed out from"):
+        assert told in lines
+
+
+async def test_signing_out_ends_every_copy_of_the_cookie():
+    office = Office()
+    await office.sign_in()
+    copy = office.fresh()
+    copy.browser.cookies = office.browser.cookies
+    assert (await copy.get(AGENT_PAGE)).status_code == 200
+    kept = dict(office.browser.cookies)
+
+    await office.send(AGENT_PAGE, "/console/sign-out")
+
+    replayed = office.fresh()
+    replayed.browser.cookies.update(kept)
+    assert (await replayed.get(AGENT_PAGE)).status_code == 303
+
+
+async def test_a_session_that_nobody_uses_ends_and_one_that_is_used_goes_on(monkeypatch):
+    office = Office()
+    await office.desk.know()
+    await office.sign_in()
+    clock = [wall_ms()]
+    monkeypatch.setattr("api.console.sessions.wall_ms", lambda: clock[0])
+
+    for _ in range(4):
+        clock[0] += IDLE_MS // 2
+        assert (await office.get(AGENT_PAGE)).status_code == 200
+    clock[0] += IDLE_MS // 2
+    assert (await office.get("/console/agent/pulse?customer=C-1")).status_code == 204  # a screen that is left open
+    clock[0] += IDLE_MS // 2
+
+    assert (await office.get(AGENT_PAGE)).status_code == 303
+
+
+async def test_a_session_ends_after_hours_however_much_it_is_used(monkeypatch):
+    office = Office()
+    await office.sign_in()
+    start_ms = wall_ms()
+    clock = [start_ms]
+    monkeypatch.setattr("api.console.sessions.wall_ms", lambda: clock[0])
+    statuses = []
+
+    while clock[0] < start_ms + SESSION_MS:
+        clock[0] += IDLE_MS // 2
+        statuses.append((await office.get(AGENT_PAGE)).status_code)
+
+    assert statuses[-2:] == [200, 303]
+
+
+async def test_the_first_requests_of_a_process_all_know_who_asks(monkeypatch):
+    office = Office()
+    await office.sign_in()
+    monkeypatch.setattr("api.console.users.REFRESH_S", 1.0)
+    another = office.another_process()
+    get, asked = office.desk.store.get, asyncio.Event()
+
+    async def slow(kind: str, name: str) -> bytes | None:
+        asked.set()
+        await asyncio.sleep(0)
+        return await get(kind, name)
+
+    monkeypatch.setattr(office.desk.store, "get", slow)
+    answers = await asyncio.gather(*(another.get(AGENT_PAGE) for _ in range(4)))
+
+    assert asked.is_set() and [each.status_code for each in answers] == [200] * 4
+
+
+async def test_pages_of_an_earlier_session_of_the_same_user_still_send_their_forms():
+    office = Office()
+    password = await office.sign_in()
+    token = token_in((await office.get(AGENT_PAGE)).text)
+    again = office.fresh()
+    await attempt(again, "agent", password)
+
+    answer = await again.browser.post("/console/agent/answers", data={"csrf": token})
+
+    assert answer.status_code != 403
+
+
+async def test_an_answer_after_the_session_leads_back_to_its_page_and_says_that_it_is_lost():
+    office = Office()
+    page = "http://localhost:8080/console/agent?customer=C-1"
+
+    answer = await office.browser.post(
+        "/console/agent/answers", data={}, headers={"hx-request": "true", "hx-current-url": page}
+    )
+    form = await office.get(answer.headers["hx-redirect"])
+
+    assert 'value="/console/agent?customer=C-1"' in form.text
+    assert "was not taken" in form.text
 
 
 async def test_a_form_from_elsewhere_changes_nothing():
@@ -147,8 +288,11 @@ async def test_every_page_has_the_strict_headers():
     for each in pages(office.desk.service):
         if each.method == "GET":
             answer = await office.get(each.path.replace("{name}", "style.css"))
-            assert "script-src 'self';" in answer.headers["content-security-policy"], each.path
-            assert "unsafe" not in answer.headers["content-security-policy"]
+            policy = answer.headers["content-security-policy"]
+            if each.path == "/console/preview.html":  # a mail's own styles, in a frame that runs nothing
+                assert "sandbox" in policy and "script-src" not in policy
+            else:
+                assert "script-src 'self';" in policy and "unsafe" not in policy, each.path
             assert answer.headers["x-content-type-options"] == "nosniff"
 
 
