@@ -7,14 +7,19 @@ import re
 
 import pytest
 
+from api.cli.users import check_language
 from api.console.attempts import Attempts
 from api.console.pages import pages
 from api.console.sessions import IDLE_MS, SESSION_MS
 from api.console.users import add_user, known_users, remove_user
 from api.instants import wall_ms
+from api.publications import publish_strategy
 from api.throttle import network_of
+from decisioning.catalog.load import load_bundle
 from decisioning.errors import NextbestError
+from decisioning.store.memory import MemoryStore
 from tests.console.office import Office, token_in
+from tests.decisioning.bank import FILES
 
 pytestmark = pytest.mark.anyio
 AGENT_PAGE = "/console/agent"
@@ -354,3 +359,15 @@ async def test_files_of_ours_may_be_kept_for_ever_under_their_version_only():
     assert "immutable" in (await office.get(named)).headers["cache-control"]
     assert (await office.get("/console/static/style.css")).headers["cache-control"] == "no-cache"
     assert (await office.get("/console/static/passwd")).status_code == 404
+
+
+async def test_a_user_speaks_a_language_of_the_strategy():
+    store, files = MemoryStore(), {path: text.encode() for path, text in FILES.items()}
+    with pytest.raises(NextbestError, match="Publish it first"):
+        await check_language(store, "hu")
+    await publish_strategy(store, files, load_bundle(files))
+
+    await check_language(store, "hu")
+    await check_language(store, "hu-HU")
+    with pytest.raises(NextbestError, match="speaks no 'xx-klingon'"):
+        await check_language(store, "xx-klingon")
