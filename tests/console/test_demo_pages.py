@@ -24,6 +24,7 @@ async def test_the_demo_is_nowhere_but_in_the_demo():
 
 async def test_a_mail_stays_the_same_mail():
     office = Office(demo=True, desk=bank_desk())
+    await office.desk.know("C-00001")
 
     first, second = [(await office.get("/demo/inbox")).text for _ in range(2)]
 
