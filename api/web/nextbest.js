@@ -12,18 +12,21 @@
   const base = new URL(".", src).href;
   const deadline = Number(told.deadline) || 800;
   const KEY = "nextbest";
+  const ELEMENT = "nextbest-placement";
   const MARKUP = /^(A|B|BR|DIV|EM|H[1-6]|I|LI|OL|P|S|SMALL|SPAN|STRONG|SU[BP]|U|UL)$/;
   const FIELD = "[data-nextbest-field]";
   const CHANGED = ["href", "src", "srcset", "alt"];
 
   // What is shown: element -> {token, sent, says, before}; before: what its nodes were when the author wrote them.
   const shown = new Map();
+  // Elements that the keyboard reaches only because they scroll.
+  const reachable = new WeakSet();
+  // What is asked for: element -> [placement]. An answer to what is no longer asked for changes nothing.
   let asked = new WeakMap();
   let context = {};
-  let known = told.token;
-  let visitor = null;
-  let permitted = false;
-  let waiting = null;
+  // Whose page this is: its token, and the promise of one. Whoever comes next is another object.
+  let person = { token: told.token };
+  let visitor, permitted;
 
   const safely = (work) => (...args) => {
     try {
@@ -31,6 +34,8 @@
       return result && result.catch ? result.catch(() => {}) : result;
     } catch {}
   };
+  const on = (names, work) => names.split(" ").forEach((name) => addEventListener(name, work, true));
+  const soon = () => AbortSignal.timeout(deadline);
   const announce = (el, what, detail) => el.dispatchEvent(new CustomEvent("nextbest:" + what, { bubbles: true, detail }));
 
   // ---- The service. Bodies are text, which browsers send to other sites without asking them first.
@@ -51,43 +56,44 @@
   };
 
   const within = (work) => {
-    const signal = AbortSignal.timeout(deadline);
-    const late = new Promise((_, refuse) => (signal.onabort = () => refuse(Error("late"))));
-    return Promise.race([work(signal), late]);
+    const signal = soon();
+    return Promise.race([work(signal), new Promise((_, refuse) => (signal.onabort = () => refuse(Error("late"))))]);
   };
 
   // ---- Who is asking: whom the site's server named, else somebody new, remembered only with permission.
 
-  const token = (renew) => (waiting = waiting || found(renew).finally(() => (waiting = null)));
+  const token = (renew, who = person) =>
+    (who.waiting = who.waiting || found(renew, who).finally(() => (who.waiting = null)));
 
-  const found = async (renew) => {
-    if (told.tokenUrl && (renew || !known)) {
-      const answer = await fetch(told.tokenUrl, { credentials: "same-origin" });
+  const found = async (renew, who) => {
+    if (told.tokenUrl && (renew || !who.token)) {
+      const answer = await fetch(told.tokenUrl, { signal: soon() });
       if (!answer.ok) throw Error("no token");
-      known = (await answer.text()).trim();
-    } else if (known && renew) {
+      who.token = (await answer.text()).trim();
+    } else if (who.token && renew) {
       throw Error("expired");
     }
-    if (known) return known;
+    if (who.token) return who.token;
     // Two tabs that open at once would become two people: whoever is second finds what the first has stored.
     return navigator.locks ? navigator.locks.request(KEY, () => anonymous(renew)) : anonymous(renew);
   };
 
+  // What another tab has forgotten is not remembered again.
   const anonymous = async (renew) => {
     const kept = remembered();
-    permitted = permitted || !!kept;
+    permitted = kept || (permitted && !visitor);
     visitor = kept || visitor;
-    if (!visitor || renew) {
-      visitor = await read(await post("web/visitors", visitor ? { visitor_id: visitor.visitor_id } : {}));
+    if (renew || !visitor || Date.parse(visitor.expires_at) < Date.now()) {
+      visitor = await read(await post("web/visitors", { visitor_id: (visitor || {}).visitor_id }, soon()));
       remember();
     }
     return visitor.visitor_token;
   };
 
-  const remembered = safely(() => JSON.parse(localStorage.getItem(KEY)));
+  const remembered = safely(() => JSON.parse(localStorage[KEY]));
 
   const remember = safely(() => {
-    if (permitted && visitor) localStorage.setItem(KEY, JSON.stringify(visitor));
+    if (permitted && visitor) localStorage[KEY] = JSON.stringify(visitor);
   });
 
   // ---- Filling: everything is prepared first, then a placement changes at once.
@@ -122,8 +128,8 @@
     image.src = address(url);
     await image.decode();
     return () => {
-      const sources = node.parentNode.tagName === "PICTURE" ? node.parentNode.children : [];
-      for (const each of [node, ...sources]) write(each, "srcset");
+      const frame = node.closest("picture");
+      for (const each of [node, ...(frame ? frame.children : [])]) write(each, "srcset");
       write(node, "alt", alt || "");
       write(node, "src", image.src);
     };
@@ -163,25 +169,48 @@
   // its height: what stands around it does not move either. A box that got too small for people to see all is scrolled.
   const swap = (el, work) => {
     const focused = document.activeElement;
-    const { bottom } = el.getBoundingClientRect();
-    const { height } = getComputedStyle(el);
+    const style = getComputedStyle(el);
+    if (style.display === "inline" && el.localName === ELEMENT) el.style.display = "block";
+    const { height } = style;
+    let last = el;
+    while (last.parentElement && !last.nextElementSibling) last = last.parentElement;
+    const top = () => el.getBoundingClientRect().top;
+    const end = () => (last.nextElementSibling || el).getBoundingClientRect().bottom;
+    const topWas = top();
+    const endWas = end();
     const children = [...el.children].map((child) => [child, child.style.display]);
     loosen(el);
     el.style.height = height;
     for (const [child] of children) child.style.setProperty("display", "none", "important");
     void el.offsetHeight;
-    work();
-    for (const [child, display] of children) child.style.display = display;
+    try {
+      work();
+    } finally {
+      for (const [child, display] of children) child.style.display = display;
+    }
     el.style.height = "";
     el.style.minHeight = height;
-    if (parseFloat(getComputedStyle(el).height) > parseFloat(height) + 1 && bottom < innerHeight) {
+    if (parseFloat(style.height) > parseFloat(height) + 1 && topWas + parseFloat(height) < innerHeight) {
       el.style.height = height;
       el.style.overflow = "auto";
+      // Keys can scroll what has the focus.
+      if (el.tabIndex < 0) {
+        el.tabIndex = 0;
+        reachable.add(el);
+      }
+      // Margins of its children that stood out of the box are inside now: it gets such margins of its own.
+      el.style.marginTop = "999px";
+      el.style.marginTop = 999 + topWas - top() + "px";
+      el.style.marginBottom = "999px";
+      el.style.marginBottom = endWas - end() ? 999 + endWas - end() + "px" : "";
     }
     if (focused) focused.focus({ preventScroll: true });
   };
 
-  const loosen = (el) => (el.style.height = el.style.minHeight = el.style.overflow = "");
+  const loosen = (el) => {
+    for (const name of ["height", "minHeight", "overflow", "marginTop", "marginBottom"]) el.style[name] = "";
+    if (reachable.delete(el)) el.removeAttribute("tabindex");
+  };
 
   const restore = (el) => {
     if (!shown.has(el)) return;
@@ -192,20 +221,22 @@
         node.style.visibility = "";
       }
     });
+    clearTimeout(shown.get(el).timer);
     shown.delete(el);
     sight.unobserve(el);
   };
 
   const write = (node, name, value) => (value == null ? node.removeAttribute(name) : node.setAttribute(name, value));
 
-  const show = async (el, placed, signal) => {
-    if (!placed || placed.outcome === "nothing") {
+  const show = async (el, placed, check) => {
+    check();
+    if (!placed.content) {
       restore(el);
-      throw Error("nothing");
+      throw Error(placed.outcome || placed);
     }
     const fields = nodesOf(el, FIELD);
     const changes = await Promise.all(fields.map((node) => change(node, placed)));
-    if (signal.aborted) throw Error("late");
+    check();
     const before = (shown.get(el) || {}).before || nodesOf(el, FIELD + ",[data-nextbest-label],source").map(noted);
     swap(el, () => {
       for (const node of fields) node.style.visibility = "";
@@ -219,34 +250,39 @@
 
   const fill = async (elements) => {
     const names = [...new Set(elements.map((el) => el.dataset.nextbest))];
-    const open = new Set(elements);
-    const keep = (el, error) => open.delete(el) && announce(el, "kept", { why: error.message });
+    const unfilled = new Map(elements.map((el) => [el, asked.get(el)]));
+    const keep = (el, error) => unfilled.delete(el) && announce(el, "kept", { why: error.message });
     try {
       await within(async (signal) => {
-        const answer = await ask("web/decisions", { placements: names, context }, signal);
-        if (answer.fallback) throw Error("trouble");
-        const fillOne = async (el) => {
-          const at = answer.placements.findIndex((each) => each.placement === el.dataset.nextbest);
+        const { fallback, placements, refused } = await ask("web/decisions", { placements: names, context }, signal);
+        if (fallback) throw Error("trouble");
+        const fillOne = async ([el, asking]) => {
+          const at = placements.findIndex((each) => each.placement === asking[0]);
+          const placed = at < 0 ? refused[asking[0]] || "nothing" : placements.splice(at, 1)[0];
+          const check = () => {
+            if (signal.aborted || asked.get(el) !== asking) throw Error("late");
+          };
           try {
-            await show(el, answer.placements.splice(at, at < 0 ? 0 : 1)[0], signal);
-            open.delete(el);
+            await show(el, placed, check);
+            unfilled.delete(el);
           } catch (error) {
             keep(el, error);
           }
         };
-        await Promise.all(elements.map(fillOne));
+        await Promise.all([...unfilled].map(fillOne));
       });
     } catch (error) {
-      for (const el of open) keep(el, error);
+      for (const el of unfilled.keys()) keep(el, error);
     }
   };
 
-  const scan = safely(() => {
-    const elements = [...document.querySelectorAll("[data-nextbest]")];
-    const fresh = elements.filter((el) => el.dataset.nextbest && asked.get(el) !== el.dataset.nextbest);
-    for (const el of fresh) asked.set(el, el.dataset.nextbest);
-    for (const el of shown.keys()) if (!el.isConnected) shown.delete(el);
-    return fresh.length ? fill(fresh) : Promise.resolve();
+  const scan = safely(async () => {
+    for (const el of shown.keys()) if (!el.isConnected) asked.delete(el, restore(el));
+    const fresh = [...document.querySelectorAll("[data-nextbest]")].filter((el) => {
+      const name = el.dataset.nextbest;
+      return name && (asked.get(el) || [])[0] !== name && asked.set(el, [name]);
+    });
+    if (fresh.length) await fill(fresh);
   });
 
   const refresh = () => {
@@ -256,10 +292,9 @@
 
   // ---- What people do: half of it in sight for a second on a visible page, clicks, answers.
 
-  const tell = safely((responses) => {
-    const body = { responses, visitor_token: known || visitor.visitor_token };
-    return navigator.sendBeacon(base + "web/responses", JSON.stringify(body)) || post("web/responses", body);
-  });
+  const tell = safely((responses, visitor_token) =>
+    navigator.sendBeacon(base + "web/responses", JSON.stringify({ responses, visitor_token })),
+  );
 
   // says: what it shows. Where that stays the same when it is decided anew, nobody has seen or clicked it a second time.
   const watch = (el, token, before = [], says) => {
@@ -277,7 +312,7 @@
     if (!it.isInSight || document.visibilityState !== "visible" || it.sent.has("impression") || !it.token) return;
     it.timer = setTimeout(() => {
       it.sent.add("impression");
-      tell([{ event_token: it.token, outcome: "impression" }]);
+      tell([{ event_token: it.token, outcome: "impression" }], person.token || visitor.visitor_token);
     }, 1000);
   };
 
@@ -300,19 +335,22 @@
     const answer = hit && hit.dataset.nextbestOutcome;
     const outcome = answer || "clicked";
     if (!it || !it.token || it.sent.has(outcome)) return;
-    it.sent.add(outcome);
     const said = [{ event_token: it.token, outcome }];
-    if (!answer || hit.href) tell(said);
-    else return ask("web/responses", { responses: said }).then(refresh);
+    it.sent.add(outcome);
+    if (!answer || hit.href) tell(said, person.token || visitor.visitor_token);
+    else return ask("web/responses", { responses: said }).then(refresh).finally(() => it.sent.delete(outcome));
   });
 
-  // A click in a mail brings its event token along. Only a page that somebody looks at confirms it.
+  // A click in a mail brings its event token along. Scanners load pages too: it is confirmed by the first sign of a person.
   const confirmClick = safely(() => {
-    const found = /[?&]nextbest=([\w.-]+)/.exec(location.search);
-    if (!found) return;
+    const [, event_token] = /[?&]nextbest=([\w.-]+)/.exec(location.search);
     const rest = location.search.replace(/([?&])nextbest=[^&]*&?/, "$1").replace(/[?&]$/, "");
     history.replaceState(history.state, "", location.pathname + rest + location.hash);
-    return post("web/responses", { responses: [{ event_token: found[1], outcome: "clicked" }] });
+    let isOpen = true;
+    const confirmed = ({ isTrusted }) => {
+      if (isTrusted && isOpen) isOpen = !tell([{ event_token, outcome: "clicked" }]);
+    };
+    on("pointermove pointerdown wheel keydown", confirmed);
   });
 
   // ---- What a page can call; all of it may be called before this script is there: nextbest.push(["permit", true]).
@@ -327,49 +365,48 @@
       ),
     respond: safely((event_token, outcome) => ask("web/responses", { responses: [{ event_token, outcome }] })),
     identify: (visitorToken) => {
-      known = visitorToken;
+      person = { token: visitorToken };
+      for (const el of shown.keys()) restore(el);
       return refresh();
     },
     permit: safely((yes) => {
       permitted = yes;
-      visitor = yes && (remembered() || visitor);
-      if (yes) remember();
-      else localStorage.removeItem(KEY);
+      if (yes) remember((visitor = remembered() || visitor));
+      else delete localStorage[KEY];
     }),
     push: ([name, ...args]) => api[name](...args),
   };
 
-  const start = safely(() => {
+  // Once the whole page is there, and somebody may see it: browsers prepare pages that nobody asked for.
+  const begin = safely(() => {
+    if (document.prerendering || document.readyState === "loading") return;
     confirmClick();
+    changes.observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-nextbest"] });
     scan();
-    let soon;
-    new MutationObserver(() => {
-      clearTimeout(soon);
-      soon = setTimeout(scan);
-    }).observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-nextbest"] });
   });
 
-  const begin = () => {
-    if (document.readyState === "loading") addEventListener("DOMContentLoaded", start);
-    else start();
-  };
+  let soonest;
+  const changes = new MutationObserver(() => {
+    clearTimeout(soonest);
+    soonest = setTimeout(scan);
+  });
 
   safely(() => {
     context = JSON.parse(told.context || "{}");
   })();
   window.nextbest = api;
   for (const each of [].concat(queued || [])) safely(api.push)(each);
-  for (const name of ["click", "auxclick"]) document.addEventListener(name, clicked, true);
-  document.addEventListener("visibilitychange", () => [...shown.keys()].forEach(pace));
-  addEventListener("resize", () => [...shown.keys()].forEach(loosen));
-  addEventListener("pageshow", ({ persisted }) => {
+  on("click auxclick", clicked);
+  on("visibilitychange", () => [...shown.keys()].forEach(pace));
+  on("resize", () => [...shown.keys()].forEach(loosen));
+  on("pageshow", ({ persisted }) => {
     if (!persisted) return;
     for (const it of shown.values()) it.sent.clear();
     refresh();
   });
   safely(() => {
     customElements.define(
-      "nextbest-placement",
+      ELEMENT,
       class extends HTMLElement {
         connectedCallback() {
           this.dataset.nextbest = this.getAttribute("name");
@@ -377,6 +414,6 @@
       },
     );
   })();
-  if (document.prerendering) document.addEventListener("prerenderingchange", begin, { once: true });
-  else begin();
+  on("DOMContentLoaded prerenderingchange", begin);
+  begin();
 })();

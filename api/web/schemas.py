@@ -60,7 +60,7 @@ class VisitorAnswer(VisitorTokenAnswer, kw_only=True):
 class WebDecisionRequest(Strict):
     """What should this visitor see in these placements of one channel, now?"""
 
-    placements: Annotated[list[Name], Meta(min_length=1, max_length=20)]
+    placements: Annotated[list[Name], Meta(min_length=1, max_length=100, description="20 at most are answered.")]
     visitor_token: VisitorToken | UnsetType = UNSET
     customer: CustomerRef | UnsetType = UNSET  # may only repeat whom the token names
     context: dict[str, Any] = field(default_factory=dict)
@@ -83,6 +83,7 @@ class WebDecisionAnswer(Struct, kw_only=True):
     valid_until: str
     fallback: bool  # prepared brand content, because something inside was in trouble; a page may keep its own
     placements: list[WebPlacementAnswer]
+    refused: dict[str, str]  # why a placement that was asked for is not among them; a 4xx where none is
 
 
 class WebResponse(Strict):

@@ -136,6 +136,7 @@ def test_the_mails_link_leads_to_its_destination_whose_page_confirms_the_click(h
     destination = urlsplit(followed.value.headers["location"])
     page.goto(f"{landing}?{destination.query}")  # the bank of the example has no server of its own
     page.wait_for_url(landing)  # the event token is out of the address again
+    page.mouse.move(5, 5)  # somebody is there
 
     assert destination.netloc + destination.path == "bank.example/cards/gold"
     assert page.get_by_role("heading").inner_text() == "The gold card"

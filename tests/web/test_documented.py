@@ -41,7 +41,7 @@ def test_the_answer_the_page_shows_has_the_fields_of_the_answer():
 
 
 def test_every_call_attribute_and_type_of_the_script_is_on_the_page():
-    calls = re.findall(r"^    (\w+)(?::|,$)", SOURCE[SOURCE.index("const api =") : SOURCE.index("const start =")], re.M)
+    calls = re.findall(r"^    (\w+)(?::|,$)", SOURCE[SOURCE.index("const api =") : SOURCE.index("const begin =")], re.M)
     settings = {attribute(name) for name in re.findall(r"told\.(\w+)", SOURCE)}
     marks = {attribute(name) for name in re.findall(r"dataset\.(nextbest\w*)", SOURCE)}
 

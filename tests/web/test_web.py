@@ -10,7 +10,7 @@ import pytest
 from api.instants import wall_ms
 from api.throttle import REMEMBERED_MAX, Throttle
 from api.web.origins import is_allowed
-from api.web.script import BODY, SOURCE, served
+from api.web.script import BODY, SOURCE, served, shorter, tight
 from decisioning.catalog.load import load_bundle
 from decisioning.errors import StoreUnavailable
 from tests.api.desk import KEY, Desk
@@ -36,7 +36,7 @@ async def test_a_page_gets_what_it_needs_to_show_and_nothing_else(desk):
 
     assert answer.status_code == 200, answer.text
     body = answer.json()
-    assert body.keys() == {"valid_until", "fallback", "placements"}
+    assert body.keys() == {"valid_until", "fallback", "placements", "refused"}
     (placed,) = body["placements"]
     assert placed.keys() == {"placement", "outcome", "rank", "content", "types", "event_token"}
     assert (placed["outcome"], placed["content"], placed["types"]) == (
@@ -163,11 +163,15 @@ async def test_an_anonymous_visitor_gets_an_id_of_our_making_and_keeps_it(desk):
 
 
 async def test_placements_of_a_channel_without_the_origin_are_not_for_pages(desk):
-    answer = await Page(desk).decide(await token_for(desk), "email.hero")
-    unknown = await Page(desk).decide(await token_for(desk), "web.hero", "web.footer")
+    token = await token_for(desk)
+    answer = await Page(desk).decide(token, "email.hero")
+    unknown = await Page(desk).decide(token, "web.footer")
+    some = await Page(desk).decide(token, "web.footer", "email.hero", "web.hero", *(f"web.{at}" for at in range(40)))
 
     assert (answer.status_code, answer.json()["where"]) == (403, "placements")
     assert (unknown.status_code, unknown.json()["code"]) == (422, "unknown_placement")
+    assert [each["placement"] for each in some.json()["placements"]] == ["web.hero"]
+    assert list(some.json()["refused"]) == ["web.footer", "email.hero", *(f"web.{at}" for at in range(40))]
 
 
 async def test_a_page_reports_for_its_own_visitor_and_once(desk):
@@ -281,9 +285,16 @@ async def test_the_snippet_is_small_and_served_as_it_is_written(desk):
 
 
 def test_serving_the_snippet_changes_no_text_in_it():
-    source = '  // a comment\n  const a = "x , y // z";\n  if (a)\n    f({ b: a }, (c) => c + 1);\n  g()\n  h()\n'
+    source = '  // a comment\n  const it = "it , y // z";\n  if (it)\n    f({ b: it }, (c) => c + 1);\n  g()\n'
+    source += "  h(/it , it/)\n"
 
-    assert served(source) == 'const a="x , y // z";if(a)\nf({b:a},(c)=>c+1);g()\nh()'
+    assert served(source) == 'let a="it , y // z";if(a)\nf({b:a},(c)=>c+1);g()\nh(/it , it/)'
+
+
+def test_what_may_be_a_property_keeps_its_name():
+    source = "const one = 1; const two = { one: 2, ...three }; let three = two.four, four; f({ two }); const b = one;"
+
+    assert shorter(tight(source)) == {"const": "let", "three": "a"}
 
 
 async def test_bad_bodies_are_told_what_is_wrong(desk):
