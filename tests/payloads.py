@@ -52,3 +52,13 @@ class Skeleton(HTMLParser):
 def shown_as(payload: str) -> str:
     """A payload as a parser of HTML reads it back: line ends are of one kind there, and a null is nothing."""
     return payload.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+
+
+def quoted(text: str) -> str:
+    """A text as YAML reads it back, whose escapes know no pairs of surrogates."""
+    return '"' + "".join(each if each.isascii() and each.isalnum() else f"\\U{ord(each):08x}" for each in text) + '"'
+
+
+def bunches(count: int) -> list[str]:
+    """All payloads in so few texts: each breaks out of the others' places as well."""
+    return [" ".join(PAYLOADS[at::count]) for at in range(count)]
