@@ -143,7 +143,7 @@ def forgeries(post: Post, chance: random.Random) -> dict[str, Callable[[int], st
 
     def spliced(number: int) -> str:
         one, two = post.token("C-1"), body_of(post.token("C-2"))
-        at = chance.randrange(8, len(two))
+        at = chance.randrange(8, len(two) - 16)  # of fewer letters both may have the same
         return one[: 5 + at] + two[at:]
 
     return {
