@@ -31,6 +31,7 @@ async def inbox_page(visit: Visit) -> Response:
 
 async def follow(visit: Visit) -> Response:
     """GET: a click in a mail, and the page of the demo's bank that stands in for where it leads."""
+    visit.until_s -= visit.service.settings.deadline_ms / 1000  # which the link takes by itself
     customer = await person_of(visit)
     placement = visit.service.deployed().strategy.placements.get(visit.asked("mail"))
     if placement is None or placement.picture is None:

@@ -172,10 +172,10 @@ async def expected(url: str, deeds: Deeds) -> set[str]:
     return {f"{outcomes[kind]} {decisions[kind](number)}" for kind, number in deeds.acknowledged}
 
 
-def play(installation: QuietInstallation, store: Node, count: int) -> list[str]:
-    """All of it; what is wrong."""
+def play(installation: QuietInstallation, store: Node, count: int, *, processes: int = 2) -> list[str]:
+    """All of it, with so many serving processes at a time; what is wrong."""
     journal, faults = installation.data_dir / "journal", []
-    server, base = installation.serve(workers=2)
+    server, base = installation.serve(workers=processes)
     deeds = asyncio.run(prepared(base, store.url, count))
     goals = {"click": count - 2 * (count // 3), "beacon": count // 3, "answer": count // 3}
 
@@ -185,11 +185,11 @@ def play(installation: QuietInstallation, store: Node, count: int) -> list[str]:
     if re.search(rb"C-\d{5}", raw):  # as a whole: what is sealed is spelled in letters that make any three by chance
         faults.append("the journal names a customer")
     store.send(signal.SIGCONT)
-    counted_then = _killed_while_counting(installation, store, count // 8)
+    counted_then = _killed_while_counting(installation, store, count // 8, processes)
     if not any(journal.iterdir()):
         faults.append("the second server had counted all before it was killed")
 
-    servers = [installation.serve() for _ in range(2)]
+    servers = [installation.serve() for _ in range(processes)]
     _await_empty(journal)
     store.send(signal.SIGSTOP)
     asyncio.run(do([base for _, base in servers], deeds, goals, lambda: True))
@@ -200,7 +200,7 @@ def play(installation: QuietInstallation, store: Node, count: int) -> list[str]:
     print(
         f"{len(deeds.acknowledged)} taken while the store was silent: {by_kind}; {first} of them before kill -9 of the"
     )
-    print(f"  server with two workers; the next one was killed when it had counted about {counted_then}")
+    print(f"  server ({processes} processes); the next one was killed when it had counted about {counted_then}")
     if len(deeds.acknowledged) != count:
         faults.append(f"{len(deeds.acknowledged)} of {count} were acknowledged")
     return faults
@@ -220,11 +220,11 @@ async def _killed_while_taking(
     await asyncio.gather(do(bases, deeds, goals, lambda: server.poll() is None), kill())
 
 
-def _killed_while_counting(installation: QuietInstallation, store: Node, after: int) -> int:
+def _killed_while_counting(installation: QuietInstallation, store: Node, after: int, processes: int) -> int:
     """Start a server, and kill it when it has counted about so many; how many by then."""
     with redis.Redis(port=store.port, socket_timeout=PATIENCE_S) as client:
         client.config_resetstat()
-        server = installation.start("serve", "--port", str(free_port()), "--workers", "2")
+        server = installation.start("serve", "--port", str(free_port()), "--workers", str(processes))
         steps = 0
         while steps < 2 * after:  # each is a read and a commit
             steps = client.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"]

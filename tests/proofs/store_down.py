@@ -297,6 +297,7 @@ async def started_without_store(base: str, doors: Doors) -> list[str]:
             "click": leads_home(await http.get(f"/c/{doors.mails[0]}"), doors),
             "snippet": (await http.get("/nextbest.js")).status_code == 200,
             "decision": refused(await replace(doors, http=http).ask("api decision", 0), doors),
+            "beacon": refused(await replace(doors, http=http).ask("page beacon", 0), doors),
             "agent": (await http.get("/console/agent")).status_code in (303, 503),
             "start": (await http.get("/")).status_code == 503,
         }

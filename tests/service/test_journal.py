@@ -1,4 +1,7 @@
-"""The store silent, killed and loading, in real processes: every door answers, and what was taken counts once."""
+"""The store silent, killed and loading, in real processes: every door answers, and what was taken counts once.
+
+Larger, and with several processes at a time: `python -m tests.proofs.store_down` and `python -m tests.proofs.kept`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,6 @@ def test_every_door_answers_while_the_store_is_down_and_a_start_without_it_shows
 
 def test_what_is_taken_while_the_store_is_silent_counts_once_though_servers_are_killed(tmp_path: Path) -> None:
     with store_down.installed(tmp_path, deadline_ms=kept.DEADLINE_MS) as (installation, store):
-        faults = kept.play(installation, store, 60)
+        faults = kept.play(installation, store, 60, processes=1)
 
     assert faults == []
