@@ -106,6 +106,7 @@ def bank_files() -> dict[str, bytes]:
     chances = (b"holdout:", b"exploration:")  # what everybody wants is then what everybody gets
     lines = files["strategy.yaml"].splitlines(keepends=True)
     files["strategy.yaml"] = b"".join(line for line in lines if not line.startswith(chances))
+    del files["experiments.yaml"]  # one of its arms draws at random
     cards = files["actions/cards.yaml"].replace(b"    volume_constraints: {gold_cards: 1}\n", b"")
     files["actions/cards.yaml"] = cards.replace(
         b"    product: card_platinum\n", b"    product: card_platinum\n    volume_constraints: {gold_cards: 1}\n"
