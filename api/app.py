@@ -63,11 +63,12 @@ def assemble(service: Service) -> FastAPI:
         stocking = asyncio.create_task(service.restocker.keep())
         stocking.add_done_callback(_told_if_unstocked)
         beside = [asyncio.create_task(each) for each in _chores(service)]
+        for chore in beside:
+            chore.add_done_callback(_told_if_ended)
         yield
-        for task in (watching, stocking, *beside):
+        for task in (tasks := (watching, stocking, *beside)):
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)  # who broke has been told; the rest is to be closed
         await service.restocker.close()
         service.journal.close()
         service.studio.close()
@@ -106,6 +107,12 @@ def _told_if_unstocked(stocking: asyncio.Task[None]) -> None:
     """Budgets hold without upkeep; what is set aside for the idle would stay there."""
     if not stocking.cancelled() and (error := stocking.exception()) is not None:
         LOG.error("the upkeep of budgets ended in this process", exc_info=error)
+
+
+def _told_if_ended(chore: asyncio.Task[None]) -> None:
+    """Pictures, the journal and new token keys are taken care of beside requests, which go on without."""
+    if not chore.cancelled() and (error := chore.exception()) is not None:
+        LOG.critical("a chore ended; restart this process", exc_info=error)
 
 
 def _chores(service: Service) -> list[Coroutine[Any, Any, None]]:

@@ -243,7 +243,8 @@ async def counted(service: Service, response: Response, prefix: str = "") -> dic
         if response.person_key not in (None, snapshot.state.person_key):
             raise Problem("erased", "The customer of this decision was erased.", "event_token")
         dated = _identified(response, snapshot)
-        if dated.api_key is not None and (ended := answered_otherwise(dated, snapshot.state)) is not None:
+        is_live = dated.api_key is not None and response.at_ms == UNDATED  # what was kept meanwhile was told it counts
+        if is_live and (ended := answered_otherwise(dated, snapshot.state)) is not None:
             raise Problem("conflict", f"Answered meanwhile: {ended}. Nothing was noted.", f"{prefix}outcome")
         claimed = claim(dated, snapshot, strategy)
         standing = snapshot if claimed is None else replace(snapshot, state=claimed.state)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import secrets
 from pathlib import Path
 
 from api.publications import unpack_bundle
@@ -47,6 +47,6 @@ class Standby:
     def _write(self, packed: bytes) -> None:
         """In one step, so that nobody reads half of it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        fresh = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")  # containers share process ids
         fresh.write_bytes(packed)
         fresh.replace(self._path)

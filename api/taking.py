@@ -49,7 +49,7 @@ async def _keep(service: Service, response: Response) -> None:
 
 
 async def count_kept(service: Service, kind: str, fields: Mapping[str, Any]) -> None:
-    """Count one entry of the journal. Raises StoreUnavailable."""
+    """Count one entry of the journal. Raises StoreUnavailable, and Problem for one that nobody can count."""
     try:
         if kind == RESPONSE:
             await counted(service, _response_of(fields))
@@ -58,7 +58,9 @@ async def count_kept(service: Service, kind: str, fields: Mapping[str, Any]) -> 
     except Problem as problem:
         if problem.code == "not_ready":
             raise StoreUnavailable("no strategy is loaded yet") from None
-        LOG.info("an entry of the journal counts no more: %s", problem.code)  # of somebody who was erased since
+        if problem.code != "erased":
+            raise
+        LOG.info("an entry of the journal counts no more: its customer was erased")
 
 
 def _response_of(fields: Mapping[str, Any]) -> Response:

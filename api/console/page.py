@@ -48,6 +48,7 @@ HEADERS = {
     "cache-control": "no-store",
 }
 SIGN_IN = "/console/sign-in"
+REFRESHING = "changed"  # the element by which an open screen loads itself again
 
 Said = TypeVar("Said")
 
@@ -153,7 +154,8 @@ class Page:
         except Exception as error:  # the outermost: whatever broke, somebody looks at the screen
             response = self._troubled(visit, error)
         response.headers.update({name: each for name, each in HEADERS.items() if name not in response.headers})
-        if visit.session is not None and self.roles and not self.is_pulse and visit.session.is_to_be_renewed():
+        is_by_itself = self.is_pulse or request.headers.get("hx-trigger") == REFRESHING
+        if visit.session is not None and self.roles and not is_by_itself and visit.session.is_to_be_renewed():
             set_session(response, visit.session, service.seals, is_secure=visit.is_secure)
         if visit.session is None and request.cookies.get(FORM) != visit.csrf and self.method == "GET":
             set_form(response, visit.csrf, is_secure=visit.is_secure)

@@ -23,6 +23,7 @@ SESSION_MS = 12 * 3_600_000
 IDLE_MS = 3_600_000  # without a page that a person asked for
 RENEWED_MS = 60_000  # a cookie is made anew at most so often
 DEMO_PREFIX = "demo-"
+DEMO_STAMP = "demo"  # in place of a password's, which is longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def opened_for(known: Known) -> Session:
 def opened_in_demo(role: str) -> Session:
     """A new session of the demo, without a password: its `csrf` is a secret of its own."""
     now_ms = wall_ms()
-    return Session(demo_user(role), "demo", secrets.token_urlsafe(16), now_ms + SESSION_MS, now_ms)
+    return Session(demo_user(role), DEMO_STAMP, secrets.token_urlsafe(16), now_ms + SESSION_MS, now_ms)
 
 
 def demo_user(role: str) -> User:
@@ -102,5 +103,5 @@ async def session_of(
 async def _known(user_id: str, roster: Roster, *, may_demo: bool) -> Known | None:
     role = user_id.removeprefix(DEMO_PREFIX)
     if user_id.startswith(DEMO_PREFIX) and may_demo and role in ROLES:
-        return Known(demo_user(role), "demo", 0.0)
+        return Known(demo_user(role), DEMO_STAMP, 0.0)
     return await roster.find(user_id)

@@ -12,7 +12,7 @@ import re
 from starlette.responses import RedirectResponse, Response
 
 from api.console.page import SIGN_IN, Visit
-from api.console.sessions import DEMO_PREFIX, SESSION, Session, opened_for, opened_in_demo, set_session
+from api.console.sessions import DEMO_STAMP, SESSION, Session, opened_for, opened_in_demo, set_session
 from api.console.users import NOBODY, PASSWORD_LENGTH_MAX, ROLES, USER_ID
 from api.errors import Problem
 from decisioning.errors import StoreUnavailable
@@ -56,7 +56,7 @@ async def sign_in(visit: Visit) -> Response:
 async def sign_out(visit: Visit) -> Response:
     """POST: end every session of this user; while the store is down, the one of this browser."""
     user_id = visit.session.user.user_id if visit.session else ""
-    if user_id and not user_id.startswith(DEMO_PREFIX):
+    if visit.session and visit.session.stamp != DEMO_STAMP:
         try:
             await visit.console.roster.sign_out(user_id)
         except StoreUnavailable:

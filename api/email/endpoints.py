@@ -12,6 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -182,7 +183,8 @@ class Link(MailEndpoint):
                     await followed(self.service, **note)
         except (NextbestError, TimeoutError):
             if client_class != SCANNER:  # not under the deadline, whose end would lose it: a flush takes milliseconds
-                await self.service.journal.take(self.service.seals, FOLLOWED, note)
+                with suppress(Problem):  # no room for notes is no reason to lead elsewhere
+                    await self.service.journal.take(self.service.seals, FOLLOWED, note)
         return _redirect(found.url, found.how)
 
     def _in_trouble(self, asked: Asked) -> Answer:

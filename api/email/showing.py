@@ -35,7 +35,7 @@ from decisioning.request import Placed, Request
 from decisioning.respond import Response, respond, response_record
 from decisioning.sealing import fingerprint
 from decisioning.store.packing import canonical
-from decisioning.store.protocol import Change, Committed, Lost, Once, Record, Repeated
+from decisioning.store.protocol import Change, Committed, Lost, Once, Outcome, Record, Repeated
 from decisioning.volume import hoped
 
 BY_MAIL = "mail"  # who asked, in records: nobody's API key
@@ -87,7 +87,7 @@ async def show(service: Service, token: RenderToken, client_class: ClientClass) 
             opening = _opened(asked, snapshot, decider, token, client_class)
         if opening.is_repeat:
             return _shown(service, opening, snapshot)
-        outcome, *_ = await service.store.commit([_change(asked, snapshot, opening, decider, client_class)])
+        outcome = await _noted(service, asked, snapshot, opening, decider, client_class)
         if isinstance(outcome, Committed):
             if client_class == PERSON:
                 count_outcomes(opening.decision)
@@ -100,6 +100,26 @@ async def show(service: Service, token: RenderToken, client_class: ClientClass) 
         metrics.RACES_LOST.inc()
         snapshot = outcome.snapshot
     raise StoreUnavailable("a mail's opening lost three races in a row")
+
+
+async def _noted(
+    service: Service,
+    request: Request,
+    snapshot: Snapshot,
+    opening: Opening,
+    decider: Deployed,
+    client_class: ClientClass,
+) -> Outcome:
+    """Commit an opening. What this reader has seen before is not seen again, and is noted only where the token showed
+    something else in between, because its link follows it.
+    """
+    change = _change(request, snapshot, opening, decider, client_class)
+    (outcome,) = await service.store.commit([change])
+    before = render_of(snapshot.state, opening.render.token_id)
+    if isinstance(outcome, Repeated) and (before is None or before.action != opening.render.action):
+        unseen = replace(change, state=opening.decision.state, records=change.records[:1], once=[])
+        (outcome,) = await service.store.commit([unseen])
+    return outcome
 
 
 def token_for(service: Service, render: Render, snapshot: Snapshot, channel: str) -> str | None:

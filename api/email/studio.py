@@ -58,8 +58,8 @@ class Studio:
             prepared = await loop.run_in_executor(self._threads, prepare, strategy, self._pictures)
             self._jpegs = await loop.run_in_executor(self._threads, _jpegs_of, prepared.values())
             self._prepared = prepared
-        except ValueError as error:
-            LOG.error("prepared pictures of %s not drawn: %s", strategy.version[:12], error)
+        except Exception:  # whatever it is, the next strategy is to be prepared all the same
+            LOG.exception("prepared pictures of %s not drawn", strategy.version[:12])
         self._version = strategy.version
 
     @property

@@ -21,8 +21,9 @@ ATTRIBUTES = frozenset({
 })  # fmt: skip
 ADDRESSES = ("href", "src")
 
-_ATTRIBUTE = r"""\s+([a-zA-Z-]+)(?:\s*=\s*("[^"<>]*"|'[^'<>]*'|[^\s"'=<>`]+))?"""
-_PLAIN_TAG = re.compile(rf"</?([a-zA-Z][a-zA-Z0-9]*)((?:{_ATTRIBUTE})*)\s*/?>")
+_GAP = r"[ \t\n\f\r]"  # HTML's own blanks; Python's \s has others, at which a browser begins no attribute
+_ATTRIBUTE = rf"""{_GAP}+([a-zA-Z-]+)(?:{_GAP}*={_GAP}*("[^"<>]*"|'[^'<>]*'|[^ \t\n\f\r"'=<>`]+))?"""
+_PLAIN_TAG = re.compile(rf"</?([a-zA-Z][a-zA-Z0-9]*)((?:{_ATTRIBUTE})*){_GAP}*/?>")
 _EACH = re.compile(_ATTRIBUTE)
 
 

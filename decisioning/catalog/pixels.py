@@ -17,7 +17,7 @@ _PNG, _GIF, _JPEG = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a"), b"\xff\xd8"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG's segments that begin a frame
 _BARE = frozenset((0x01, *range(0xD0, 0xDA)))  # those without a length
 _SVG = re.compile(rb"<svg\b[^>]*>", re.DOTALL)
-_LENGTH = rb"\b%s\s*=\s*[\"']\s*([0-9.]+)(?:px)?\s*[\"']"
+_LENGTH = rb"\s%s\s*=\s*[\"']\s*([0-9.]+)(?:px)?\s*[\"']"
 _VIEW_BOX = re.compile(rb"\bviewBox\s*=\s*[\"']\s*[-0-9.]+[\s,]+[-0-9.]+[\s,]+([0-9.]+)[\s,]+([0-9.]+)")
 
 

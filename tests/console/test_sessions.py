@@ -371,3 +371,15 @@ async def test_a_user_speaks_a_language_of_the_strategy():
     await check_language(store, "hu-HU")
     with pytest.raises(NextbestError, match="speaks no 'xx-klingon'"):
         await check_language(store, "xx-klingon")
+
+
+async def test_somebody_whose_name_begins_like_the_demos_signs_out_everywhere() -> None:
+    office = Office()
+    password = await add_user(office.desk.store, "demo-anna", "agent")
+    await office.send("/console/sign-in", "/console/sign-in", user="demo-anna", password=password)
+    copied = dict(office.browser.cookies)
+    await office.send(AGENT_PAGE, "/console/sign-out")
+    other = office.new_browser()
+    other.cookies.update(copied)
+
+    assert (await other.get(AGENT_PAGE)).status_code == 303

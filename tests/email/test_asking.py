@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from api.journal import Journal
 from decisioning.errors import StoreUnavailable
 from decisioning.interactions import DAY_MS
 from tests.decisioning.bank import GOLD, strategy
@@ -105,3 +108,40 @@ async def test_a_store_that_takes_no_notes_does_not_change_where_a_link_leads() 
 
     assert link.headers["location"].startswith("https://bank.example/gold")
     assert kept == [("followed", "shown")]
+
+
+async def test_the_link_follows_a_mail_that_shows_again_what_it_showed_before() -> None:
+    post = Post()
+    await post.know()
+    token = post.token()
+
+    async def consent(granted: bool) -> None:
+        body = [{"channel": "email", "purpose": "marketing", "granted": granted}]
+        (await post.http.put("/v1/customers/C-1/consents", json=body)).raise_for_status()
+        await asyncio.sleep(0.002)  # a later word is of a later millisecond
+
+    first = await post.fetch(token)
+    await consent(False)
+    between = await post.fetch(token)
+    await consent(True)
+    again = await post.fetch(token)
+
+    assert first.content == again.content != between.content
+    link = (await post.follow(token)).headers["location"]
+    assert link.startswith("https://bank.example/gold") and "nextbest=" in link
+    assert [each.outcome for each in (await post.state()).interactions].count("impression") == 1
+
+
+async def test_a_full_journal_does_not_change_where_a_link_leads(tmp_path: Path) -> None:
+    post = Post()
+    post.service.journal = Journal(tmp_path, bytes_max=1)
+    await post.know()
+    token = post.token()
+    await post.fetch(token)
+
+    async def refused(_: object) -> None:
+        raise StoreUnavailable("no memory is left")
+
+    post.store.commit = refused  # type: ignore[method-assign, assignment]
+
+    assert (await post.follow(token)).headers["location"].startswith("https://bank.example/gold")

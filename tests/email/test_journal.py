@@ -349,3 +349,20 @@ async def _replay(post: Post) -> int:
         await count_kept(post.service, kind, fields)
 
     return await post.service.journal.replay(post.service.seals, count)
+
+
+async def test_what_an_agent_was_told_is_kept_counts_though_another_answered_meanwhile(tmp_path: Path) -> None:
+    post, store = await a_post(tmp_path)
+    await post.know()
+    token = (await post.ask())["placements"][0]["event_token"]
+    store.is_down = True
+    assert await take(post.service, replace(answer(token, "accepted", post), api_key="console:anna")) == ["kept"]
+    store.is_down = False
+    await post.tell(event_token=token, outcome="rejected")
+
+    assert await _replay(post) == 1
+    told = [each for each in await post.records() if each["kind"] == "response"]
+    assert {(each["outcome"], each.get("api_key")) for each in told} == {
+        ("rejected", None),
+        ("accepted", "console:anna"),
+    }

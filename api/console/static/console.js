@@ -55,7 +55,8 @@
     if (asker.matches(".find")) document.title = `${asker.elements.customer.value} · Nextbest`;
     else changedMs = performance.now();
     document.getElementById("said").textContent = result ? result.textContent : "";
-    if (result && asker.id !== "changed") result.focus();
+    const typing = document.activeElement.matches(FIELDS) && !asker.contains(document.activeElement);
+    if (result && asker.id !== "changed" && !typing) result.focus();
   });
 
   document.addEventListener("click", async (event) => {
