@@ -54,9 +54,9 @@ def family_of(pid: int) -> list[int]:
 
 
 def words_of(pid: int) -> list[str]:
-    """The command line of a process; empty when it is gone."""
+    """The command line of a process, also where the process has written it anew; empty when it is gone."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").split()
     except OSError:
         return []
 

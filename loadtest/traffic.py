@@ -102,13 +102,14 @@ class DecisionTraffic:
             return Verdict(asked.kind, f"status_{status}")
         if asked.kind == RESPONSE:
             return Verdict(RESPONSE)
-        kind = LEASED if LEASE in body else FRESH
         if asked.kind == FRESH:
             self._known.append((asked.customer, asked.channel))
+        if b'"degraded":true' in body:
+            return Verdict(asked.kind, "degraded")
         if (start := body.find(TOKEN)) >= 0:
             start += len(TOKEN)
             self._tokens.append(body[start : body.index(b'"', start)])
-        return Verdict(kind, "degraded" if b'"degraded":true' in body else None)
+        return Verdict(LEASED if LEASE in body else FRESH)
 
     def with_shares(self, shares: Shares) -> None:
         """Go on with other shares; who was asked stays known."""

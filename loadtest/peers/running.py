@@ -27,6 +27,7 @@ class Peer:
 
     environment: str
     module: str
+    expected: bytes  # in every good answer
     path: str = "/ask"
     body: Callable[[int, str], bytes] = decision_body
 
@@ -38,12 +39,12 @@ def feast_body(customer: int, page: str) -> bytes:
 
 
 PEERS: Mapping[str, Peer] = {
-    "bare": Peer("floors", "loadtest.peers.floors.bare"),
-    "noop": Peer("floors", "loadtest.peers.floors.noop"),
-    "get": Peer("floors", "loadtest.peers.floors.get"),
-    "afternoon": Peer("afternoon", "loadtest.peers.afternoon.server"),
-    "growthbook": Peer("growthbook", "loadtest.peers.growthbook.server"),
-    "feast": Peer("feast", "loadtest.peers.feast.server", "/get-online-features", feast_body),
+    "bare": Peer("floors", "loadtest.peers.floors.bare", b'"found":true'),
+    "noop": Peer("floors", "loadtest.peers.floors.noop", b"{}"),
+    "get": Peer("floors", "loadtest.peers.floors.get", b'"found":true'),
+    "afternoon": Peer("afternoon", "loadtest.peers.afternoon.server", b'"outcome":'),
+    "growthbook": Peer("growthbook", "loadtest.peers.growthbook.server", b'"on":['),
+    "feast": Peer("feast", "loadtest.peers.feast.server", b'"PRESENT"', "/get-online-features", feast_body),
 }
 
 
@@ -63,8 +64,10 @@ class PeerTraffic:
         return Asked(self.name, post(peer.path, peer.body(customer, page)))
 
     def answered(self, asked: Asked, status: int, body: bytes) -> Verdict:
-        """Only the status says something."""
-        return Verdict(self.name, None if status == 200 else f"status_{status}")
+        """A peer that answers quickly with nothing would win unseen."""
+        if status != 200:
+            return Verdict(self.name, f"status_{status}")
+        return Verdict(self.name, None if PEERS[self.name].expected in body else "unexpected")
 
 
 @dataclass(frozen=True, slots=True)
