@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
 READY_PATIENCE_S = 1_800.0  # training 5,000 actions on a busy machine
 END_PATIENCE_S = 30.0
-BATCH = 1_000  # responses in one request
+BATCH = 200  # responses in one request
+RETRY_S = 1.0  # after a refusal because the store was busy
 HEADERS = {"Authorization": "Bearer demo-key", "Content-Type": "application/json"}
 # What a process of `nextbest run` does, by a word of its command line.
 ROLES = {"serve": "server", "worker": "worker", "valkey-server": "store", "redis-server": "store"}
@@ -173,14 +174,24 @@ def _post_interactions(address: tuple[str, int], path: Path) -> None:
     now = datetime.now(UTC)
     connection = http.client.HTTPConnection(*address, timeout=60)
     with path.open() as lines:
-        while batch := [_dated(json.loads(line), now) for line in islice(lines, BATCH)]:
-            connection.request("POST", "/v1/responses", json.dumps({"responses": batch}), HEADERS)
-            answer = connection.getresponse()
-            if (told := answer.read()) and answer.status != http.client.OK:
-                raise RuntimeError(f"interactions were refused with {answer.status}: {told[:500]!r}")
+        numbered = enumerate(lines)
+        while batch := [_told(number, json.loads(line), now) for number, line in islice(numbered, BATCH)]:
+            while (status := _posted(connection, batch)) != http.client.OK:
+                if status != http.client.SERVICE_UNAVAILABLE:
+                    raise RuntimeError(f"interactions were refused with {status}")
+                time.sleep(RETRY_S)
     connection.close()
 
 
-def _dated(response: dict[str, Any], now: datetime) -> dict[str, Any]:
+def _told(number: int, response: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """A line of the file as a response; its key makes telling it again harmless."""
     at = now - timedelta(days=response.pop("days_ago"))
-    return {**response, "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+    stamp = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {**response, "at": stamp, "idempotency_key": f"interaction-{number}"}
+
+
+def _posted(connection: http.client.HTTPConnection, batch: list[dict[str, Any]]) -> int:
+    connection.request("POST", "/v1/responses", json.dumps({"responses": batch}), HEADERS)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status

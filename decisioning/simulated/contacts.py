@@ -1,7 +1,8 @@
 """Contacts of the past: a table to train on, drawn from a hidden truth that is either linear or not.
 
 Training itself chooses the form of a model by validation, so a linear or a boosted model is asked for by what there is
-to find: a truth in which attributes add up, or one in which they also act in pairs, which no line can follow.
+to find: a truth in which yes-or-no attributes and words add up, which a linear model says exactly, or one in which
+amounts also act in pairs, which no line can follow.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ROWS_MIN = 10_000  # with fewer than 5,000 training takes trees when in doubt
 ROWS_PER_ACTION = 15
 DAYS = 500
 BASE_RATE = 0.12
-EFFECT = 0.8  # log-odds between the middle of an attribute and its end, up or down
+EFFECT = 0.6  # log-odds between the middle of an attribute and its end, up or down
 PAIR_EFFECT = 1.2
 PAIRS = (("income_monthly", "app_active_days_30d"), ("age", "balance_avg_3m"))  # both high or both low, or neither
 MOVING = 6  # attributes that matter to a family, and as many that matter to all
@@ -37,6 +38,7 @@ def contacts(
     count = max(ROWS_MIN, ROWS_PER_ACTION * len(all_places))
     step_ms = DAYS * 86_400_000 // count
     start_ms = int(EPOCH.timestamp() * 1000) - DAYS * 86_400_000
+    moving = tuple(each.name for each in known if each.is_feature and each.kind in ("bool", "string"))
     of_customer = cache(lambda number: quantiles(seed, number, known))
     for row in range(count):
         draws = Draws(seed, "contact", row)
@@ -45,8 +47,8 @@ def contacts(
         of_feature = {
             each.name: (each, quantile) for each, quantile in zip(known, found, strict=True) if each.is_feature
         }
-        position = {name: 0.0 if at is None else 2.0 * at - 1.0 for name, (_, at) in of_feature.items()}
-        accepted = draws.chance(_chance(seed, place, position, form))
+        position = {name: _position(each, at) for name, (each, at) in of_feature.items()}
+        accepted = draws.chance(_chance(seed, place, position, moving, form))
         outcome = "accepted" if accepted else "rejected" if draws.chance(REJECTED_SHARE) else "no_response"
         values = {name: each.at(quantile) for name, (each, quantile) in of_feature.items() if quantile is not None}
         yield {
@@ -73,9 +75,19 @@ def mapping(known: Sequence[Attribute]) -> dict[str, Any]:
     }
 
 
-def _chance(seed: int, place: Place, position: Mapping[str, float], form: str) -> float:
-    """position: of each attribute, from -1 to 1; what is not known moves nothing."""
-    intercept, effects = _truth(seed, place.family, place.key, tuple(position))
+def _position(attribute: Attribute, quantile: float | None) -> float:
+    """From -1 to 1: of a yes or no, of a word among the others, of a number among all customers; unknown is 0."""
+    if quantile is None:
+        return 0.0
+    if attribute.kind == "bool":
+        return 1.0 if attribute.at(quantile) else -1.0
+    if attribute.kind == "string":
+        return 2.0 * attribute.levels.index(attribute.at(quantile)) / (len(attribute.levels) - 1) - 1.0
+    return 2.0 * quantile - 1.0
+
+
+def _chance(seed: int, place: Place, position: Mapping[str, float], moving: tuple[str, ...], form: str) -> float:
+    intercept, effects = _truth(seed, place.family, place.key, moving)
     log_odds = intercept + sum(effect * position[name] for name, effect in effects)
     if form == "boosted":
         log_odds += sum(PAIR_EFFECT * (1 if position[one] * position[other] > 0 else -1) for one, other in PAIRS)
