@@ -21,10 +21,10 @@ ROWS_MIN = 10_000  # with fewer than 5,000 training takes trees when in doubt
 ROWS_PER_ACTION = 15
 DAYS = 500
 BASE_RATE = 0.12
-EFFECT = 0.6  # log-odds between the middle of an attribute and its end, up or down
+EFFECT, FAMILY_EFFECT = 0.4, 0.2  # log-odds between the middle of an attribute and its end, up or down
 PAIR_EFFECT = 1.2
 PAIRS = (("income_monthly", "app_active_days_30d"), ("age", "balance_avg_3m"))  # both high or both low, or neither
-MOVING = 6  # attributes that matter to a family, and as many that matter to all
+MOVING, FAMILY_MOVING = 8, 2  # attributes that matter to all, and to a family beside
 REJECTED_SHARE = 0.1  # of contacts that were not accepted
 
 CHANNEL_SHARES = (("web", 0.6), ("email", 0.25), ("call_center", 0.15))
@@ -98,10 +98,15 @@ def _chance(seed: int, place: Place, position: Mapping[str, float], moving: tupl
 def _truth(seed: int, family: str, key: str, names: tuple[str, ...]) -> tuple[float, list[tuple[str, float]]]:
     """Intercept of an action; effects of attributes on all families and on its own."""
     intercept = log(BASE_RATE / (1.0 - BASE_RATE)) + Draws(seed, "truth", key).uniform() - 0.5
-    effects = []
-    for draws in (Draws(seed, "truth"), Draws(seed, "truth", family)):
-        effects += [(draws.early(names), draws.one((-EFFECT, EFFECT))) for _ in range(MOVING)]
+    effects = _effects(Draws(seed, "truth"), names, MOVING, EFFECT)
+    effects += _effects(Draws(seed, "truth", family), names, FAMILY_MOVING, FAMILY_EFFECT)
     return intercept, effects
+
+
+def _effects(draws: Draws, names: Sequence[str], count: int, size: float) -> list[tuple[str, float]]:
+    """Each of another attribute: several of one would add up to more than a prior expects of a line."""
+    ranked = sorted(names, key=lambda name: draws.uniform())
+    return [(name, draws.one((-size, size))) for name in ranked[:count]]
 
 
 def _channel(uniform: float) -> str:
