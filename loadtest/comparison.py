@@ -22,7 +22,7 @@ from loadtest.measurements import head, started
 from loadtest.peers.running import PEERS, run_peers
 from loadtest.report import in_columns, write
 from loadtest.service import Bank, prepare, serving
-from loadtest.traffic import ONLY_FRESH, ONLY_LEASED, DecisionTraffic, Traffic
+from loadtest.traffic import ONLY_FRESH, ONLY_LEASED, Asked, DecisionTraffic, Shares, Traffic, Verdict
 
 CONNECTIONS = 16
 FRESH_NAME, LEASED_NAME = "nextbest, fresh", "nextbest, leased"
@@ -82,14 +82,14 @@ class OneKind:
     """Traffic that shares its customers with another kind: who was asked freshly is rendered for later."""
 
     traffic: DecisionTraffic
-    fresh: bool
+    shares: Shares
 
-    def next(self) -> Any:
+    def next(self) -> Asked:
         """A request of this kind."""
-        self.traffic.with_shares(ONLY_FRESH if self.fresh else ONLY_LEASED)
+        self.traffic.with_shares(self.shares)
         return self.traffic.next()
 
-    def answered(self, asked: Any, status: int, body: bytes) -> Any:
+    def answered(self, asked: Asked, status: int, body: bytes) -> Verdict:
         """As the shared traffic says."""
         return self.traffic.answered(asked, status, body)
 
@@ -99,8 +99,8 @@ def _ours(
 ) -> dict[str, Contestant]:
     served = {role: pid for role, pid in roles.items() if role in ("server", "store")}
     return {
-        FRESH_NAME: Contestant(address, served, OneKind(traffic, fresh=True), count),
-        LEASED_NAME: Contestant(address, served, OneKind(traffic, fresh=False), count),
+        FRESH_NAME: Contestant(address, served, OneKind(traffic, ONLY_FRESH), count),
+        LEASED_NAME: Contestant(address, served, OneKind(traffic, ONLY_LEASED), count),
     }
 
 
