@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -71,6 +72,12 @@ def pin(pids: Iterable[int], core: int) -> None:
                 continue
 
 
+def pin_driver(core: int) -> None:
+    """Keep this process there, and what it starts from now on, until that is pinned itself."""
+    os.sched_setaffinity(0, {core})
+
+
+@cache
 def cores() -> tuple[int, int]:
     """A core for what is measured, and one for everything else; the same where there is only one."""
     usable = sorted(os.sched_getaffinity(0))

@@ -29,7 +29,7 @@ FRESH_NAME, LEASED_NAME = "nextbest, fresh", "nextbest, leased"
 NAMES = (*PEERS, "nextbest")
 BASE = "get"
 # Requests of a round beside those of a decision: enough for about a second of CPU, which is counted in hundredths.
-TIMES = {"bare": 6, "noop": 4, "get": 2, "afternoon": 0.25, "feast": 0.4, "growthbook": 0.4}
+TIMES = {"bare": 16, "noop": 8, "get": 4, "afternoon": 0.5, "feast": 0.3, "growthbook": 0.4}
 
 
 @dataclass(slots=True)

@@ -5,7 +5,8 @@ server that stalls for half a second is thus seen by everybody who would have co
 for an answer before it asks again would send one slow request and miss the rest.
 
 One thread, blocking sockets and select(): its timer has microseconds, epoll's and asyncio's have milliseconds, which
-would be added to every latency. It costs about 40 µs of CPU per request, httpx more than ten times as much.
+would be added to every latency. A request costs it 40 µs of CPU flat out and about 100 at a rate, of which the timer is
+the most; httpx took sixty times as much in the same minute, more than most servers that are measured here.
 """
 
 from __future__ import annotations

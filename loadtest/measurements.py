@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from loadtest.accounting import cores, pin, usages
+from loadtest.accounting import cores, pin, pin_driver, usages
 from loadtest.drive import Driver, Measured
 from loadtest.machine import machine
 from loadtest.peers.running import run_peers
@@ -75,6 +75,7 @@ def soak(bank: Bank, options: argparse.Namespace) -> None:
 def started(service: Service, bank: Bank) -> DecisionTraffic:
     """The server on a core of its own, the first requests behind it; returns the traffic for the rest."""
     own, other = cores()
+    pin_driver(other)
     pin([service.roles["server"]], own)
     pin([service.roles["store"], service.roles["worker"]], other)
     traffic = DecisionTraffic(bank.seed, range(1, bank.customers + 1))

@@ -15,6 +15,7 @@ from loadtest.histogram import ERROR_MAX, Histogram
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 DRIVER_SHARE_MAX = 0.8  # of a core; above, the driver may be what is measured
+LATE_MAX_S = 0.005  # p99 of sending behind due; above, something else kept the driver from its core
 CHART_SHARES = (0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999)
 
 
@@ -83,6 +84,9 @@ def warnings_of(phase: Phase) -> list[str]:
     told = [f"{phase.name}: {count} × {error}" for error, count in phase.measured.errors.most_common()]
     if phase.per_second is not None and phase.measured.driver_share > DRIVER_SHARE_MAX:
         told.append(f"{phase.name}: the driver took {phase.measured.driver_share:.0%} of a core and may have been late")
+    late_s = phase.measured.lateness.percentile(0.99)
+    if phase.per_second is not None and late_s is not None and late_s > LATE_MAX_S:
+        told.append(f"{phase.name}: one request in 100 left {late_s * 1e3:.1f} ms late, which is in its latency")
     return told
 
 

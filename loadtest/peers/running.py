@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from loadtest.accounting import cores, pin
+from loadtest.accounting import cores, pin, pin_driver
 from loadtest.peers.environment import HERE, die_with_parent, python_of
 from loadtest.traffic import PAGES, Asked, Verdict, decision_body, post
 
@@ -121,6 +121,7 @@ def run_peers(
 ) -> Iterator[dict[str, RunningPeer]]:
     """Several at once, so that rounds can go from one to the other; a peer that is not asked costs nothing."""
     own, other = cores()
+    pin_driver(other)
     with ExitStack() as stack:
         store = stack.enter_context(peer_store(cache, core=other))
         yield {
