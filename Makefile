@@ -5,6 +5,9 @@ STRATEGY ?= examples/retail_bank
 PORT ?= 8080
 PYTHON ?=
 CLAIM ?=
+SOAK ?=
+PEERS ?=
+LOAD ?=
 
 python := .venv/bin/python
 runtime := .venv/runtime.stamp
@@ -19,7 +22,7 @@ help:
 	@echo 'make test   run the tests'
 	@echo 'make check  lint, format and types'
 	@echo 'make bench  time the building blocks'
-	@echo 'make load   measure the whole service under load'
+	@echo 'make load   measure the whole service under load (SOAK=1: for an hour; PEERS=1: beside floors and peers; LOAD=options)'
 	@echo 'make prove  run the commands behind every claim of docs/evidence.md (CLAIM=main-job.4: one of them)'
 	@echo 'make docs   check that the documents agree with the code'
 	@echo 'make clean  remove the environment and everything generated'
@@ -43,15 +46,14 @@ test: $(dev)
 check: $(dev)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy api decisioning rules models
+	.venv/bin/mypy api decisioning loadtest rules models
 
 bench: $(dev)
 	@ls tests/bench/*.py >/dev/null 2>&1 || { echo 'Nothing is measured yet: tests/bench/ holds no benchmark.'; exit 1; }
 	@for benchmark in tests/bench/*.py; do $(python) $$benchmark || exit 1; done
 
 load: $(dev)
-	@[ -f loadtest/__main__.py ] || { echo 'Nothing is measured yet: there is no load test.'; exit 1; }
-	$(python) -m loadtest
+	$(python) -m loadtest $(if $(SOAK),soak,$(if $(PEERS),peers,load)) $(LOAD)
 
 prove: $(dev)
 	$(python) -m tests.evidence $(CLAIM)

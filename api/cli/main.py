@@ -24,6 +24,7 @@ from api.cli.authoring import fmt, schema
 from api.cli.bars import Bars, told
 from api.cli.check import check
 from api.cli.explain import explain
+from api.cli.generate import generate
 from api.cli.mail import snippets, tokens
 from api.cli.modelling import evaluate, score, train
 from api.cli.models import models
@@ -163,7 +164,7 @@ async def load(
     OUT.print(told(summary, rejects))
 
 
-for each in (check, why, explain, replay, volume, fmt, schema, strategies, models, train, evaluate, score):
+for each in (check, why, explain, generate, replay, volume, fmt, schema, strategies, models, train, evaluate, score):
     commands.add_command(each)
 for each in (preview, tokens, snippets, users, worker):
     commands.add_command(each)

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("api", "decisioning", "models", "rules", "examples")
+FOLDERS = ("api", "decisioning", "loadtest", "models", "rules", "examples")
 LINES_MAX = 60
 
 

@@ -1,0 +1,1 @@
+"""Three floors that any service stands on."""
