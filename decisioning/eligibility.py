@@ -53,10 +53,10 @@ def gate(candidates: Mask, moment: Moment, snapshot: Snapshot, strategy: Strateg
         _drop(drops, "quiet_hours", left & ~strategy.mandatory_mask)
         left &= strategy.mandatory_mask
     for stage in strategy.gates:
-        no, unknown = stage.index.evaluate(moment.activation)
-        _drop(drops, stage.name, left & no)
-        _drop(drops, f"{stage.name}_unknown", left & unknown)
-        left &= ~(no | unknown)
+        no, unknown = stage.index.evaluate(moment.activation, left)
+        _drop(drops, stage.name, no)
+        _drop(drops, f"{stage.name}_unknown", unknown)
+        left ^= no | unknown
     policies = held_back(strategy, state, channel=moment.channel, now_ms=moment.now_ms)
     held = 0
     for mask in policies.values():

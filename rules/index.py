@@ -2,9 +2,9 @@
 
 Rows share most of their predicates, so each distinct text is evaluated at most once per call, and its verdict is folded
 into all rows that have it by one operation on a bit mask. Predicates that ask about the value of the same attribute
-have it read and tested for them once. Two things are not evaluated at all: what takes more than that when all its rows
-have been answered *no*, and what needs an absent attribute. The latter is most of the work for an anonymous visitor,
-and raising an error for each would cost ten times the look-up.
+have it read and tested for them once. Two things are not evaluated at all: what none of the rows asked for has, or only
+rows that have been answered *no*, and what needs an absent attribute. The latter is most of the work for an anonymous
+visitor, and raising an error for each would cost ten times the look-up.
 """
 
 from __future__ import annotations
@@ -49,16 +49,15 @@ class PredicateIndex:
                     raise ValueError(f"{program.text} is {program.type}; a predicate is checked to be bool")
                 programs.setdefault(program.text, program)
                 masks[program.text] |= 1 << position
-        self._every_row = (1 << len(self._rows)) - 1
-        self._groups = _grouped(programs.values(), masks, self._every_row)
+        self._groups = _grouped(programs.values(), masks, (1 << len(self._rows)) - 1)
 
-    def evaluate(self, activation: Mapping[str, Any]) -> tuple[int, int]:
-        """Bit masks of the rows answered no and of those that stay unknown, disjoint; the remaining rows hold.
+    def evaluate(self, activation: Mapping[str, Any], among: int) -> tuple[int, int]:
+        """Bit masks of the rows answered no and of those that stay unknown, disjoint; the rest of `among` holds.
 
-        As in `&&`, one no outweighs any unknown.
+        among: the rows that are asked for. As in `&&`, one no outweighs any unknown.
         """
         # Rows are kept as those still left, because `& ~mask` on a long Python int costs three times as much as `&`.
-        left, unknown = self._every_row, 0
+        left, unknown = among, 0
         for group in self._groups:
             if not group.rows & left:
                 continue
@@ -74,7 +73,7 @@ class PredicateIndex:
                 unknown |= group.rows
             else:
                 left, unknown = _ask(group.predicates, value, left, unknown)
-        return self._every_row ^ left, unknown & left
+        return among ^ left, unknown & left
 
     def predicates(self, row: int) -> tuple[Program, ...]:
         """The predicates of a row in their given order, for explanations."""

@@ -40,8 +40,9 @@ class DecisionTable:
 
     def hits(self, activation: Mapping[str, Any]) -> int:
         """The rows that decide, as a bit mask. Raises EvaluationError when that is unknown."""
-        no, unknown = self.index.evaluate(activation)
-        left = ~no & (1 << len(self.rows)) - 1
+        every_row = (1 << len(self.rows)) - 1
+        no, unknown = self.index.evaluate(activation, every_row)
+        left = every_row ^ no
         if not self.all_hits:
             left &= -left  # the first row that is not answered no: it decides, or keeps the others from deciding
         if left & unknown:
