@@ -22,6 +22,7 @@ from api.email.endpoints import mail_routes
 from api.endpoint import Endpoint
 from api.endpoints import endpoints
 from api.errors import STATUS, Problem
+from api.front import Front
 from api.keys import KeyRing
 from api.live import Live
 from api.logs import configure_logging
@@ -74,7 +75,7 @@ def assemble(service: Service) -> FastAPI:
         service.studio.close()
         await service.store.close()
 
-    app = FastAPI(
+    app = Front(
         title="Nextbest",
         version="1",
         summary="An offer, a brand message, or nothing: decided at the moment of contact.",
@@ -84,8 +85,7 @@ def assemble(service: Service) -> FastAPI:
         redirect_slashes=False,  # nothing a request names leads elsewhere
     )
     rows = endpoints(service)
-    for each in rows:
-        app.router.routes.append(Route(each.path, each, methods=[each.method]))
+    app.add_endpoints(rows)
     for page in pages(service):
         app.router.routes.append(Route(page.path, page, methods=[page.method]))
     app.router.routes.extend(mail_routes(service))
