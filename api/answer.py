@@ -17,7 +17,7 @@ from decisioning.request import Placed
 TOKEN_DAYS = 90  # how long a response may name a decision by its token
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Facts:
     """What an answer says beside its placements."""
 

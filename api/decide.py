@@ -72,7 +72,8 @@ def request_of(body: DecisionRequest, deployed: Deployed) -> Request:
 async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str, Any]:
     store = call.service.store
     (snapshot,) = await store.read([request.customer_key], quotas=bool(deployed.strategy.volume_constraints))
-    for asked in (request, request, replace(request, offers_allowed=False)):
+    for is_last in (False, False, True):
+        asked = replace(request, offers_allowed=False) if is_last else request
         decider = deployed.for_person(snapshot.state.assignment_key)
         decision = _decision(asked, snapshot, decider)
         if call.body.dry_run:

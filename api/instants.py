@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from api.errors import Problem
 
@@ -19,7 +20,12 @@ def wall_ms() -> int:
 
 def text_of(at_ms: int) -> str:
     """`2026-11-21T09:30:00.123Z`"""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"{_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=4096)  # what is answered within a second is good until the same second
+def _second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).replace(tzinfo=None).isoformat()
 
 
 def ms_of(text: str, *, now_ms: int, where: str) -> int:

@@ -7,6 +7,7 @@ own name lead to this machine, and would then read ours; a header that a proxy a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,11 +18,21 @@ PASSED_ON = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-h
 
 def is_local(connection: Mapping[str, Any]) -> bool:
     """True when the ASGI connection comes from this machine, by one of its own names and through no proxy."""
-    client, headers = connection.get("client"), connection["headers"]
-    if client is None or client[0] not in ADDRESSES or any(name in PASSED_ON for name, _ in headers):
+    client = connection.get("client")
+    if client is None or client[0] not in ADDRESSES:
         return False
-    hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
-    return len(hosts) == 1 and host_name(f"//{hosts[0]}") in NAMES
+    hosts = []
+    for name, value in connection["headers"]:
+        if name == b"host":
+            hosts.append(value)
+        elif name in PASSED_ON:
+            return False
+    return len(hosts) == 1 and _is_own(hosts[0])
+
+
+@lru_cache(maxsize=64)
+def _is_own(host: bytes) -> bool:
+    return host_name(f"//{host.decode('latin-1')}") in NAMES
 
 
 def host_name(address: str) -> str | None:
