@@ -10,7 +10,7 @@
   if (queued && queued.refresh) return;
   const { src, dataset: told } = document.currentScript;
   const base = new URL(".", src).href;
-  const deadline = Number(told.deadline) || 800;
+  const deadline = +told.deadline || 800;
   const KEY = "nextbest";
   const ELEMENT = "nextbest-placement";
   const MARKUP = /^(A|B|BR|DIV|EM|H[1-6]|I|LI|OL|P|S|SMALL|SPAN|STRONG|SU[BP]|U|UL)$/;
@@ -82,10 +82,13 @@
   const anonymous = async (renew) => {
     const kept = remembered();
     permitted = kept || (permitted && !visitor);
-    visitor = kept || visitor;
+    visitor = kept || visitor || (permitted && (await heard()));
     if (renew || !visitor || Date.parse(visitor.expires_at) < Date.now()) {
       visitor = await read(await post("web/visitors", { visitor_id: (visitor || {}).visitor_id }, soon()));
-      remember();
+      if (permitted && (!kept || remembered())) {
+        remember();
+        whisper();
+      }
     }
     return visitor.visitor_token;
   };
@@ -96,12 +99,22 @@
     if (permitted && visitor) localStorage[KEY] = JSON.stringify(visitor);
   });
 
+  // Browsers tell one tab late what another has stored, and at once which locks it holds: for as long as that may take,
+  // a lock bears the visitor in its name. It ends, because a page that holds one does not come back from the cache.
+  const whisper = safely(() =>
+    navigator.locks.request(KEY + JSON.stringify(visitor), () => new Promise((done) => setTimeout(done, 5000))),
+  );
+
+  const heard = safely(async () => {
+    const { held } = await navigator.locks.query();
+    return JSON.parse(localStorage[KEY] || held.map(({ name }) => name.split(KEY)[1]).find((text) => text));
+  });
+
   // ---- Filling: everything is prepared first, then a placement changes at once.
 
   const address = (text) => {
     const { href, protocol } = new URL(text, base);
-    const allowed = ["https:", "mailto:", "tel:", told.scheme, location.protocol];
-    if (!allowed.includes(protocol)) throw Error("address");
+    if (!["https:", "mailto:", "tel:", told.scheme, location.protocol].includes(protocol)) throw Error("address");
     return href;
   };
 
@@ -128,8 +141,7 @@
     image.src = address(url);
     await image.decode();
     return () => {
-      const frame = node.closest("picture");
-      for (const each of [node, ...(frame ? frame.children : [])]) write(each, "srcset");
+      for (const each of nodesOf(node.closest("picture") || node, "[srcset]")) write(each, "srcset");
       write(node, "alt", alt || "");
       write(node, "src", image.src);
     };
@@ -182,7 +194,7 @@
     loosen(el);
     el.style.height = height;
     for (const [child] of children) child.style.setProperty("display", "none", "important");
-    void el.offsetHeight;
+    el.offsetHeight;
     try {
       work();
     } finally {
@@ -213,15 +225,16 @@
   };
 
   const restore = (el) => {
-    if (!shown.has(el)) return;
+    const it = shown.get(el);
+    if (!it) return;
     swap(el, () => {
-      for (const [node, children, values] of shown.get(el).before) {
+      for (const [node, children, values] of it.before) {
         node.replaceChildren(...children);
         CHANGED.forEach((name, at) => write(node, name, values[at]));
         node.style.visibility = "";
       }
     });
-    clearTimeout(shown.get(el).timer);
+    clearTimeout(it.timer);
     shown.delete(el);
     sight.unobserve(el);
   };
@@ -319,16 +332,17 @@
   const sight = new IntersectionObserver(
     safely((entries) => {
       for (const { target, intersectionRatio } of entries) {
-        if (shown.has(target)) shown.get(target).isInSight = intersectionRatio >= 0.5;
+        const it = shown.get(target);
+        if (it) it.isInSight = intersectionRatio >= 0.5;
         pace(target);
       }
     }),
     { threshold: [0, 0.5] },
   );
 
-  const clicked = safely((event) => {
-    if (!event.isTrusted || event.button > 1) return;
-    const hit = event.target.closest("a,button,[data-nextbest-outcome]");
+  const clicked = safely(({ isTrusted, button, target }) => {
+    if (!isTrusted || button > 1) return;
+    const hit = target.closest("a,button,[data-nextbest-outcome]");
     let el = hit;
     while (el && !shown.has(el)) el = el.parentElement;
     const it = shown.get(el);
@@ -395,7 +409,7 @@
     context = JSON.parse(told.context || "{}");
   })();
   window.nextbest = api;
-  for (const each of [].concat(queued || [])) safely(api.push)(each);
+  [].concat(queued || []).forEach(safely(api.push));
   on("click auxclick", clicked);
   on("visibilitychange", () => [...shown.keys()].forEach(pace));
   on("resize", () => [...shown.keys()].forEach(loosen));

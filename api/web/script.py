@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
 from itertools import product
@@ -20,10 +21,10 @@ from starlette.responses import Response
 
 TEXT = re.compile(r'("[^"]*"|/[^/\n]+/)')  # or a regular expression: nothing is divided
 AROUND = re.compile(r" ?([{}()\[\];,:?=<>+*&|!-]+) ?")
-BREAK = re.compile(r"(?<=[;{,(\[>])\n|\n(?=[}).?:])")  # means nothing there: `>` is that of an arrow
+BREAK = re.compile(r"(?<=[;{},:(\[>])\n|\n(?=[}).?:])")  # means nothing there: `>` is that of an arrow, `}` a block's
 NEEDLESS = re.compile(r",(?=[)\]}])|;(?=})")
 KEYWORDS = ("as", "at", "by", "do", "if", "in", "of")  # no names
-DECLARED = re.compile(r"\b(?:const|let) (\w{2,})")
+DECLARED = re.compile(r"\b(?:const|let) (\w{2,})|(?<=\()([\w,]+)(?=\)=>)")  # or the parameters of an arrow function
 SOURCE = (Path(__file__).parent / "nextbest.js").read_text()
 
 
@@ -42,7 +43,7 @@ def tight(source: str) -> str:
 
 
 def shorter(script: str) -> dict[str, str]:
-    """Another word for each one that the script declares and never uses as a property.
+    """Another word for each one that the script declares and never uses as a property, the shortest for the most used.
 
     `.name` is a property, and between braces or commas it may be one: such names stay. A method is written
     `name: () =>`. What is declared as a constant may as well be a variable once it is served.
@@ -50,7 +51,9 @@ def shorter(script: str) -> dict[str, str]:
     code = '"'.join(TEXT.split(script)[::2])
     taken = {*re.findall(r"\w+", code), *KEYWORDS}
     free = (each for each in (*ascii_letters, *map("".join, product("abc", ascii_letters))) if each not in taken)
-    own = (name for name in dict.fromkeys(DECLARED.findall(code)) if not _is_property(name, code))
+    declared = dict.fromkeys(name for found in DECLARED.findall(code) for name in ",".join(found).split(","))
+    own = [name for name in declared if len(name) > 1 and not _is_property(name, code)]
+    own.sort(key=Counter(re.findall(r"\w+", code)).__getitem__, reverse=True)
     return {"const": "let", **dict(zip(own, free, strict=False))}
 
 

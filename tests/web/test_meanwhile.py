@@ -158,6 +158,7 @@ def test_permission_withdrawn_in_one_tab_is_not_given_back_by_another(tab, site,
     other.goto(site.put("/other", "", script=PATIENCE))
     until(other, "window.nextbest && !!nextbest.permit")
     other.evaluate("nextbest.permit(false)")
+    until(tab, "localStorage.length === 0")  # one tab hears late what another one does
 
     refusing[0].continue_()  # a 401: the token has ended, and there is a new one to be asked for
     eventually(lambda: tab.evaluate("1") and len(refusing) > 1)
@@ -167,6 +168,36 @@ def test_permission_withdrawn_in_one_tab_is_not_given_back_by_another(tab, site,
     assert tab.evaluate("localStorage.length") == 0
     assert V_ID not in refusing[0].request.post_data  # sealed
     assert tab.evaluate("nextbest.permit(false), nextbest.permit(true), JSON.parse(localStorage.nextbest).visitor_id")
+
+
+def test_a_tab_that_has_not_heard_yet_what_another_has_stored_is_the_same_visitor(tab, site, desk):
+    made = []
+    tab.context.on("request", lambda request: made.append(request.url) if "/web/visitors" in request.url else None)
+    tab.context.add_init_script("window.nextbest = [['permit', true]];")
+    tab.context.clock.install()  # what is said for a while is said until the clock says so
+    visit(tab, site)
+    deaf = tab.context.new_page()
+    deaf.add_init_script("Object.defineProperty(window, 'localStorage', {value: {}});")
+    visit(deaf, site)
+
+    assert len(made) == 1
+    tab.clock.run_for(5_000)
+    until(tab, "navigator.locks.query().then(({held}) => held.length === 0)")
+
+
+def test_permission_withdrawn_while_a_token_is_renewed_stays_withdrawn(tab, site, desk):
+    remember(tab, site, desk.service.seals.seal("visitor", [V_ID, site.origin, 1]), "2026-01-01T00:00:00.000Z")
+    renewing = held(tab, "**/web/visitors")
+    tab.goto(site.put("/", HERO, script=PATIENCE))
+    arrived(tab, renewing)
+    other = tab.context.new_page()
+    other.goto(site.put("/other", ""))
+    other.evaluate("delete localStorage.nextbest")
+    until(tab, "localStorage.length === 0")
+    renewing[0].continue_()
+    until(tab, SETTLED)
+
+    assert tab.evaluate("localStorage.length") == 0
 
 
 def test_a_request_that_hangs_does_not_stop_another_tab(tab, site, desk):

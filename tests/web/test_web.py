@@ -297,6 +297,16 @@ def test_what_may_be_a_property_keeps_its_name():
     assert shorter(tight(source)) == {"const": "let", "three": "a"}
 
 
+def test_parameters_get_another_word_too_and_what_is_used_most_the_shortest():
+    source = "const rare = (first, last) => last + last;"
+
+    assert shorter(tight(source)) == {"const": "let", "last": "a", "rare": "b", "first": "c"}
+
+
+def test_a_line_that_ends_a_block_needs_no_break():
+    assert served("if (a) {\n  b();\n}\nswitch (a) {\n  case 1:\n    c();\n}\n") == "if(a){b()}switch(a){case 1:c()}"
+
+
 async def test_bad_bodies_are_told_what_is_wrong(desk):
     page = Page(desk)
     bodies = [b"", b"{", b"[]", b'{"placements": []}', b'{"placements": ["web.hero"], "x": 1}', b"\xff", b"[" * 9000]
