@@ -51,9 +51,12 @@ def in_force(strategy: Strategy, consents: Iterable[Consent], *, channel: str) -
     """By purpose what holds in this channel, for the record: version 0 is the strategy's word where nobody said any."""
     found: dict[str, dict[str, Any]] = {}
     for purpose in strategy.purpose_masks:
-        stated, default = stated_about(consents, channel, purpose), _default(strategy, channel, purpose)
-        holds = stated or Consent(channel, purpose, default.granted, 0, 0, BY_DEFAULT, default.basis)
-        found[purpose] = {name: getattr(holds, name) for name in ("granted", "version", "basis", "source")}
+        holds = stated_about(consents, channel, purpose)
+        if holds is None:
+            default = _default(strategy, channel, purpose)
+            holds = Consent(channel, purpose, default.granted, 0, 0, BY_DEFAULT, default.basis)
+        said = {"granted": holds.granted, "version": holds.version, "basis": holds.basis, "source": holds.source}
+        found[purpose] = said
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from decisioning.catalog.strategy import Strategy
@@ -39,6 +40,9 @@ CORE = (
     "lease_of",
     "valid_until_ms",
 )
+_RECORDED_STATE = tuple(each.name for each in fields(State) if each.name not in UNRECORDED_STATE)
+_core_values = attrgetter(*CORE)
+_state_values = attrgetter(*_RECORDED_STATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +70,10 @@ def decision_record(
     shadow is what another model would have made of it. client_class: who fetched a mail's picture or followed its link,
     where one of these asked.
     """
-    attributes = {name: as_json(value) for name, value in decision.attributes.items()}
-    context = {name: as_json(value) for name, value in request.context.items()}
-    personal = strategy.schema.personal
-    sealed = {
-        "customer_id": snapshot.customer_key,
-        "attributes": {name: value for name, value in attributes.items() if f"customer.{name}" in personal},
-        "context": {name: value for name, value in context.items() if f"context.{name}" in personal},
-    }
-    state = snapshot.state
+    personal, state = strategy.schema.personal_names, snapshot.state
+    attributes, sealed_attributes = _parted(decision.attributes, personal["customer"])
+    context, sealed_context = _parted(request.context, personal["context"])
+    sealed = {"customer_id": snapshot.customer_key, "attributes": sealed_attributes, "context": sealed_context}
     return canonical(
         {
             "kind": "decision",
@@ -86,7 +85,7 @@ def decision_record(
             "offers_allowed": request.offers_allowed,
             "consents": in_force(strategy, state.consents, channel=request.channel),
             "placement_names": request.placements,
-            "context": {name: value for name, value in context.items() if name not in sealed["context"]},
+            "context": context,
             "profile_found": snapshot.profile is not None,
             "holdout": decision.holdout,
             "arms": decision.arms,
@@ -96,10 +95,8 @@ def decision_record(
             "versions": versions,
             "api_key": key_id,
             "snapshot": {
-                "attributes": {name: value for name, value in attributes.items() if name not in sealed["attributes"]},
-                "state": {
-                    each.name: getattr(state, each.name) for each in fields(State) if each.name not in UNRECORDED_STATE
-                },
+                "attributes": attributes,
+                "state": dict(zip(_RECORDED_STATE, _state_values(state), strict=True)),
                 "state_version": snapshot.state_version,
                 "quotas": _quotas_read(request, snapshot, strategy),
             },
@@ -111,15 +108,23 @@ def decision_record(
     )
 
 
-def _quotas_read(request: Request, snapshot: Snapshot, strategy: Strategy) -> dict[str, int]:
+def _parted(values: Mapping[str, Any], personal: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What everybody may read, and what is sealed."""
+    readable = dict(values)
+    return readable, {name: readable.pop(name) for name in personal if name in readable}
+
+
+def _quotas_read(request: Request, snapshot: Snapshot, strategy: Strategy) -> Mapping[str, int]:
     """Of the partition's quotas those that the candidates could have asked for."""
+    if not snapshot.quotas:
+        return snapshot.quotas
     occasion = Occasion(request.channel, snapshot.now_ms)
     return quotas_for(candidates_for(request, strategy), strategy, snapshot.quotas, occasion)
 
 
 def core_of(placements: Iterable[Placed]) -> list[dict[str, Any]]:
     """What a replay must reproduce to the last digit."""
-    return [{name: getattr(placed, name) for name in CORE} for placed in placements]
+    return [dict(zip(CORE, _core_values(placed), strict=True)) for placed in placements]
 
 
 def instant(at_ms: int | None) -> str | None:

@@ -102,7 +102,7 @@ class Timestamp(_Nanos):
     def __str__(self) -> str:
         seconds, nanos = divmod(self.nanos, NANOS)
         moment = _EPOCH + timedelta(seconds=seconds)
-        return f"{moment:%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + f"{_fraction(nanos)}Z"
+        return f"{moment.isoformat()[:19]}{_fraction(nanos)}Z"
 
     def in_zone(self, zone: str = "") -> datetime:
         """The calendar there, to the second: `zone` is an IANA name or an offset such as `+02:00`; empty means UTC."""

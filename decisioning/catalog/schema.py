@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Names
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -160,7 +161,7 @@ _Step = tuple[str, float, Reader]
 _Plan = tuple[tuple[str | None, tuple[_Step, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # not with slots, beside which no cached property can live
 class Schema:
     """All attributes by path (`customer.age`, `context.page`), and the purposes that actions may have."""
 
@@ -168,10 +169,16 @@ class Schema:
     purposes: tuple[str, ...] = ()
     _plans: dict[frozenset[str] | None, _Plan] = field(default_factory=dict, repr=False, compare=False)
 
-    @property
+    @cached_property
     def personal(self) -> frozenset[str]:
         """Paths of the attributes whose values are sealed in records and masked in answers."""
         return frozenset(path for path, each in self.attributes.items() if each.personal)
+
+    @cached_property
+    def personal_names(self) -> Names[str, frozenset[str]]:
+        """The same by root, without it."""
+        parts = [path.partition(".") for path in self.personal]
+        return {each: frozenset(name for root, _, name in parts if root == each) for each in ("customer", "context")}
 
     def type_of(self, path: str) -> Type:
         """The type that rules see. Raises InvalidAttribute for an unknown path."""

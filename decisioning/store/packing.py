@@ -36,6 +36,7 @@ from decisioning.customer import (
 )
 from decisioning.errors import StoreDamaged
 from decisioning.sealing import new_key
+from rules import Timestamp
 
 VERSION = 1  # raised when readers of before could not read what is written
 
@@ -71,10 +72,16 @@ class _State(msgspec.Struct, array_like=True):
     renders: list[list[Any]] = []  # behind the texts, because states of before end there
 
 
+def _text_of(value: Any) -> str:
+    if isinstance(value, Timestamp):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
 _encoder = msgspec.msgpack.Encoder()
 _state_decoder = msgspec.msgpack.Decoder(_State)
 _profile_decoder = msgspec.msgpack.Decoder(dict[str, _Facts])
-_canonical_encoder = msgspec.json.Encoder(order="deterministic")
+_canonical_encoder = msgspec.json.Encoder(order="deterministic", enc_hook=_text_of)
 
 
 def pack(value: State | Profile) -> bytes:
@@ -102,7 +109,7 @@ def unpack_profile(packed: bytes) -> Profile:
 
 
 def canonical(value: Any) -> bytes:
-    """JSON with sorted keys: equal values give equal bytes, so records can be compared."""
+    """JSON with sorted keys: equal values give equal bytes, so records can be compared. A Timestamp is its text."""
     return _canonical_encoder.encode(value)
 
 
