@@ -1,6 +1,6 @@
 """Cluster: which node of a Redis or Valkey cluster holds what, and what to do when that changes.
 
-Between wire.py and lanes.py. Each node has lanes of its own, so a node that is away delays and fails nobody but those
+Between wire.py and lane.py. Each node has a lane of its own, so a node that is away delays and fails nobody but those
 who ask for what it holds. A command that a node refuses with MOVED or ASK has not run, and goes where the refusal
 points; nothing else is ever sent again. While a node that holds something fails, the map of the cluster is looked up
 ten times a second, so a replica is asked within 0.1 s of its promotion.
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,13 +19,23 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError
 
 from decisioning.errors import StoreUnavailable
-from decisioning.store.lanes import Command, Lanes, Reply
+from decisioning.store.lane import Command, Lane, Reply
 
 HOPS_MAX = 4  # of one command: a slot that has just moved costs one, and the answer can be outdated itself
 LOOK_NODES = 4  # asked for the map at the same time; the first sound answer is taken
 LOOK_PAUSE_S = 0.1
 _ASKING: Command = ("ASKING",)
 _LOOK: tuple[Command, ...] = ("CLUSTER", b"INFO"), ("CLUSTER", b"SLOTS")
+
+
+@asynccontextmanager
+async def limited(deadline_s: float) -> AsyncIterator[None]:
+    """What is inside raises StoreUnavailable after the deadline."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            yield
+    except TimeoutError:
+        raise StoreUnavailable(f"the store did not answer within {deadline_s * 1000:.0f} ms") from None
 
 
 class _Place(NamedTuple):
@@ -42,7 +52,7 @@ class Cluster:
         """seeds: URLs of some nodes, of which one has to answer; they differ in nothing but host and port."""
         self._seeds = seeds
         self._deadline_s = deadline_s
-        self._lanes: dict[str, Lanes] = {}  # by URL of the node
+        self._lanes: dict[str, Lane] = {}  # by URL of the node
         self._members: set[str] = set()  # all nodes in the map, replicas included
         self._holders: list[str] = []  # of each slot; empty where nobody holds it
         self._failing: set[str] = set()  # nodes that did not answer when last asked
@@ -53,8 +63,20 @@ class Cluster:
     async def exchange(self, commands: Sequence[Command]) -> list[Reply]:
         """Send each command to the node that holds its key, to all nodes at once; replies in order.
 
-        Raises StoreUnavailable when one of these nodes fails; commands to the others may have run nevertheless.
+        Raises StoreUnavailable after the deadline or when one of these nodes fails; commands to the others may have run
+        nevertheless.
         """
+        async with limited(self._deadline_s):
+            return await self._lead(commands)
+
+    async def close(self) -> None:
+        """Give all connections back; calls under way or waiting fail as unavailable."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+        await self._keep_only(set())
+
+    async def _lead(self, commands: Sequence[Command]) -> list[Reply]:
         if not self._holders:
             await self._look_once()
         places = [self._place_of(command) for command in commands]
@@ -71,13 +93,6 @@ class Cluster:
         if any(isinstance(reply, ClusterDownError) for reply in replies):
             self._look_soon()
         return replies
-
-    async def close(self) -> None:
-        """Give all connections back; calls under way or waiting fail as unavailable."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
-        await self._keep_only(set())
 
     def _place_of(self, command: Command) -> _Place:
         verb, *arguments = command
@@ -115,8 +130,8 @@ class Cluster:
         try:
             if place.is_asking:
                 asked = [each for command in commands for each in (_ASKING, command)]
-                return (await self._lanes_to(place.url).exchange(asked))[1::2]
-            replies = await self._lanes_to(place.url).exchange(commands)
+                return (await self._lane_to(place.url).exchange(asked))[1::2]
+            replies = await self._lane_to(place.url).exchange(commands)
         except BaseException:  # a caller's end of patience is one of these, and all that tells of a silent node
             self._failing.add(place.url)
             self._look_soon()
@@ -125,11 +140,11 @@ class Cluster:
             self._failing.discard(place.url)
         return replies
 
-    def _lanes_to(self, url: str) -> Lanes:
-        lanes = self._lanes.get(url)
-        if lanes is None:
-            lanes = self._lanes[url] = Lanes(url, deadline_s=self._deadline_s)
-        return lanes
+    def _lane_to(self, url: str) -> Lane:
+        lane = self._lanes.get(url)
+        if lane is None:
+            lane = self._lanes[url] = Lane(url, deadline_s=self._deadline_s)
+        return lane
 
     async def _look_once(self) -> None:
         async with self._first_look:  # a thousand callers of the first moment look once
@@ -169,7 +184,7 @@ class Cluster:
 
     async def _map_of(self, url: str) -> tuple[list[str], set[str]]:
         """The holders of all slots and the members, as the node at this URL sees them."""
-        info, ranges = await self._lanes_to(url).exchange(_LOOK)
+        info, ranges = await self._lane_to(url).exchange(_LOOK)
         if not (isinstance(info, bytes) and b"cluster_state:ok" in info and isinstance(ranges, list)):
             raise StoreUnavailable(f"not in touch with its cluster: {info!r}")
         self._failing.discard(url)
@@ -182,7 +197,7 @@ class Cluster:
 
     async def _keep_only(self, urls: set[str]) -> None:
         gone = [self._lanes.pop(url) for url in self._lanes.keys() - urls]
-        await asyncio.gather(*(lanes.close() for lanes in gone))
+        await asyncio.gather(*(lane.close() for lane in gone))
 
 
 def _beside(url: str, host: str, port: int) -> str:

@@ -1,6 +1,6 @@
 """Wire: commands go to the store, be it one server or a cluster, and replies come back within a deadline.
 
-Between redis.py, which knows keys and scripts, and lanes.py and cluster.py, which know connections and nodes.
+Between redis.py, which knows keys and scripts, and lane.py and cluster.py, which know connections and nodes.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 
 from redis.asyncio.connection import parse_url
 
-from decisioning.errors import StoreUnavailable
-from decisioning.store.cluster import Cluster
-from decisioning.store.lanes import Command, Lanes, Reply
+from decisioning.store.cluster import Cluster, limited
+from decisioning.store.lane import Command, Lane, Reply
 
 CLUSTER_MARK = "+cluster://"
 
@@ -25,11 +24,11 @@ class Wire:
         """url: as connect() in redis.py takes it. Raises ValueError when it cannot be read."""
         self._seeds = _seeds(url)
         self._deadline_s = deadline_ms / 1000
-        self._way: Lanes | Cluster
+        self._way: Lane | Cluster
         if CLUSTER_MARK in url:
             self._way = Cluster(self._seeds, deadline_s=self._deadline_s)
         else:
-            self._way = Lanes(url, deadline_s=self._deadline_s)
+            self._way = Lane(url, deadline_s=self._deadline_s)
         self._is_sure = CLUSTER_MARK in url or url.startswith("unix:")  # nodes name each other by host and port
         self._finding_out = asyncio.Lock()
 
@@ -39,13 +38,11 @@ class Wire:
         Raises StoreUnavailable after the deadline or when a connection breaks. A caller who gives up before its turn
         has sent nothing.
         """
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                if not self._is_sure:
-                    await self._find_out()
-                return await self._way.exchange(commands)
-        except TimeoutError:
-            raise StoreUnavailable(f"the store did not answer within {self._deadline_s * 1000:.0f} ms") from None
+        if self._is_sure:
+            return await self._way.exchange(commands)
+        async with limited(self._deadline_s):  # for both
+            await self._find_out()
+            return await self._way.exchange(commands)
 
     async def close(self) -> None:
         """Give the connections back; calls under way or waiting fail as unavailable."""

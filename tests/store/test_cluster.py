@@ -103,7 +103,7 @@ async def test_without_any_node_every_call_fails_at_once() -> None:
 
 
 async def test_a_silent_node_delays_nobody_who_does_not_ask_it(empty_cluster: ClusterOfNodes) -> None:
-    """More calls than a node has lanes wait for the silent one, while the others are read without a failure."""
+    """Many calls wait for the silent one, while the others are read without a failure."""
     store = connect(empty_cluster.url, deadline_ms=HASTY_MS)
     patient = connect(empty_cluster.url, deadline_ms=PATIENCE_MS)
     silent, sound, _ = empty_cluster.primaries

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from decisioning.store.lanes import Command, Reply, _Link
+from decisioning.store.lane import Command, Lane, Reply, _Call, _Link
 from decisioning.store.protocol import Change
 from decisioning.store.redis import RedisStore, connect
 from decisioning.store.scripts import CLAIM, COMMIT, DELIVER, READ
@@ -27,9 +27,8 @@ class Counter:
     trips: list[str] = field(default_factory=list)
     before_commits: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
-    async def saw(self, commands: Sequence[Command]) -> None:
-        self.trips.append("+".join(map(_said, commands)))
-        if self.trips[-1] == "commit" and self.before_commits:
+    async def about_to_send(self, commands: Sequence[Command]) -> None:
+        if _said(commands[0]) == "commit" and self.before_commits:
             await self.before_commits.pop()()
 
 
@@ -41,13 +40,18 @@ def _said(command: Command) -> str:
 @pytest.fixture
 def counter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter]:
     counting = Counter()
-    plain = _Link.exchange
+    plain_exchange, plain_send = Lane.exchange, _Link.send
 
-    async def exchange(self: _Link, commands: Sequence[Command]) -> list[Reply]:
-        await counting.saw(commands)
-        return await plain(self, commands)
+    async def exchange(self: Lane, commands: Sequence[Command]) -> list[Reply]:
+        await counting.about_to_send(commands)
+        return await plain_exchange(self, commands)
 
-    monkeypatch.setattr(_Link, "exchange", exchange)
+    def send(self: _Link, batch: Sequence[_Call]) -> None:
+        counting.trips.append("+".join(_said(command) for call in batch for command in call.commands))
+        plain_send(self, batch)
+
+    monkeypatch.setattr(Lane, "exchange", exchange)
+    monkeypatch.setattr(_Link, "send", send)
     yield counting
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from decisioning.store.lanes import Lanes
+from decisioning.store.lane import Lane
 from loadtest.peers.floors.profiles import fill
 from loadtest.peers.serving import asked_customer, serve, store_url
 
@@ -17,7 +17,7 @@ class Bare:
     """Answers everything alike."""
 
     def __init__(self, url: str) -> None:
-        self._lanes = Lanes(url, deadline_s=1.0)
+        self._lane = Lane(url, deadline_s=1.0)
 
     async def __call__(
         self,
@@ -27,7 +27,7 @@ class Bare:
     ) -> None:
         """One request."""
         message = await receive()
-        await self._lanes.exchange([("GET", b"customer:" + asked_customer(message["body"]))])
+        await self._lane.exchange([("GET", b"customer:" + asked_customer(message["body"]))])
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         await send({"type": "http.response.body", "body": ANSWER})
 
