@@ -45,7 +45,7 @@ from decisioning.store.redis import connect
 
 OUT = Console(highlight=False, soft_wrap=True)
 HOST = "127.0.0.1"
-READY_PATIENCE_S = 30.0
+READY_PATIENCE_S = 120.0  # a busy machine takes a minute; a child that ends is told at once
 END_PATIENCE_S = 8.0
 PUBLISHED = "strategy"  # name of the registry's entry that says which version the demo published
 TABLES = ("parquet", "jsonl", "csv")
@@ -236,15 +236,27 @@ class Child:
 
 def _await_ready(port: int, children: Sequence[Child]) -> None:
     deadline_s = time.monotonic() + READY_PATIENCE_S
-    while time.monotonic() < deadline_s:
+    while lacks := lacking(port):
         _raise_if_ended(children)
-        try:
-            if httpx.get(f"http://{HOST}:{port}/readyz", timeout=1).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass
+        if time.monotonic() > deadline_s:
+            raise NextbestError(
+                f"the server was not ready within {READY_PATIENCE_S:g} s: {lacks}. Its messages are above. "
+                "Run it again: it goes on from there."
+            )
         time.sleep(0.05)  # readiness can only be asked for
-    raise NextbestError(f"the server was not ready within {READY_PATIENCE_S:g} s; its messages are above.")
+
+
+def lacking(port: int) -> str:
+    """What the server on this port has not got yet, as /readyz says; empty when it is ready."""
+    try:
+        answer = httpx.get(f"http://{HOST}:{port}/readyz", timeout=1)
+        said = answer.json()
+    except (httpx.TransportError, ValueError):
+        return "/readyz does not answer"
+    if answer.status_code == httpx.codes.OK:
+        return ""
+    missing = [name for name in ("store", "strategy", "model") if not said.get(name)]
+    return f"/readyz lacks {', '.join(missing) or 'a model for its strategy, the token key or the fonts'}"
 
 
 def _attend(port: int, children: Sequence[Child], server: EmbeddedServer | None) -> None:

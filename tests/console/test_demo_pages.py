@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from api.cli.demo import lacking
+from tests.browser import eventually, serving
 from tests.console.office import Office, bank_desk, token_in
 
 pytestmark = pytest.mark.anyio
@@ -29,3 +31,15 @@ async def test_a_mail_stays_the_same_mail():
     first, second = [(await office.get("/demo/inbox")).text for _ in range(2)]
 
     assert re.findall(r'src="/e/([^"]+)"', first) == re.findall(r'src="/e/([^"]+)"', second) != []
+
+
+def test_whoever_waits_for_the_demo_is_told_what_it_lacks():
+    office = Office(demo=True)
+    with serving(office.desk) as url:
+        port = int(url.rpartition(":")[2])
+        eventually(lambda: lacking(port) == "")
+        office.desk.service.live.current = None
+
+        assert lacking(port) == "/readyz lacks strategy, model"
+
+    assert lacking(port) == "/readyz does not answer"
