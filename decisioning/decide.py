@@ -9,7 +9,7 @@ from __future__ import annotations
 from decisioning.catalog.strategy import Mask, Strategy
 from decisioning.consequences import moved, next_state
 from decisioning.customer import Snapshot
-from decisioning.eligibility import gate
+from decisioning.eligibility import Gated
 from decisioning.errors import UnknownChannel, UnknownPlacement
 from decisioning.experiments.assignment import standing_of
 from decisioning.filling import Filling
@@ -17,7 +17,7 @@ from decisioning.lease import renew
 from decisioning.moment import moment_of
 from decisioning.placement import fill
 from decisioning.request import Decision, Request
-from decisioning.scoring import Scorer, appraise
+from decisioning.scoring import Scorer
 
 
 def decide(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Scorer, *, decision_id: str) -> Decision:
@@ -26,13 +26,17 @@ def decide(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Sco
     decision_id names the draw in leases and records; it has no influence on the outcome. Raises UnknownChannel or
     UnknownPlacement.
     """
-    filling = prepare(request, snapshot, strategy, scorer, decision_id=decision_id)
+    return decided(prepare(request, snapshot, strategy, scorer, decision_id=decision_id))
+
+
+def decided(filling: Filling) -> Decision:
+    """The decision of a prepared answer."""
     placements = fill(filling)
-    standing = filling.standing
+    snapshot, standing = filling.snapshot, filling.standing
     state = next_state(filling)
     movements = [] if state is None else moved(filling, state)
     return Decision(
-        decision_id,
+        filling.decision_id,
         snapshot.now_ms,
         standing.holdout,
         standing.arms,
@@ -48,17 +52,17 @@ def decide(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Sco
 
 
 def prepare(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Scorer, *, decision_id: str) -> Filling:
-    """Everything known before the first placement is filled: gates passed, lease renewed, contenders scored."""
+    """Everything known before the first placement is filled: the moment, the lease renewed, candidates to be gated.
+
+    Only what an answer needs is asked of gates and of the model, and that is known when it is filled.
+    """
     candidates = candidates_for(request, strategy)
     moment = moment_of(request, snapshot, strategy, scorer.reads)
     standing = standing_of(snapshot.state.assignment_key, strategy)
-    gated = gate(candidates, moment, snapshot, strategy)
-    if standing.holdout:
-        gated.allowed &= strategy.bypass_mask  # what was leased or held before the holdout began is not shown either
-    renewed = renew(snapshot.state.lease, moment, strategy)
-    appraisal = appraise(gated.reachable, moment, strategy, scorer)
+    gated = Gated(candidates, moment, snapshot, strategy)
+    renewed = renew(snapshot.state.lease, gated, moment, strategy)
     language = strategy.language_of(moment.attributes)
-    return Filling(request, snapshot, strategy, moment, standing, gated, renewed, appraisal, decision_id, language)
+    return Filling(request, snapshot, strategy, scorer, moment, standing, gated, renewed, decision_id, language)
 
 
 def candidates_for(request: Request, strategy: Strategy) -> Mask:

@@ -1,11 +1,13 @@
 """Gates: who may get it, whether it makes sense now, and whether it is good for the customer.
 
 Pure. Sets of actions go in and come out as masks; every drop has its reason. A rule that cannot be evaluated is
-`unknown`: it never passes and never reads as a quiet no.
+`unknown`: it never passes and never reads as a quiet no. Nobody is asked about before somebody wants to know: what is
+shown again takes the rules of one action, a draw those of all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from decisioning.catalog.strategy import Mask, Strategy
@@ -14,16 +16,6 @@ from decisioning.contact_policy import held_back
 from decisioning.customer import Snapshot
 from decisioning.moment import Moment
 from decisioning.volume import Occasion, withheld
-
-
-@dataclass(slots=True)
-class Gated:
-    """What the gates left. `allowed` passed dates, consent and rules; `reachable` passed limits and budgets too."""
-
-    allowed: Mask
-    reachable: Mask
-    drops: dict[str, Mask] = field(default_factory=dict)
-    policies: dict[str, Mask] = field(default_factory=dict)  # contact policy -> what it holds back
 
 
 def live(strategy: Strategy, *, now_ms: int) -> Mask:
@@ -38,38 +30,82 @@ def live(strategy: Strategy, *, now_ms: int) -> Mask:
     return mask
 
 
-def gate(candidates: Mask, moment: Moment, snapshot: Snapshot, strategy: Strategy) -> Gated:
-    """Pass the candidates through dates, consent, quiet hours, the rules of each stage, contact policies and volume
-    constraints, in this order.
-    """
-    drops: dict[str, Mask] = {}
-    state = snapshot.state
-    consented = permitted(strategy, state.consents, channel=moment.channel)
-    left = candidates & live(strategy, now_ms=moment.now_ms)
-    _drop(drops, "not_live", candidates & ~left)
-    _drop(drops, "consent", left & ~consented)
-    left &= consented
-    if moment.quiet_until_ms is not None:
-        _drop(drops, "quiet_hours", left & ~strategy.mandatory_mask)
-        left &= strategy.mandatory_mask
-    for stage in strategy.gates:
-        no, unknown = stage.index.evaluate(moment.activation, left)
-        _drop(drops, stage.name, no)
-        _drop(drops, f"{stage.name}_unknown", unknown)
-        left ^= no | unknown
-    policies = held_back(strategy, state, channel=moment.channel, now_ms=moment.now_ms)
-    held = 0
-    for mask in policies.values():
-        held |= mask
-    _drop(drops, "contact_policy", left & held)
-    reachable = left & ~held
-    short = withheld(reachable, strategy, snapshot.quotas, Occasion(moment.channel, moment.now_ms), spent={})
-    for reason, mask in short.items():
-        _drop(drops, reason, mask)
-        reachable &= ~mask
-    return Gated(left, reachable, drops, policies)
+@dataclass(slots=True)
+class Gated:
+    """What the gates leave of the candidates of one answer. Each is asked about once, when it is first wanted."""
 
+    candidates: Mask
+    moment: Moment
+    snapshot: Snapshot
+    strategy: Strategy
+    drops: dict[str, Mask] = field(default_factory=dict)  # reason -> those that a gate removed, of those asked about
+    _ruled: Mask = 0  # whom the rules were asked about
+    _allowed: Mask = 0
+    _limited: Mask = 0  # whom the limits were asked about
+    _reachable: Mask = 0
+    _policies: Mapping[str, Mask] | None = None
 
-def _drop(drops: dict[str, Mask], reason: str, mask: Mask) -> None:
-    if mask:
-        drops[reason] = mask
+    def allowed(self, wanted: Mask) -> Mask:
+        """Those of the candidates wanted that pass dates, consent, quiet hours and rules."""
+        asked = wanted & self.candidates & ~self._ruled
+        if asked:
+            self._ruled |= asked
+            self._allowed |= self._after_rules(asked)
+        return wanted & self._allowed
+
+    def reachable(self, wanted: Mask) -> Mask:
+        """Those that pass contact policies and volume constraints as well."""
+        asked = self.allowed(wanted) & ~self._limited
+        if asked:
+            self._limited |= asked
+            self._reachable |= self._after_limits(asked)
+        return wanted & self._reachable
+
+    @property
+    def contenders(self) -> Mask:
+        """All candidates that pass every gate: those a draw has to choose from."""
+        return self.reachable(self.candidates)
+
+    def drops_of_all(self) -> Mapping[str, Mask]:
+        """Reason -> the candidates that a gate removed, for whoever is to be told about every one of them."""
+        self.reachable(self.candidates)
+        return self.drops
+
+    @property
+    def policies(self) -> Mapping[str, Mask]:
+        """Contact policy -> the actions it holds back."""
+        if self._policies is None:
+            moment, state = self.moment, self.snapshot.state
+            self._policies = held_back(self.strategy, state, channel=moment.channel, now_ms=moment.now_ms)
+        return self._policies
+
+    def _after_rules(self, left: Mask) -> Mask:
+        """What dates, consent, quiet hours and the rules of each stage leave, in this order."""
+        strategy, moment = self.strategy, self.moment
+        left = self._keep(left, live(strategy, now_ms=moment.now_ms), "not_live")
+        left = self._keep(left, permitted(strategy, self.snapshot.state.consents, channel=moment.channel), "consent")
+        if moment.quiet_until_ms is not None:
+            left = self._keep(left, strategy.mandatory_mask, "quiet_hours")
+        for stage in strategy.gates:
+            no, unknown = stage.index.evaluate(moment.activation, left)
+            self._drop(stage.name, no)
+            self._drop(f"{stage.name}_unknown", unknown)
+            left ^= no | unknown
+        return left
+
+    def _after_limits(self, left: Mask) -> Mask:
+        """What contact policies and then volume constraints leave."""
+        for mask in self.policies.values():
+            left = self._keep(left, ~mask, "contact_policy")
+        occasion = Occasion(self.moment.channel, self.moment.now_ms)
+        for reason, mask in withheld(left, self.strategy, self.snapshot.quotas, occasion, spent={}).items():
+            left = self._keep(left, ~mask, reason)
+        return left
+
+    def _keep(self, left: Mask, kept: Mask, reason: str) -> Mask:
+        self._drop(reason, left & ~kept)
+        return left & kept
+
+    def _drop(self, reason: str, mask: Mask) -> None:
+        if mask:
+            self.drops[reason] = self.drops.get(reason, 0) | mask

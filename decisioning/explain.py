@@ -41,7 +41,7 @@ def hidden_by(strategy: Strategy, hidden: frozenset[str]) -> frozenset[str]:
 def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence: Evidence) -> Iterator[dict[str, Any]]:
     strategy = filling.strategy
     candidates = strategy.placements[placed.placement].candidates
-    kept_out = decision.placement_drops.get(placed.slot, {})
+    kept_out, gate_drops = decision.placement_drops.get(placed.slot, {}), filling.gated.drops_of_all()
     ranked = ranks(candidates, filling, kept_out)
     chosen_with = _chances(placed, filling, ranked)
     for index in sorted(
@@ -56,7 +56,7 @@ def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence
         if index in chosen_with:
             entry["selection_probability"] = chosen_with[index]
         reason = next(
-            (name for drops in (kept_out, decision.drops) for name, mask in drops.items() if mask >> index & 1), None
+            (name for drops in (kept_out, gate_drops) for name, mask in drops.items() if mask >> index & 1), None
         )
         if placed.action == action.key:
             entry |= {"status": "placed", "reasons": placed.reasons, "until": instant(placed.valid_until_ms)}
@@ -69,7 +69,7 @@ def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence
 
 def ranks(candidates: Candidates, filling: Filling, kept_out: Mapping[str, int]) -> dict[int, tuple[int, float]]:
     """Rank and priority, by action index, of those who stood for the placement."""
-    standing = filling.appraisal.contenders & candidates.mask
+    standing = filling.gated.contenders & candidates.mask
     for mask in kept_out.values():
         standing &= ~mask
     chosen = candidates.positions(standing, len(filling.strategy.actions))

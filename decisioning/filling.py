@@ -16,7 +16,7 @@ from decisioning.interactions import JOINED
 from decisioning.lease import Renewed
 from decisioning.moment import Moment
 from decisioning.request import NOTHING, Placed, Request, slot_of
-from decisioning.scoring import Appraisal
+from decisioning.scoring import Appraisal, Scorer, appraise
 from decisioning.volume import Occasion, chargeable, charges, outspent, withheld
 from rules import EvaluationError
 
@@ -28,11 +28,11 @@ class Filling:
     request: Request
     snapshot: Snapshot
     strategy: Strategy
+    scorer: Scorer
     moment: Moment
     standing: Standing
     gated: Gated
     renewed: Renewed
-    appraisal: Appraisal
     decision_id: str
     language: str
     placed: list[Placed] = field(default_factory=list)  # in the order they were found
@@ -42,6 +42,21 @@ class Filling:
     spent: dict[str, int] = field(default_factory=dict)  # budget -> units that what stands in the answer takes
     used: Mask = 0
     drops: dict[str, dict[str, Mask]] = field(default_factory=dict)  # slot -> reason -> actions
+    _appraisal: Appraisal | None = None
+
+    @property
+    def appraisal(self) -> Appraisal:
+        """What ranks the contenders, asked for by the first draw: a render has nothing to rank."""
+        if self._appraisal is None:
+            self._appraisal = appraise(self.gated.contenders, self.moment, self.strategy, self.scorer)
+        return self._appraisal
+
+    def may_show(self, index: int) -> bool:
+        """True when an action may be shown again here and now; what the holdout was shown before it began may not."""
+        action = 1 << index
+        if self.standing.holdout and not self.strategy.bypass_mask & action:
+            return False
+        return self.gated.allowed(action) != 0
 
     def place(self, placed: Placed) -> None:
         """Take one outcome into the answer, below what its placement has already."""

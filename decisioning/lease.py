@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from decisioning.catalog.strategy import Mask, Strategy
+from decisioning.catalog.strategy import Strategy
 from decisioning.customer import LeaseEntry
-from decisioning.eligibility import live
+from decisioning.eligibility import Gated, live
 from decisioning.moment import Moment
 from rules import EvaluationError
 
@@ -26,13 +26,15 @@ class Renewed:
     ended: list[str]
 
 
-def renew(entries: Sequence[LeaseEntry], moment: Moment, strategy: Strategy) -> Renewed:
+def renew(entries: Sequence[LeaseEntry], gated: Gated, moment: Moment, strategy: Strategy) -> Renewed:
     """Keep what still holds; expired entries leave without a word, others with the gate that ended them."""
     renewed = Renewed([], [])
     for entry in entries:
         if entry.until_ms <= moment.now_ms:
             continue
-        cause = _cause_of_end(entry.action, moment, strategy)
+        index = strategy.action_index.get(entry.action)
+        is_allowed = index is not None and gated.allowed(1 << index)  # then nothing has ended it, and nobody looks why
+        cause = None if is_allowed else _cause_of_end(index, moment, strategy)
         if cause is None:
             renewed.entries.append(entry)
         else:
@@ -40,21 +42,12 @@ def renew(entries: Sequence[LeaseEntry], moment: Moment, strategy: Strategy) -> 
     return renewed
 
 
-def showable(entries: Sequence[LeaseEntry], allowed: Mask, strategy: Strategy) -> Mask:
-    """The leased actions that pass consent and rules in this render."""
-    mask = 0
-    for entry in entries:
-        mask |= 1 << strategy.action_index[entry.action]
-    return mask & allowed
-
-
 def end_by_answer(entries: Sequence[LeaseEntry], actions: Collection[str], *, at_ms: int) -> list[LeaseEntry]:
     """The lease after an answer about these actions; what was promised after the answer was given stays promised."""
     return [entry for entry in entries if entry.action not in actions or entry.at_ms > at_ms]
 
 
-def _cause_of_end(action: str, moment: Moment, strategy: Strategy) -> str | None:
-    index = strategy.action_index.get(action)
+def _cause_of_end(index: int | None, moment: Moment, strategy: Strategy) -> str | None:
     if index is None:
         return "withdrawn"
     if not live(strategy, now_ms=moment.now_ms) >> index & 1:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from decisioning.catalog.strategy import Persona, Strategy
 from decisioning.customer import Consent, Interaction, Profile, Snapshot, SourceFacts, State
-from decisioning.decide import decide
+from decisioning.decide import decided, prepare
 from decisioning.interactions import DAY_MS, append
 from decisioning.moment import Moment, moment_of
 from decisioning.request import Decision, Request
@@ -46,7 +46,9 @@ def meet(persona: Persona, strategy: Strategy, *, now_ms: int) -> Decision:
     neutral = replace(strategy, holdout=None, exploration=None, experiments=())
     scorer = StatedScorer(strategy, persona.body.get("propensities", {}))
     snapshot = _snapshot(persona, strategy, now_ms)
-    return decide(_request(persona, strategy), snapshot, neutral, scorer, decision_id="persona")
+    filling = prepare(_request(persona, strategy), snapshot, neutral, scorer, decision_id="persona")
+    filling.gated.drops_of_all()  # a persona may expect a drop that its answer need not ask about
+    return decided(filling)
 
 
 def moment_with(persona: Persona, strategy: Strategy, *, now_ms: int) -> Moment:

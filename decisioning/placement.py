@@ -44,13 +44,13 @@ def mandatory(filling: Filling, placement: Placement) -> Placed | None:
     shown = held(filling, placement)
     if shown is not None and shown.action is not None and filling.is_mandatory(shown.action):
         return shown
-    standing, dropped = contenders_for(filling, placement, offers_open=True)
-    contenders = standing & filling.strategy.mandatory_mask
+    contenders, _ = contenders_for(filling, placement, filling.strategy.mandatory_mask, offers_open=True)
     if not contenders:
         return None
     winner = arbitrated(filling, placement, contenders, nothing_value=-np.inf, reasons=["mandatory"])
     if winner.outcome == NOTHING:
         return None
+    _, dropped = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
     _note(filling, placement, dropped)
     return winner
 
@@ -60,8 +60,8 @@ def _settled(filling: Filling, placement: Placement, *, offers_open: bool) -> Pl
     shown = held(filling, placement)
     if shown is None or shown.outcome != NOTHING:
         return shown
-    standing, _ = contenders_for(filling, placement, offers_open=offers_open)
-    spoken = arbitrated(filling, placement, standing & filling.strategy.bypass_mask, placement.nothing_value, [])
+    contenders, _ = contenders_for(filling, placement, filling.strategy.bypass_mask, offers_open=offers_open)
+    spoken = arbitrated(filling, placement, contenders, placement.nothing_value, [])
     return shown if spoken.outcome == NOTHING else None
 
 
@@ -71,7 +71,7 @@ def drawn(filling: Filling, placement: Placement, *, offers_open: bool) -> Place
     An answer after two lost races explores nothing: it may not get recorded, and then nobody learns from it.
     """
     strategy, standing = filling.strategy, filling.standing
-    contenders, dropped = contenders_for(filling, placement, offers_open=offers_open)
+    contenders, dropped = contenders_for(filling, placement, filling.gated.contenders, offers_open=offers_open)
     _note(filling, placement, dropped)
     reasons = _circumstances(filling, offers_open=offers_open)
     if standing.holdout or standing.draws_at_random:
@@ -90,11 +90,13 @@ def drawn(filling: Filling, placement: Placement, *, offers_open: bool) -> Place
     return arbitrated(filling, placement, contenders, placement.nothing_value, reasons)
 
 
-def contenders_for(filling: Filling, placement: Placement, *, offers_open: bool) -> tuple[Mask, dict[str, Mask]]:
-    """The actions that passed every gate and may still stand here, beside what the answer shows already; and why the
-    others may not.
+def contenders_for(
+    filling: Filling, placement: Placement, among: Mask, *, offers_open: bool
+) -> tuple[Mask, dict[str, Mask]]:
+    """Those that passed every gate and may still stand here, beside what the answer shows already; and why the others
+    may not. Only actions of `among` are asked about.
     """
-    contenders = placement.candidates.mask & filling.appraisal.contenders
+    contenders = filling.gated.reachable(placement.candidates.mask & among)
     kept_out = {"placed_elsewhere": filling.used, "lease": filling.leased()}
     if not offers_open:
         kept_out["lease"] |= filling.strategy.offer_mask & ~filling.strategy.mandatory_mask

@@ -16,7 +16,6 @@ from decisioning.entering import may_enter
 from decisioning.errors import ContentUnknown
 from decisioning.filling import Filling
 from decisioning.interactions import is_under
-from decisioning.lease import showable
 from decisioning.moment import Moment
 from decisioning.request import MESSAGE, NOTHING, OFFER, Placed, slot_of
 from rules import EvaluationError
@@ -34,12 +33,12 @@ def place_lease(filling: Filling) -> bool:
         return filling.request.offers_allowed
     placements = [strategy.placements[name] for name in filling.request.placements]
     free_first = sorted(placements, key=lambda placement: not _has_room(filling, placement))
-    shown, is_first_shown = showable(entries, filling.gated.allowed, strategy), True
+    is_first_shown = True
     for entry in sorted(entries, key=lambda each: not filling.is_mandatory(each.action)):
         is_mandatory = filling.is_mandatory(entry.action)
         if not (is_first_shown or is_mandatory):
             continue
-        is_showable = shown >> filling.index_of(entry.action) & 1 and may_enter(filling, entry)
+        is_showable = filling.may_show(filling.index_of(entry.action)) and may_enter(filling, entry)
         wanted = placements if is_mandatory else free_first
         rendered = _render_entry(filling, entry, wanted) if is_showable else None
         if rendered is not None:
@@ -104,7 +103,7 @@ def held(filling: Filling, placement: Placement) -> Placed | None:
     if hold.action is None:
         return Placed(placement.name, NOTHING, ["held"], lease_of=hold.decision_id, valid_until_ms=hold.until_ms)
     index = filling.strategy.action_index.get(hold.action)
-    if index is None or not filling.gated.allowed >> index & 1:
+    if index is None or not filling.may_show(index):
         return None
     # A mail token may hold an offer (opening.py): it stands back where another is leased, because it would compete.
     is_offer = bool(filling.strategy.offer_mask >> index & 1)

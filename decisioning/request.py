@@ -76,7 +76,7 @@ class Decision:
     arms: Mapping[str, str]
     arm_probability: float  # of this holdout and these arms; 1 where there are none
     placements: list[Placed]
-    drops: dict[str, int]  # reason -> the actions a gate removed, as a mask
+    drops: dict[str, int]  # reason -> the actions a gate removed, as a mask, of those that were asked about
     placement_drops: dict[str, dict[str, int]]  # the same for what kept actions out of one slot
     state: State
     changes_state: bool  # False: it repeats what was promised and shown before, and only its record is new
@@ -90,6 +90,6 @@ class Decision:
         return any("volume_wait" in drops or "volume_constraint" in drops for drops in stages)
 
     def reasons_against(self, index: int) -> list[str]:
-        """Why an action dropped out, anywhere in this answer."""
+        """Why an action dropped out, anywhere in this answer; none for one that was not asked about."""
         stages = [self.drops, *self.placement_drops.values()]
         return [reason for drops in stages for reason, mask in drops.items() if mask >> index & 1]

@@ -47,7 +47,7 @@ def chances_of(bank: Strategy, who: Mapping[str, Any], propensities: Mapping[str
     request = Request("C-1", "web", ("web.hero",), {"page": "loans"})
     filling = prepare(request, customer(**who), bank, StatedScorer(bank, propensities), decision_id="d")
     placement = bank.placements["web.hero"]
-    contenders, _ = contenders_for(filling, placement, offers_open=True)
+    contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
     assert bank.exploration is not None
     at, probabilities = chances(filling, placement, bank.exploration, contenders)
     keys = [bank.actions[index].key for index in placement.candidates.action_index[at]]
@@ -119,7 +119,7 @@ def test_an_offer_that_is_new_gets_its_floor_and_a_message_never_counts_as_new()
         scorer = GivenScorer(bank, propensities, launches=launches)
         filling = prepare(request, customer(), bank, scorer, decision_id="d")
         placement = bank.placements["web.hero"]
-        contenders, _ = contenders_for(filling, placement, offers_open=True)
+        contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
         at, probabilities = chances(filling, placement, bank.exploration, contenders)
         index = placement.candidates.action_index[at].tolist()
         return float(probabilities[index.index(bank.action_index[SILVER])])

@@ -122,13 +122,14 @@ def test_a_gate_drops_exactly_what_the_naive_twin_drops(question):
         StatedScorer(BANK, chance),
         decision_id="d",
     )
+    drops = filling.gated.drops_of_all()
     for action in BANK.actions:
-        if "consent" in [reason for reason, mask in filling.gated.drops.items() if mask >> action.index & 1]:
+        if "consent" in [reason for reason, mask in drops.items() if mask >> action.index & 1]:
             continue
         verdict = naive_verdict(action, filling.moment.activation)
         dropped = [
             reason
-            for reason, mask in filling.gated.drops.items()
+            for reason, mask in drops.items()
             if mask >> action.index & 1 and reason != "contact_policy"
         ]
         candidates = sum(
@@ -166,7 +167,7 @@ def test_adding_a_contact_limit_never_lets_more_pass(question):
     request = Request("C-1", names[0].split(".")[0], names, context)
 
     loose, tight = (
-        prepare(request, customer(**who), bank, StatedScorer(bank, chance), decision_id="d").gated.reachable
+        prepare(request, customer(**who), bank, StatedScorer(bank, chance), decision_id="d").gated.contenders
         for bank in (BANK, tighter)
     )
 
@@ -216,7 +217,7 @@ def filled(bank, who, scorer, names, context):
 def probabilities_of(filling, name):
     """The probability of each contender of an empty answer's placement, and of nothing under None."""
     strategy, placement = filling.strategy, filling.strategy.placements[name]
-    contenders, _ = contenders_for(filling, placement, offers_open=True)
+    contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
     at, probabilities = chances_of(filling, placement, strategy.exploration, contenders)
     keys = [strategy.actions[index].key for index in placement.candidates.action_index[at]]
     return dict(zip([*keys, None], probabilities.tolist(), strict=True))
