@@ -16,33 +16,34 @@ Flags = NDArray[np.bool_]
 
 LAUNCH_TOTAL_MAX = 0.05  # all launch floors of one placement together: twenty launches may not crowd out the rest
 HASH_STEPS = 2.0**-53  # a float64 holds 53 bits of a hash
+NEVER = 1e-290  # in place of the probability 0: somebody has 1 / K or more, and is always sooner
 
 
 def selection_probabilities(
     value: Floats, *, explores: Flags, launches: Flags, sacrifice: float, scale_min: float, launch_share: float
 ) -> Floats:
-    """The chance of each candidate to be chosen, float64[..., K], summing to 1 along the last axis.
+    """The chance of each candidate to be chosen, float64[K], summing to 1.
 
-    value         float64[..., K]  what each is worth at its optimistic propensity, *nothing* included
-    explores      bool[..., K]     may be chosen without being the best
-    launches      bool[..., K]     is new and has not been seen enough: gets a floor, if it explores
+    value         float64[K]  what each is worth at its optimistic propensity, *nothing* included
+    explores      bool[K]     may be chosen without being the best
+    launches      bool[K]     is new and has not been seen enough: gets a floor, if it explores
     sacrifice     at most this share of the best value is given up for learning on average, before floors; > 0
     scale_min     the share is taken of at least this much, and values below zero are measured by it; currency, > 0
     launch_share  floor of one launch
     Raising a value never lowers its rank nor its probability; equal values have equal probabilities.
     """
-    best = value.max(axis=-1, keepdims=True)
+    best = float(value[value.argmax()])
     is_best = value == best
-    may_win = explores | is_best
-    even = 1.0 / np.add.reduce(may_win, axis=-1, keepdims=True)
-    share = even * sacrifice / (sacrifice + _relative_gap(value, best, scale_min))
-    probability = np.where(may_win & ~is_best, share, 0.0)
-    best_count = np.add.reduce(is_best, axis=-1, keepdims=True)
-    lifted = launches & may_win & ~is_best
-    if lifted.any():
+    others = explores > is_best  # may be chosen, and are not the best
+    best_count = np.count_nonzero(is_best)
+    even = 1.0 / (best_count + np.count_nonzero(others))
+    probability: Floats = even * sacrifice / (sacrifice + _relative_gap(value, best, scale_min))
+    probability *= others
+    lifted = launches & others
+    if np.count_nonzero(lifted):
         probability += _lifts(probability, lifted, launch_share, even_of_best=best_count * even)
-    rest = 1.0 - np.add.reduce(probability, axis=-1, keepdims=True)
-    return np.where(is_best, rest / best_count, probability)
+    probability[is_best] = (1.0 - float(np.add.reduce(probability))) / best_count
+    return probability
 
 
 def chosen(
@@ -60,32 +61,35 @@ def chosen(
     position       of the placement within the answer
     """
     hashes = mixed(action_hash, f"{salt}/{draw_index}/{position}/{person}")
-    uniform = ((hashes >> np.uint64(11)).astype(np.float64) + 0.5) * HASH_STEPS
-    never = np.full(len(probabilities), np.inf)
-    return int(np.divide(-np.log(uniform), probabilities, out=never, where=probabilities > 0.0).argmin())
+    hashes >>= np.uint64(11)
+    uniform = hashes.astype(np.float64)
+    uniform += 0.5
+    uniform *= HASH_STEPS
+    waiting = np.log(uniform, out=uniform)  # the time, negative: the first one is the largest
+    waiting /= np.maximum(probabilities, NEVER)
+    return int(waiting.argmax())
 
 
-def _relative_gap(value: Floats, best: Floats, scale_min: float) -> Floats:
+def _relative_gap(value: Floats, best: float, scale_min: float) -> Floats:
     """How far behind the best, as a share of the best value.
 
     Below zero the scale is scale_min throughout: with the best value as the scale, a better best would bring
     a candidate that loses money relatively nearer, and lose probability to it.
     """
-    scale = np.maximum(best, scale_min)
-    with np.errstate(over="ignore"):  # infinitely far behind is never chosen, which is right
-        gap: Floats = best / np.where(best > 0.0, scale, scale_min) - value / np.where(value > 0.0, scale, scale_min)
+    scale = max(best, scale_min)
+    gap: Floats = best / scale - value / np.where(value > 0.0, scale, scale_min)
     return gap
 
 
-def _lifts(probability: Floats, lifted: Flags, launch_share: float, *, even_of_best: Floats) -> Floats:
+def _lifts(probability: Floats, lifted: Flags, launch_share: float, *, even_of_best: float) -> Floats:
     """What launches get on top of their probability; the best pays for it.
 
     It pays at most half of what it has above an even share. If it gave all, a launch about to become the best would
     lose by its last step up, because the floors of the other launches would then be taken from it.
     """
-    floor = np.minimum(launch_share, LAUNCH_TOTAL_MAX / np.maximum(lifted.sum(axis=-1, keepdims=True), 1))
-    wanted = np.where(lifted, np.maximum(floor - probability, 0.0), 0.0)
-    spare = (1.0 - probability.sum(axis=-1, keepdims=True) - even_of_best) / 2.0
-    total = wanted.sum(axis=-1, keepdims=True)
-    lifts: Floats = wanted * np.clip(spare / np.maximum(total, np.finfo(np.float64).tiny), 0.0, 1.0)
+    floor = min(launch_share, LAUNCH_TOTAL_MAX / np.count_nonzero(lifted))
+    wanted = np.maximum(floor - probability, 0.0) * lifted
+    spare = (1.0 - float(probability.sum()) - even_of_best) / 2.0
+    total = max(float(wanted.sum()), np.finfo(np.float64).tiny)
+    lifts: Floats = wanted * min(max(spare / total, 0.0), 1.0)
     return lifts

@@ -136,15 +136,18 @@ def dues(world: World) -> Floats:
     """float64[actions]: the share of each in the selections of one who knows the truth."""
     sample = np.arange(SAMPLE)
     worth = with_nothing(world.chances(sample, np.zeros(SAMPLE)) * world.value)
-    shares: Floats = selection_probabilities(
-        worth,
-        explores=np.ones(worth.shape[1], dtype=np.bool_),
-        launches=np.zeros(worth.shape[1], dtype=np.bool_),
-        sacrifice=SACRIFICE,
-        scale_min=SCALE_MIN,
-        launch_share=0.0,
-    ).mean(axis=0)
-    return shares[:-1]
+    shares = [
+        selection_probabilities(
+            row,
+            explores=np.ones(row.size, dtype=np.bool_),
+            launches=np.zeros(row.size, dtype=np.bool_),
+            sacrifice=SACRIFICE,
+            scale_min=SCALE_MIN,
+            launch_share=0.0,
+        )
+        for row in worth
+    ]
+    return np.array(shares).mean(axis=0)[:-1]
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:

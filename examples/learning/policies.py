@@ -125,14 +125,18 @@ class Nextbest(Online):
         actions, model = self.start.world.actions, self.start.model
         seen = self.learner.impressions
         launches = [key not in model.evidence and seen.get(key, 0) < LAUNCH_IMPRESSIONS for key in actions]
-        return selection_probabilities(
-            self.values(contacts, day, deviations=1.0),
-            explores=np.ones(len(actions) + 1, dtype=np.bool_),
-            launches=np.array([*launches, False]),
-            sacrifice=self.sacrifice,
-            scale_min=SCALE_MIN,
-            launch_share=LAUNCH_SHARE,
-        )
+        shares = [
+            selection_probabilities(
+                row,
+                explores=np.ones(len(actions) + 1, dtype=np.bool_),
+                launches=np.array([*launches, False]),
+                sacrifice=self.sacrifice,
+                scale_min=SCALE_MIN,
+                launch_share=LAUNCH_SHARE,
+            )
+            for row in self.values(contacts, day, deviations=1.0)
+        ]
+        return np.array(shares)
 
     def choose(self, contacts: Ints, first_index: int, day: float) -> Ints:
         hashes = hashes_of([*self.start.world.actions, "nothing"])

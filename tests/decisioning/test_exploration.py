@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from decisioning.exploration import LAUNCH_TOTAL_MAX, chosen, selection_probabilities
+from tests.decisioning.shares import shares_of
 
 amounts = st.floats(-1e9, 1e9) | st.floats(-20, 20) | st.sampled_from([0.0, 1.0, -1.0, 5.0, 1e300, -1e300])
 
@@ -157,17 +158,9 @@ def test_twenty_launches_share_five_percent() -> None:
     assert probability[1:] == pytest.approx([0.0025] * 20)
 
 
-def test_a_table_gives_the_rows_one_by_one() -> None:
-    random = np.random.default_rng(0)
-    value = random.normal(0, 3, (50, 7))
-    launches = random.random(7) < 0.3
-
-    table = selection_probabilities(
-        value, explores=np.ones(7, bool), launches=launches, sacrifice=0.05, scale_min=1.0, launch_share=0.01
-    )
-
-    for row, values in zip(table, value, strict=True):
-        assert row == pytest.approx(probabilities(values.tolist(), launches=launches), abs=1e-15)
+@given(situations())
+def test_the_formula_spelled_out_gives_the_same_to_the_last_bit(situation: dict[str, Any]) -> None:
+    assert selection_probabilities(**situation).tolist() == shares_of(**situation).tolist()
 
 
 def test_over_100000_customers_choices_are_as_frequent_as_their_probability() -> None:

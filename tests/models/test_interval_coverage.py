@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from decisioning.exploration import selection_probabilities
 from models.features import Floats, Indexes
 from models.policy_value import Draws, draws_of, policy_value
+from tests.decisioning.shares import shares_of
 
 WORLD_COUNT = 50
 LOGS_EACH = 40
@@ -76,7 +76,7 @@ def values_of(prices: Floats, logits: Floats) -> Floats:
 
 def explored(world: World, values: Floats) -> Floats:
     anything = np.ones(values.shape, dtype=np.bool_)
-    return selection_probabilities(
+    return shares_of(
         values, explores=anything, launches=~anything, sacrifice=world.sacrifice, scale_min=1.0, launch_share=0.01
     )
 
