@@ -19,7 +19,8 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError
 
 from decisioning.errors import StoreUnavailable
-from decisioning.store.lane import Command, Lane, Reply
+from decisioning.store.lane import Lane
+from decisioning.store.link import Command, Reply
 
 HOPS_MAX = 4  # of one command: a slot that has just moved costs one, and the answer can be outdated itself
 LOOK_NODES = 4  # asked for the map at the same time; the first sound answer is taken

@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from decisioning.customer import EXHAUSTED, PARTITION_COUNT, Snapshot, partition_of
 from decisioning.errors import StoreUnavailable
 from decisioning.store.decision_id import whereabouts_of
-from decisioning.store.lane import Argument, Command, Reply
+from decisioning.store.link import Argument, Command, Reply
 from decisioning.store.packing import fresh_state, pack, unpack_profile, unpack_state
 from decisioning.store.protocol import (
     Block,

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from redis.asyncio.connection import parse_url
 
 from decisioning.store.cluster import Cluster, limited
-from decisioning.store.lane import Command, Lane, Reply
+from decisioning.store.lane import Lane
+from decisioning.store.link import Command, Reply
 
 CLUSTER_MARK = "+cluster://"
 

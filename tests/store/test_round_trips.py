@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from decisioning.store.lane import Command, Lane, Reply, _Call, _Link
+from decisioning.store.lane import Lane
+from decisioning.store.link import Call, Command, Link, Reply
 from decisioning.store.protocol import Change
 from decisioning.store.redis import RedisStore, connect
 from decisioning.store.scripts import CLAIM, COMMIT, DELIVER, READ
@@ -40,18 +41,18 @@ def _said(command: Command) -> str:
 @pytest.fixture
 def counter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter]:
     counting = Counter()
-    plain_exchange, plain_send = Lane.exchange, _Link.send
+    plain_exchange, plain_send = Lane.exchange, Link.send
 
     async def exchange(self: Lane, commands: Sequence[Command]) -> list[Reply]:
         await counting.about_to_send(commands)
         return await plain_exchange(self, commands)
 
-    def send(self: _Link, batch: Sequence[_Call]) -> None:
+    def send(self: Link, batch: Sequence[Call]) -> None:
         counting.trips.append("+".join(_said(command) for call in batch for command in call.commands))
         plain_send(self, batch)
 
     monkeypatch.setattr(Lane, "exchange", exchange)
-    monkeypatch.setattr(_Link, "send", send)
+    monkeypatch.setattr(Link, "send", send)
     yield counting
 
 
