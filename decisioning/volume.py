@@ -129,8 +129,7 @@ def chargeable(strategy: Strategy, occasion: Occasion) -> Mask:
 
 def tariff_for(strategy: Strategy, occasion: Occasion) -> Tariff:
     """What a selection on this occasion is charged."""
-    has_days = any(constraint.period == "day" for constraint in strategy.volume_constraints)
-    day = local_day(strategy, occasion.now_ms) if has_days else ""
+    day = local_day(strategy, occasion.now_ms)
     return _tariff(strategy.volume_constraints, occasion.channel, day, occasion.is_join)
 
 
@@ -281,7 +280,12 @@ def day_of_budget(name: str) -> str:
 
 def local_day(strategy: Strategy, now_ms: int) -> str:
     """The day in the strategy's time zone, as YYYY-MM-DD."""
-    return datetime.fromtimestamp(now_ms / 1000, ZoneInfo(strategy.timezone)).date().isoformat()
+    return _local_day(strategy.timezone, now_ms // 60_000)
+
+
+@lru_cache(maxsize=1_024)  # since 1972 every clock is whole minutes away from UTC, so that days begin with a minute
+def _local_day(timezone: str, minute: int) -> str:
+    return datetime.fromtimestamp(60 * minute, ZoneInfo(timezone)).date().isoformat()
 
 
 def _indexes(mask: Mask) -> Iterator[int]:
