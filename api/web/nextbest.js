@@ -57,7 +57,10 @@
 
   const within = (work) => {
     const signal = soon();
-    return Promise.race([work(signal), new Promise((_, refuse) => (signal.onabort = () => refuse(Error("late"))))]);
+    return new Promise((done, refuse) => {
+      signal.onabort = () => refuse(Error("late"));
+      work(signal).then(done, refuse);
+    });
   };
 
   // ---- Who is asking: whom the site's server named, else somebody new, remembered only with permission.
@@ -114,7 +117,7 @@
 
   const address = (text) => {
     const { href, protocol } = new URL(text, base);
-    if (!["https:", "mailto:", "tel:", told.scheme, location.protocol].includes(protocol)) throw Error("address");
+    if (!["https:", "mailto:", "tel:", told.scheme, location.protocol].includes(protocol)) throw Error("address " + text);
     return href;
   };
 
@@ -131,15 +134,17 @@
     });
 
   const item = (text) => {
-    const item = document.createElement("li");
-    item.append(text);
-    return item;
+    const node = document.createElement("li");
+    node.append(text);
+    return node;
   };
 
   const picture = async (node, url, alt) => {
     const image = new Image();
     image.src = address(url);
-    await image.decode();
+    await image.decode().catch(() => {
+      throw Error("picture " + url);
+    });
     return () => {
       for (const each of nodesOf(node.closest("picture") || node, "[srcset]")) write(each, "srcset");
       write(node, "alt", alt || "");
@@ -271,7 +276,8 @@
         if (fallback) throw Error("trouble");
         const fillOne = async ([el, asking]) => {
           const at = placements.findIndex((each) => each.placement === asking[0]);
-          const placed = at < 0 ? refused[asking[0]] || "nothing" : placements.splice(at, 1)[0];
+          const placed = placements[at] || refused[asking[0]] || "nothing";
+          placements[at] = 0;
           const check = () => {
             if (signal.aborted || asked.get(el) !== asking) throw Error("late");
           };

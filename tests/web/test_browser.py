@@ -121,6 +121,14 @@ def test_on_a_slow_network_the_authors_content_stands_while_it_waits(tab, site, 
     assert moved(tab) == 0
 
 
+def test_a_picture_that_does_not_load_is_named_and_keeps_the_authors_content(tab, site, desk):
+    tab.route("https://bank.example/gold.png", lambda route: route.abort())
+    visit(tab, site, script=f'data-token="{know(site)}"')
+
+    assert tab.evaluate("window.told") == [["kept", "picture https://bank.example/gold.png"]]
+    assert headline(tab) == OWN
+
+
 def test_with_the_store_down_the_authors_content_stays(tab, site, desk):
     token = know(site)
 
