@@ -98,6 +98,8 @@ def run(strategy_dir: Path, port: int, workers: int) -> None:
 @click.option("--workers", default=1, show_default=True, help="Serving processes; each is ready on its own.")
 def serve(host: str, port: int, workers: int) -> None:
     """Answer decisions over HTTP."""
+    from api.connection import Connection
+
     Settings.from_environment()  # a variable that cannot be read is told here, once, and not by every worker
     with tempfile.TemporaryDirectory(prefix="nextbest-metrics-") as folder:
         if workers > 1:
@@ -109,7 +111,7 @@ def serve(host: str, port: int, workers: int) -> None:
             port=port,
             workers=workers,
             loop="uvloop",
-            http="httptools",
+            http=Connection,
             access_log=False,
             log_level="warning",
             timeout_graceful_shutdown=5,
