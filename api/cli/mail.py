@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from api.email.sending import Mailing, seal_file
-from api.email.snippets import PLATFORMS, amp_snippet, snippet
+from api.email.snippets import AMP_NOTE, PLATFORMS, SIZE_DEFAULT, amp_snippet, snippet
 from api.email.tokens import MESSAGE_MAX, VALID_DAYS_DEFAULT, VALID_DAYS_MAX, check_placement, expiry_of
 from api.instants import wall_ms
 from api.publications import current_version, stored_strategy
@@ -19,6 +19,7 @@ from api.settings import Settings
 from api.storage import opened
 from api.tokens import installation_sealer, retire, rotate
 from decisioning.catalog.load import load_directory
+from decisioning.catalog.strategy import Placement
 from decisioning.errors import NextbestError
 
 OUT = Console(highlight=False, soft_wrap=True)
@@ -99,12 +100,30 @@ def snippets() -> None:
 @click.option("--platform", type=click.Choice([*PLATFORMS, "amp"]), default="html", show_default=True)
 @click.option("--url", required=True, help="Under which mails reach this service: https://mail.example.com")
 @click.option("--strategy", "strategy_dir", type=DIRECTORY, help="Whose placement says how large the picture is.")
-@click.option("--placement", help="Of that strategy.")
+@click.option("--placement", help="Of that strategy; not needed where it has one picture.")
 def email(platform: str, url: str, strategy_dir: Path | None, placement: str | None) -> None:
     """The picture and the link of a mail, with the merge tags of the platform that sends it."""
-    found = None
-    if strategy_dir is not None and placement is not None:
-        strategy = load_directory(strategy_dir)
+    if placement is not None and strategy_dir is None:
+        raise NextbestError("--placement is one of a strategy's, which says how large it is: add --strategy DIR")
+    if platform == "amp":
+        click.echo(AMP_NOTE, err=True)
+        click.echo(amp_snippet(url), nl=False)
+        return
+    found = _drawn(strategy_dir, placement) if strategy_dir else None
+    notes = [] if found else ["{}x{} is assumed: --strategy DIR says how large the picture is.".format(*SIZE_DEFAULT)]
+    for note in filter(None, [*notes, PLATFORMS[platform].note]):
+        click.echo(note, err=True)
+    click.echo(snippet(platform, url, found), nl=False)
+
+
+def _drawn(strategy_dir: Path, placement: str | None) -> Placement:
+    """The placement whose picture a mail shows: the one that is named, else the only one."""
+    strategy = load_directory(strategy_dir)
+    if placement is not None:
         check_placement(strategy, placement)
-        found = strategy.placements[placement]
-    click.echo(amp_snippet(url) if platform == "amp" else snippet(platform, url, found), nl=False)
+        return strategy.placements[placement]
+    drawn = [each for each in strategy.placements.values() if each.picture is not None]
+    if len(drawn) != 1:
+        known = ", ".join(each.name for each in drawn) or "none"
+        raise NextbestError(f"say by --placement which of them the mail shows. Drawn as pictures: {known}.")
+    return drawn[0]

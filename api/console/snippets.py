@@ -7,7 +7,7 @@ from starlette.responses import Response
 from api.console.bank import open_placements
 from api.console.page import Visit
 from api.console.portrait import named
-from api.email.snippets import FIELD, PLATFORMS, amp_snippet, snippet
+from api.email.snippets import AMP_NOTE, FIELD, PLATFORMS, amp_snippet, snippet
 from decisioning.catalog.strategy import Placement, Strategy
 
 
@@ -18,8 +18,8 @@ async def snippets_page(visit: Visit) -> Response:
     base = f"{url.scheme}://{url.netloc}"
     mails = _mails(strategy)
     chosen = next((each for each in mails if each.name == visit.asked("placement")), mails[0] if mails else None)
-    written = [(each.title, snippet(name, base, chosen)) for name, each in PLATFORMS.items()]
-    written.append(("AMP for Email", amp_snippet(base)))
+    written = [(each.title, snippet(name, base, chosen), each.note) for name, each in PLATFORMS.items()]
+    written.append(("AMP for Email", amp_snippet(base), AMP_NOTE))
     scheme = next((each for each in strategy.link_schemes if each not in ("mailto", "tel")), None)
     named_scheme = f' data-scheme="{scheme}:"' if scheme else ""
     return visit.show(

@@ -17,6 +17,7 @@ FIELD = "nextbest_token"  # of a recipient, and the column that `nextbest tokens
 ALT = "Your current benefit, see it online"
 SIZE_DEFAULT = (600, 200)
 COLOR_DEFAULT = "#FFFFFF"
+AMP_NOTE = "Name the address that the mail comes from in NEXTBEST_AMP_SENDERS of the servers: any other is refused."
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Platform:
     link_attribute: str = ""  # that keeps it from rewriting the link, where it has one
     lead: str = ""  # before the picture; {address} is that of the token's JSON
     condition: tuple[str, str] = ("", "")  # around it, so that silence takes no room
+    note: str = ""  # what whoever pastes it has to do as well
 
 
 PLATFORMS: Mapping[str, Platform] = {
@@ -43,7 +45,12 @@ PLATFORMS: Mapping[str, Platform] = {
     # Salesforce, "AMPscript": %%field%% is a column of the data extension that the mail is sent to.
     "salesforce": Platform("Salesforce Marketing Cloud", "%%nextbest_token%%"),
     # Mailchimp, "Merge tags": a tag has at most ten capital letters, digits or underscores.
-    "mailchimp": Platform("Mailchimp", "*|NBTOKEN|*", " mc:disable-tracking"),
+    "mailchimp": Platform(
+        "Mailchimp",
+        "*|NBTOKEN|*",
+        " mc:disable-tracking",
+        note=f"Give the audience a text field with the merge tag NBTOKEN, and import the column {FIELD} into it.",
+    ),
     # SendGrid, "Dynamic templates" (Handlebars) and "Disable click tracking".
     "sendgrid": Platform("SendGrid", "{{nextbest_token}}", ' clicktracking="off"'),
     # Customer.io, "Liquid" and "Untracked links".

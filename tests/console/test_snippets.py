@@ -21,6 +21,8 @@ async def test_the_page_has_the_code_of_every_platform_and_placement():
     for platform in PLATFORMS.values():
         assert platform.title in html
         assert f'src="http://localhost:8080/e/{platform.tag}.png"' in html
+        assert platform.note in html
+    assert "NEXTBEST_AMP_SENDERS" in html
     assert '<section data-nextbest="web.home.hero">' in html
     assert '<a data-nextbest-field="cta" href="…">' in html
 

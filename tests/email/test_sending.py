@@ -177,7 +177,21 @@ def test_each_platforms_picture_and_link_carry_the_same_tag(platform: str) -> No
 def test_the_command_prints_what_is_pasted() -> None:
     for platform in (*PLATFORMS, "amp"):
         said = CliRunner().invoke(commands, ["snippet", "email", "--platform", platform, "--url", "https://m.example"])
-        assert said.exit_code == 0 and "https://m.example/e/" in said.output
+        assert said.exit_code == 0 and "https://m.example/e/" in said.stdout
+        assert ("NEXTBEST_AMP_SENDERS" in said.stderr) is (platform == "amp")
+        assert ("merge tag NBTOKEN" in said.stderr) is (platform == "mailchimp")
+        assert "600x200" in said.stderr or platform == "amp"
+
+
+def test_the_command_takes_the_size_of_the_picture_from_the_strategy() -> None:
+    asked = ["snippet", "email", "--url", "https://m.example"]
+
+    alone = CliRunner().invoke(commands, [*asked, "--strategy", "examples/retail_bank"])
+    both = CliRunner().invoke(commands, [*asked, "--strategy", "examples/retail_bank", "--placement", "email.hero"])
+    neither = CliRunner().invoke(commands, [*asked, "--placement", "email.hero"])
+
+    assert 'width="600" height="300"' in alone.stdout and alone.stdout == both.stdout and not both.stderr
+    assert isinstance(neither.exception, NextbestError) and "--strategy" in str(neither.exception)
 
 
 def test_a_file_may_follow_the_word_tokens_itself(tmp_path: Path) -> None:
