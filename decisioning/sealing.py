@@ -7,8 +7,9 @@ wherever it was backed up, opens again; that is why the key lives in the custome
 from __future__ import annotations
 
 import os
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from binascii import Error as Base64Error
+from binascii import a2b_base64
 from hashlib import blake2b
 
 from cryptography.exceptions import InvalidTag
@@ -61,6 +62,6 @@ def _cipher(key_b64: str) -> AESGCM:
 
 def _bytes(text: str, what: str) -> bytes:
     try:
-        return b64decode(text, validate=True)
+        return a2b_base64(text, strict_mode=True)
     except (Base64Error, ValueError) as error:
         raise SealBroken(f"{what}: is not base64.") from error

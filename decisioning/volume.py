@@ -269,8 +269,12 @@ def unspent(strategy: Strategy, *, now_ms: int) -> dict[str, int]:
 
 def quotas_for(candidates: Mask, strategy: Strategy, quotas: Mapping[str, int], occasion: Occasion) -> dict[str, int]:
     """Those of the quotas that a decision among these candidates can have read."""
-    names = {budget for _, share, budget in tariff_for(strategy, occasion).due.values() if share.mask & candidates}
-    return {name: units for name, units in quotas.items() if name.removeprefix(EXHAUSTED) in names}
+    due, found = tariff_for(strategy, occasion).due, {}
+    for name, units in quotas.items():
+        asked = due.get(name.removeprefix(EXHAUSTED))
+        if asked is not None and asked.share.mask & candidates:
+            found[name] = units
+    return found
 
 
 def day_of_budget(name: str) -> str:

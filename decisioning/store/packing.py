@@ -16,7 +16,7 @@ from __future__ import annotations
 import secrets
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, repeat
 from operator import sub
 from typing import Any
 
@@ -44,6 +44,7 @@ Column = bytes | Sequence[int]  # numbers or places in the table of texts; bytes
 Key = str | bytes  # raw bytes of a key in its usual form, any other text as it is
 
 _PARTITIONS = {f"{number:03d}": bytes((number,)) for number in range(PARTITION_COUNT)}
+_new = tuple.__new__  # a named tuple's own way in, `_make`, is Python and takes as long as all else about a row
 _DAMAGE = (msgspec.DecodeError, ValueError, LookupError, TypeError)  # what reading other bytes leads to
 
 
@@ -254,7 +255,7 @@ def _interactions(columns: Sequence[Column], texts: Sequence[str]) -> list[Inter
         return []
     times_ms, *kinds = columns[:4]
     rows = zip(accumulate(times_ms), *(map(texts.__getitem__, each) for each in kinds), strict=True)
-    return list(map(Interaction._make, rows))
+    return list(map(_new, repeat(Interaction), rows))
 
 
 def _day_count_columns(day_counts: Sequence[DayCount], texts: _Texts) -> list[Column]:
@@ -269,7 +270,8 @@ def _day_counts(columns: Sequence[Column], texts: Sequence[str]) -> list[DayCoun
         return []
     days, *kinds, times, last_ms = columns[:6]
     texts_of = (map(texts.__getitem__, each) for each in kinds)
-    return list(map(DayCount._make, zip(accumulate(days), *texts_of, times, accumulate(last_ms), strict=True)))
+    rows = zip(accumulate(days), *texts_of, times, accumulate(last_ms), strict=True)
+    return list(map(_new, repeat(DayCount), rows))
 
 
 def _steps(numbers: Sequence[int]) -> list[int]:

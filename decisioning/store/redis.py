@@ -40,6 +40,7 @@ from decisioning.store.wire import Wire
 
 SEARCH_PAGE = 256  # log entries per round trip while looking for a record
 LEDGER = ("in", "out", "held", "over")  # a block's other counts, as Block has them
+_STEMS = [b"nb:{p%03d}:" % partition for partition in range(PARTITION_COUNT)]  # how a partition's keys begin
 RELEASED_MAX = 1_000  # reservations that end in one step: a millisecond of the server's time
 
 Keys = tuple[bytes, ...]
@@ -64,8 +65,7 @@ class RedisStore:
         self._wire = wire
 
     async def read(self, customer_keys: Sequence[str], *, quotas: bool = False) -> list[Snapshot]:
-        keys = [(_customer(key), _blocks(partition_of(key))) if quotas else (_customer(key),) for key in customer_keys]
-        replies = await self._run(READ, [(each, ()) for each in keys])
+        replies = await self._run(READ, [(_read_keys(key, quotas=quotas), ()) for key in customer_keys])
         return [_snapshot(key, *reply) for key, reply in zip(customer_keys, replies, strict=True)]
 
     async def commit(self, changes: Sequence[Change]) -> list[Outcome]:
@@ -235,11 +235,17 @@ def _command(verb: str, script: bytes, keys: Keys, arguments: Arguments) -> Comm
     return (verb, *rest)
 
 
+def _read_keys(customer_key: str, *, quotas: bool) -> Keys:
+    stem = _STEMS[partition_of(customer_key)]
+    customer = stem + b"c:" + customer_key.encode()
+    return (customer, stem + b"q") if quotas else (customer,)
+
+
 def _commit_keys(change: Change) -> Keys:
-    partition = partition_of(change.customer_key)
-    places = _customer(change.customer_key), _log(partition), _people(partition)
-    stocks = _blocks(partition), _ledger(partition), _reservations(partition)
-    return (*places, *stocks, *(_once(change.customer_key, once.key) for once in change.once))
+    stem = _STEMS[partition_of(change.customer_key)]
+    customer = stem + b"c:" + change.customer_key.encode()
+    shared = stem + b"log", stem + b"people", stem + b"q", stem + b"ledger", stem + b"held"
+    return (customer, *shared, *(_once(change.customer_key, once.key) for once in change.once))
 
 
 def _commit_arguments(change: Change) -> Arguments:
@@ -325,33 +331,33 @@ def _numbered(position: bytes, fields: Sequence[bytes]) -> Numbered:
 
 
 def _customer(customer_key: str) -> bytes:
-    return f"nb:{{p{partition_of(customer_key):03d}}}:c:{customer_key}".encode()
+    return _STEMS[partition_of(customer_key)] + b"c:" + customer_key.encode()
 
 
 def _log(partition: int) -> bytes:
-    return f"nb:{{p{partition:03d}}}:log".encode()
+    return _STEMS[partition] + b"log"
 
 
 def _once(customer_key: str, key: str) -> bytes:
     # Hashed with the customer's key, because it outlives an erasure by its time to live and must not say whose it was.
     digest = blake2b(f"{customer_key}\0{key}".encode(), digest_size=16).hexdigest()
-    return f"nb:{{p{partition_of(customer_key):03d}}}:o:{digest}".encode()
+    return _STEMS[partition_of(customer_key)] + b"o:" + digest.encode()
 
 
 def _people(partition: int) -> bytes:
-    return f"nb:{{p{partition:03d}}}:people".encode()
+    return _STEMS[partition] + b"people"
 
 
 def _blocks(partition: int) -> bytes:
-    return f"nb:{{p{partition:03d}}}:q".encode()
+    return _STEMS[partition] + b"q"
 
 
 def _ledger(partition: int) -> bytes:
-    return f"nb:{{p{partition:03d}}}:ledger".encode()
+    return _STEMS[partition] + b"ledger"
 
 
 def _reservations(partition: int) -> bytes:
-    return f"nb:{{p{partition:03d}}}:held".encode()
+    return _STEMS[partition] + b"held"
 
 
 def _counter(budget: str) -> bytes:
