@@ -8,6 +8,7 @@ source once sent.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Names
 from dataclasses import dataclass, field
@@ -74,16 +75,11 @@ def reader_of(attribute: Attribute) -> Reader:
         if attribute.type == "string":
             return lambda raw: raw if type(raw) is str and raw in words else None
         return lambda raw: raw if convert(raw) is not None and words.issuperset(raw) else None
-    if attribute.min is None and attribute.max is None:
+    if attribute.type not in ("int", "double"):
         return convert
     low = -math.inf if attribute.min is None else attribute.min
     high = math.inf if attribute.max is None else attribute.max
-
-    def within(raw: Any) -> Any:
-        value = convert(raw)
-        return value if value is not None and low <= value <= high else None
-
-    return within
+    return _ints(low, high) if attribute.type == "int" else _doubles(low, high)
 
 
 def _reason(attribute: Attribute, raw: Any) -> str:
@@ -102,14 +98,20 @@ def _text(raw: Any) -> str | None:
     return raw if type(raw) is str and len(raw) <= TEXT_LENGTH_MAX else None
 
 
-def _int(raw: Any) -> int | None:
-    return raw if type(raw) is int and -_INT64 <= raw < _INT64 else None
+def _ints(low: float, high: float) -> Reader:
+    low, high = max(low, -_INT64), min(high, _INT64 - 1)
+    return lambda raw: raw if type(raw) is int and low <= raw <= high else None
 
 
-def _double(raw: Any) -> float | None:
-    if type(raw) is float:
-        return raw if math.isfinite(raw) else None
-    return float(raw) if type(raw) is int and -_INT64 <= raw < _INT64 else None
+def _doubles(low: float, high: float) -> Reader:
+    low, high = max(low, -sys.float_info.max), min(high, sys.float_info.max)  # what no number is outside of, is finite
+
+    def read(raw: Any) -> float | None:
+        if type(raw) is int and -_INT64 <= raw < _INT64:
+            raw = float(raw)
+        return raw if type(raw) is float and low <= raw <= high else None
+
+    return read
 
 
 def _bool(raw: Any) -> bool | None:
@@ -126,15 +128,18 @@ def _timestamp(raw: Any) -> Timestamp | None:
 
 
 def _texts(raw: Any) -> list[str] | None:
-    if type(raw) is not list or len(raw) > LIST_LENGTH_MAX or any(_text(item) is None for item in raw):
+    if type(raw) is not list or len(raw) > LIST_LENGTH_MAX:
         return None
+    for item in raw:
+        if _text(item) is None:
+            return None
     return raw
 
 
 # One converter a type: the typed value, or None when the raw one (JSON) is of another kind.
 _CONVERTERS: Names[str, Reader] = {
-    "int": _int,
-    "double": _double,
+    "int": _ints(-math.inf, math.inf),
+    "double": _doubles(-math.inf, math.inf),
     "string": _text,
     "bool": _bool,
     "timestamp": _timestamp,
@@ -233,7 +238,7 @@ def _decode(facts: SourceFacts, now_ms: int, steps: Iterable[_Step], values: dic
     raw, times_ms, at_ms = facts.attributes, facts.times_ms, facts.at_ms
     for name, age_ms_max, read in steps:
         found = raw.get(name)
-        if found is None or now_ms - times_ms.get(name, at_ms) > age_ms_max:
+        if found is None or now_ms - (times_ms.get(name, at_ms) if times_ms else at_ms) > age_ms_max:
             continue
         value = read(found)
         if value is not None:
