@@ -8,6 +8,7 @@ import click
 
 from decisioning.simulated import Size, write
 from decisioning.simulated.actions import COUNT_MAX as ACTIONS_MAX
+from decisioning.simulated.actions import PLACEMENTS_MAX, WEB_PLACEMENTS
 from decisioning.simulated.attributes import COUNT_MAX as ATTRIBUTES_MAX
 from decisioning.simulated.attributes import COUNT_MIN as ATTRIBUTES_MIN
 from decisioning.simulated.contacts import FORMS
@@ -23,7 +24,16 @@ from decisioning.simulated.contacts import FORMS
 @click.option(
     "--model", "form", type=click.Choice(FORMS), default="linear", show_default=True, help="What training will find."
 )
-def generate(out: Path, actions: int, attributes: int, customers: int, interactions: int, seed: int, form: str) -> None:
+@click.option(
+    "--placements",
+    type=click.IntRange(len(WEB_PLACEMENTS), PLACEMENTS_MAX),
+    default=len(WEB_PLACEMENTS),
+    show_default=True,
+    help="On web pages.",
+)
+def generate(
+    out: Path, actions: int, attributes: int, customers: int, interactions: int, seed: int, form: str, placements: int
+) -> None:
     """Write a simulated bank: a strategy, customers and past contacts. The same options give the same bytes."""
-    write(out, Size(actions, attributes, customers, interactions, seed, form))
+    write(out, Size(actions, attributes, customers, interactions, seed, form, placements))
     click.echo(f"{actions} actions, {attributes} attributes and {customers} customers are in {out}: nextbest run {out}")

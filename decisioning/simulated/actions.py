@@ -44,6 +44,8 @@ COUNT_MAX = 5_000
 # Share of actions that have something to show in a channel.
 CHANNEL_SHARES = {"web": 0.85, "email": 0.6, "call_center": 0.4}
 WEB_PLACEMENTS = ("web.home.hero", "web.home.tile", "web.account.banner")
+PLACEMENTS_MAX = 20  # as many as one request may name
+SLOT_SHARE = 0.7  # of what is shown on the web that also goes into a further placement
 BUDGETED_EVERY = 25  # actions, one spends of the budgets; 25 and 12 families share no divisor, so each has some
 WEIGHTED_SHARE = 0.3  # of offers that count more on the page of their family
 RESTS = ("rest_after_rejection", "rest_after_dismissals", "group_rest_after_two", "email_pressure", "call_pressure")
@@ -77,7 +79,14 @@ def _place(edition: int, family_index: int) -> Place:
     return Place(issue, family, kind, group, NAMES[name])
 
 
-def action_files(seed: int, all_places: Sequence[Place], known: Sequence[Attribute]) -> Iterator[tuple[str, Any]]:
+def web_slots(placements: int) -> list[str]:
+    """Placements on web pages beyond the first three, so that there are so many in all."""
+    return [f"web.page.slot_{number}" for number in range(len(WEB_PLACEMENTS) + 1, placements + 1)]
+
+
+def action_files(
+    seed: int, all_places: Sequence[Place], known: Sequence[Attribute], *, placements: int
+) -> Iterator[tuple[str, Any]]:
     """Path and content of each file below actions/, one per group."""
     groups: dict[str, dict[str, Any]] = {}
     for index, place in enumerate(all_places):
@@ -85,6 +94,9 @@ def action_files(seed: int, all_places: Sequence[Place], known: Sequence[Attribu
         action = _action(Draws(seed, "action", place.key), place, known)
         if place.kind == "offer" and index % BUDGETED_EVERY == 0:
             action["volume_constraints"] = {"limited_editions": 1, "welcome_gifts": 12.5}
+        if web := action["treatments"].get("web"):
+            slots = Draws(seed, "slots", place.key)  # of their own, so that more of them change nothing else
+            web["placements"] += [slot for slot in web_slots(placements) if slots.chance(SLOT_SHARE)]
         file["actions"][place.name] = action
     yield from ((f"actions/{group}.yaml", file) for group, file in groups.items())
 

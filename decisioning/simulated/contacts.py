@@ -56,7 +56,7 @@ def contacts(
             **values,
             "page": "home" if draws.chance(0.6) else place.family,
             "action": place.key,
-            "channel": _channel(draws.uniform()),
+            "channel": draws.drawn(CHANNEL_SHARES),
             "outcome": outcome,
             "at_ms": start_ms + row * step_ms,
         }
@@ -107,11 +107,3 @@ def _effects(draws: Draws, names: Sequence[str], count: int, size: float) -> lis
     """Each of another attribute: several of one would add up to more than a prior expects of a line."""
     ranked = sorted(names, key=lambda name: draws.uniform())
     return [(name, draws.one((-size, size))) for name in ranked[:count]]
-
-
-def _channel(uniform: float) -> str:
-    for channel, share in CHANNEL_SHARES:
-        uniform -= share
-        if uniform < 0.0:
-            return channel
-    return CHANNEL_SHARES[0][0]

@@ -11,8 +11,17 @@ from decisioning.simulated.draws import Draws
 
 # Share of customers who said yes and who said no to marketing, by channel; the others were never asked.
 CONSENT_SHARES = {"web": (0.20, 0.06), "email": (0.55, 0.17), "call_center": (0.15, 0.08)}
-DAYS_BACK = 60  # within which earlier conversions lie
-PRODUCTS_EACH = 4  # different things a customer bought, however often
+DAYS_BACK = 60  # within which earlier interactions lie
+KNOWN_EACH = 8  # different offers that a customer had to do with, however often
+OUTCOME_SHARES = (
+    ("impression", 0.55),
+    ("clicked", 0.15),
+    ("converted", 0.2),
+    ("dismissed", 0.04),
+    ("rejected", 0.03),
+    ("accepted", 0.03),
+)
+CHANNELS = tuple(CONSENT_SHARES)
 
 
 def customer_id(number: int) -> str:
@@ -29,16 +38,17 @@ def customer_rows(seed: int, count: int, known: Sequence[Attribute]) -> Iterator
 
 
 def interactions(seed: int, count: int, each: int, all_places: Sequence[Place]) -> Iterator[dict[str, Any]]:
-    """Conversions of the past, `each` per customer: bodies of a response, but that they say how many days ago."""
+    """What customers did, `each` of them so much, and how many days ago."""
     offers = [place.key for place in all_places if place.kind == "offer"]
     for number in range(1, count + 1):
         draws = Draws(seed, "interaction", number)
-        bought = [draws.one(offers) for _ in range(PRODUCTS_EACH)]
+        known = [draws.one(offers) for _ in range(KNOWN_EACH)]
         for _ in range(each):
             yield {
-                "customer": {"id": customer_id(number)},
-                "outcome": "converted",
-                "action": draws.one(bought),
+                "customer_id": customer_id(number),
+                "outcome": draws.drawn(OUTCOME_SHARES),
+                "action": draws.one(known),
+                "channel": draws.one(CHANNELS),
                 "days_ago": round(DAYS_BACK * draws.uniform(), 3),
             }
 

@@ -32,6 +32,15 @@ class Draws:
         """Any of them."""
         return items[int(self.uniform() * len(items))]
 
+    def drawn(self, shares: Sequence[tuple[Item, float]]) -> Item:
+        """One of them, each as often as its share says; the first also for what the shares lack of 1."""
+        left = self.uniform()
+        for item, share in shares:
+            left -= share
+            if left < 0.0:
+                return item
+        return shares[0][0]
+
     def early(self, items: Sequence[Item]) -> Item:
         """One of them, the first far more often than the last: some attributes stand in every second rule."""
         return items[int(self.uniform() ** 2 * len(items))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from decisioning.simulated.actions import FAMILIES
+from decisioning.simulated.actions import FAMILIES, web_slots
 from decisioning.simulated.attributes import LANGUAGES, Attribute
 
 DEFAULT_URL = "https://bank.example/"
@@ -104,11 +104,12 @@ LENDING_LEVER = {
 }
 
 
-def strategy_files(known: Sequence[Attribute]) -> Iterator[tuple[str, dict[str, Any]]]:
+def strategy_files(known: Sequence[Attribute], *, placements: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Path and content of each file."""
+    shapes = PLACEMENTS | {name: (1.0, PAGE_FIELDS) for name in web_slots(placements)}
     yield "strategy.yaml", STRATEGY
     yield "channels.yaml", CHANNELS
-    yield "placements.yaml", {name: _placement(name, *shape) for name, shape in PLACEMENTS.items()}
+    yield "placements.yaml", {name: _placement(name, *shape) for name, shape in shapes.items()}
     yield "schema.yaml", _schema(known)
     yield "derived.yaml", DERIVED
     yield "consents.yaml", CONSENTS

@@ -25,7 +25,7 @@ from decisioning.simulated.yaml_lines import yaml_text
 README = """# A simulated bank
 
 Written by `{command}`. Nothing in it is real. `nextbest run` serves it; `generated/` holds its customers, the
-contacts of the past that models are trained on, and what customers did before (one response a line, with its age).
+contacts of the past that models are trained on, and what customers did before (one interaction a line, with its age).
 """
 
 
@@ -39,13 +39,15 @@ class Size:
     interactions: int = 0  # per customer
     seed: int = 7
     form: str = "linear"  # of the model that training finds: linear or boosted
+    placements: int = 3  # on web pages
 
     @property
     def command(self) -> str:
         """The command that writes the same."""
         return (
             f"nextbest generate DIR --actions {self.actions} --attributes {self.attributes} "
-            f"--customers {self.customers} --interactions {self.interactions} --seed {self.seed} --model {self.form}"
+            f"--customers {self.customers} --interactions {self.interactions} --seed {self.seed} --model {self.form} "
+            f"--placements {self.placements}"
         )
 
 
@@ -65,7 +67,8 @@ def write(directory: Path, size: Size) -> None:
 def write_strategy(directory: Path, size: Size) -> None:
     """Write what an author would, and how the table of past contacts reads."""
     known = attributes(size.attributes)
-    for path, tree in (*strategy_files(known), *action_files(size.seed, places(size.actions), known)):
+    actions = action_files(size.seed, places(size.actions), known, placements=size.placements)
+    for path, tree in (*strategy_files(known, placements=size.placements), *actions):
         _put(directory / path, [yaml_text(tree, f"Simulated, seed {size.seed}.")])
     # Read by training and no part of the strategy, but `nextbest run` looks for it here.
     _put(directory / "mapping.yaml", [yaml_text(mapping(known), "How the columns of generated/history.jsonl read.")])

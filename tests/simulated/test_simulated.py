@@ -22,7 +22,8 @@ from decisioning.simulated import Size, write
 from decisioning.simulated.actions import COUNT_MAX, places
 from decisioning.simulated.attributes import COUNT_MAX as ATTRIBUTES_MAX
 from decisioning.simulated.attributes import attributes
-from decisioning.simulated.customers import customer_rows
+from decisioning.simulated.customers import customer_rows, interactions
+from decisioning.simulated.past import remember
 from decisioning.simulated.writer import write_strategy
 from decisioning.store.memory import MemoryStore
 
@@ -122,10 +123,41 @@ async def test_customers_load_and_get_offers_messages_and_nothing(small: Path, t
     assert 500 <= sorted(sizes)[len(sizes) // 2] <= 750
 
 
-def test_interactions_are_responses_to_offers_of_the_strategy(small: Path) -> None:
-    lines = (small / "generated/interactions.jsonl").read_text().splitlines()
+def test_interactions_are_about_offers_of_the_strategy(small: Path) -> None:
+    rows = [json.loads(line) for line in (small / "generated/interactions.jsonl").read_text().splitlines()]
 
     offers = {action.key for action in load_directory(small).actions if action.kind == "offer"}
 
-    assert len(lines) == 2 * 200
-    assert {json.loads(line)["action"] for line in lines} <= offers
+    assert len(rows) == 2 * 200
+    assert {row["action"] for row in rows} <= offers
+    assert all(row["days_ago"] >= 0 for row in rows)
+
+
+async def test_the_past_is_remembered_in_order_and_beside_what_is_known() -> None:
+    store, now_ms = MemoryStore(), 1_790_000_000_000
+    rows = list(interactions(7, 3, 5, places(50)))
+    by_customer = {f"C-0000{number}": rows[5 * number - 5 : 5 * number] for number in (1, 2, 3)}
+
+    await remember(store, by_customer, now_ms=now_ms)
+    await remember(store, {"C-00001": by_customer["C-00002"]}, now_ms=now_ms)
+
+    one, two = await store.read(["C-00001", "C-00002"])
+    assert len(one.state.interactions) == 10
+    assert [each.at_ms for each in one.state.interactions] == sorted(each.at_ms for each in one.state.interactions)
+    assert set(two.state.interactions) < set(one.state.interactions)
+    oldest = max(by_customer["C-00002"], key=lambda row: float(row["days_ago"]))
+    assert two.state.interactions[0] == (
+        now_ms - round(oldest["days_ago"] * 86_400_000), oldest["outcome"], oldest["action"], oldest["channel"]
+    )  # fmt: skip
+
+
+def test_more_placements_change_nothing_else(tmp_path: Path) -> None:
+    write_strategy(tmp_path / "three", Size(actions=50))
+    write_strategy(tmp_path / "ten", Size(actions=50, placements=10))
+
+    three, ten = load_directory(tmp_path / "three"), load_directory(tmp_path / "ten")
+
+    assert ten.warnings == ()
+    assert len(ten.placements) == len(three.placements) + 7
+    assert "web.page.slot_10" in ten.placements
+    assert [action.key for action in ten.actions] == [action.key for action in three.actions]
