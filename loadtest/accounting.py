@@ -1,21 +1,22 @@
 """Accounting: what processes cost, as the operating system counts it.
 
-CPU time is user and system time from /proc/PID/stat, in steps of a hundredth of a second, of a process and all below
-it. It is far steadier than requests per second, because waiting for a core does not count.
+CPU time is user and system time of a process and all below it, by the clock of the process, which the system keeps in
+nanoseconds. It is far steadier than requests per second, because waiting for a core does not count.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # Fields of /proc/PID/stat, counted from behind the name, which may hold spaces; see `man 5 proc_pid_stat`.
-PARENT, USER, SYSTEM, RESIDENT = 1, 11, 12, 21
+PARENT, RESIDENT = 1, 21
+SCHEDULED = 2  # of the three clocks of a process: all the time it ran
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,10 @@ class Usage:
     cpu_s: float = 0.0
     memory_bytes: int = 0
 
+    def __add__(self, later: Usage) -> Usage:
+        """CPU of both; memory is the later one's."""
+        return Usage(self.cpu_s + later.cpu_s, later.memory_bytes)
+
     def since(self, before: Usage) -> Usage:
         """CPU spent since then; memory is that of now."""
         return Usage(self.cpu_s - before.cpu_s, self.memory_bytes)
@@ -32,9 +37,9 @@ class Usage:
 
 def usage_of(pid: int) -> Usage:
     """A process with its descendants; one that is gone counts nothing."""
-    stats = [stat for each in family_of(pid) if (stat := _stat(each))]
-    cpu_ticks = sum(stat[USER] + stat[SYSTEM] for stat in stats)
-    return Usage(cpu_ticks / TICKS_PER_SECOND, sum(stat[RESIDENT] for stat in stats) * PAGE_BYTES)
+    family = family_of(pid)
+    pages = sum(stat[RESIDENT] for each in family if (stat := _stat(each)))
+    return Usage(sum(map(_cpu_s, family)), pages * PAGE_BYTES)
 
 
 def usages(roles: Mapping[str, int]) -> dict[str, Usage]:
@@ -62,12 +67,12 @@ def words_of(pid: int) -> list[str]:
         return []
 
 
-def pin(pids: Iterable[int], core: int) -> None:
-    """Keep processes with their descendants and all their threads on one core."""
+def pin(pids: Iterable[int], *at: int) -> None:
+    """Keep processes with their descendants and all their threads on these cores."""
     for each in {member for pid in pids for member in family_of(pid)}:
         for thread in Path(f"/proc/{each}/task").glob("*"):
             try:
-                os.sched_setaffinity(int(thread.name), {core})
+                os.sched_setaffinity(int(thread.name), at)
             except OSError:  # it has just ended
                 continue
 
@@ -77,11 +82,26 @@ def pin_driver(core: int) -> None:
     os.sched_setaffinity(0, {core})
 
 
+def serving_cores(count: int = 1) -> list[int]:
+    """Cores for so many processes that are measured."""
+    return list(_cores()[:count])
+
+
+def other_core() -> int:
+    """The core for everything else, which serving processes share only when they need all of them."""
+    return _cores()[-1]
+
+
 @cache
-def cores() -> tuple[int, int]:
-    """A core for what is measured, and one for everything else; the same where there is only one."""
-    usable = sorted(os.sched_getaffinity(0))
-    return usable[0], usable[-1]
+def _cores() -> tuple[int, ...]:
+    return tuple(sorted(os.sched_getaffinity(0)))
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        return time.clock_gettime(~pid << 3 | SCHEDULED)  # clock_getcpuclockid(3), which Python does not have
+    except OSError:
+        return 0.0
 
 
 def _stat(pid: int) -> list[int] | None:

@@ -44,6 +44,15 @@ class Measured:
     seconds: float = 0.0  # from the first intended start to the last answer
     driver_cpu_s: float = 0.0
 
+    def merge(self, other: Measured) -> None:
+        """Take another run of the same as a part of this one; windows stay those of this one."""
+        for kind, histogram in other.latencies.items():
+            self.latencies[kind].merge(histogram)
+        self.errors.update(other.errors)
+        self.lateness.merge(other.lateness)
+        self.seconds += other.seconds
+        self.driver_cpu_s += other.driver_cpu_s
+
     @property
     def count(self) -> int:
         """Answers, whatever they said."""

@@ -31,6 +31,12 @@ class Histogram:
         self.count += 1
         self.max_s = max(self.max_s, duration_s)
 
+    def merge(self, other: Histogram) -> None:
+        """Count everything that another one has counted."""
+        self._counts.update(other._counts)
+        self.count += other.count
+        self.max_s = max(self.max_s, other.max_s)
+
     def percentile(self, share: float) -> float | None:
         """Seconds that this share of durations does not exceed; None where too few lie beyond to say."""
         if self.count * (1.0 - share) < BEYOND_MIN - 1e-6:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,13 @@ class Phase:
     measured: Measured
     usages: Mapping[str, Usage]  # by role, since the phase began
 
+    def then(self, later: Phase) -> Phase:
+        """This one with another of the same kind as one; changes what this one measured."""
+        self.measured.merge(later.measured)
+        return Phase(self.name, self.per_second, self.measured, {
+            role: usage + later.usages[role] for role, usage in self.usages.items()
+        })  # fmt: skip
+
     def as_json(self) -> dict[str, Any]:
         """All figures; times in ms and µs as their names say."""
         measured = self.measured
@@ -48,6 +56,11 @@ class Phase:
     def cpu_us(self, role: str) -> float:
         """CPU microseconds per answer."""
         return self.usages[role].cpu_s / max(self.measured.count, 1) * 1e6
+
+
+def head(what: str, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What every report begins with; `before` is the machine before anything was started."""
+    return {"what": what, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": before}
 
 
 def figures_of(histogram: Histogram) -> dict[str, float | int | None]:
@@ -116,10 +129,11 @@ def percentile_chart(title: str, latencies: Mapping[str, Latencies]) -> str:
     return chart(title, "one request in so many is slower", "ms", lines, log_x=True, log_y=True)
 
 
-def write(folder: Path, name: str, report: Mapping[str, Any], table: str, svg: str) -> None:
-    """The three files, and the table on the terminal."""
+def write(folder: Path, name: str, report: Mapping[str, Any], table: str, charts: Mapping[str, str]) -> None:
+    """JSON, table and charts, each chart by its name; and the table on the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
     (folder / f"{name}.txt").write_text(table + "\n")
-    (folder / f"{name}.svg").write_text(svg)
-    print(f"{table}\n\n{folder / name}.json, .txt and .svg")
+    for chart_name, svg in charts.items():
+        (folder / f"{chart_name}.svg").write_text(svg)
+    print(f"{table}\n\n{folder}: {', '.join([f'{name}.json', f'{name}.txt', *(f'{each}.svg' for each in charts)])}")

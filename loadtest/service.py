@@ -6,6 +6,7 @@ from a copy, so that no customer has been asked before and no run sees what an e
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 import os
@@ -15,11 +16,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,10 @@ from loadtest.peers.environment import die_with_parent
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
 READY_PATIENCE_S = 1_800.0  # training 5,000 actions on a busy machine
+READY_POLL_S = 0.02
 END_PATIENCE_S = 30.0
-BATCH = 200  # responses in one request
-RETRY_S = 1.0  # after a refusal because the store was busy
-HEADERS = {"Authorization": "Bearer demo-key", "Content-Type": "application/json"}
+PAST = "generated/interactions.jsonl"
+NO_SETTINGS: Mapping[str, str] = {}
 # What a process of `nextbest run` does, by a word of its command line.
 ROLES = {"serve": "server", "worker": "worker", "valkey-server": "store", "redis-server": "store"}
 
@@ -47,6 +46,13 @@ class Bank:
     interactions: int
     seed: int
     model: str
+    placements: int = 3  # on web pages
+
+    def __str__(self) -> str:
+        return (
+            f"{self.actions:,} actions, {self.attributes} attributes, {self.customers:,} customers with "
+            f"{self.interactions} interactions, {self.placements} web placements, {self.model} model, seed {self.seed}"
+        )
 
     @property
     def options(self) -> list[str]:
@@ -58,8 +64,20 @@ class Bank:
         """A name that says it all."""
         return (
             f"{self.model}-{self.actions}-actions-{self.attributes}-attributes-{self.customers}-customers-"
-            f"{self.interactions}-interactions-seed-{self.seed}"
+            f"{self.interactions}-interactions-{self.placements}-placements-seed-{self.seed}"
         )
+
+
+def bank_of(options: argparse.Namespace) -> Bank:
+    """The one that the options of a command name."""
+    return Bank(
+        options.actions,
+        options.attributes,
+        options.customers,
+        options.interactions,
+        options.seed,
+        options.model,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,53 +86,79 @@ class Service:
 
     address: tuple[str, int]
     roles: Mapping[str, int]  # server, store and worker -> process
+    data: Path
 
 
 def prepare(bank: Bank, cache: Path) -> Path:
-    """The folder with strategy/ and data/ of this bank, made on first use."""
-    folder = cache / bank.folder
+    """The folder with strategy/ and data/ of this bank, made on first use.
+
+    Raises RuntimeError when training found another form of model than the bank was made for.
+    """
+
+    def write(strategy: Path) -> None:
+        subprocess.run(nextbest("generate", str(strategy), *bank.options), cwd=ROOT, check=True)
+
+    folder = prepare_strategy(cache / bank.folder, write)
+    if (form := trained_form(folder)) != bank.model:
+        raise RuntimeError(f"{bank.folder} was made for a {bank.model} model, and training chose a {form} one")
+    return folder
+
+
+def prepare_strategy(folder: Path, write: Callable[[Path], object]) -> Path:
+    """The folder with the strategy that `write` writes and the data of a service that has run on it once."""
     if folder.exists():
         return folder
-    unfinished = cache / "unfinished"
+    print(f"loadtest: preparing {folder.name}, once", file=sys.stderr, flush=True)
+    unfinished = folder.with_name("unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    print(f"loadtest: preparing {bank.folder}, once", file=sys.stderr)
-    subprocess.run(_nextbest("generate", str(unfinished / "strategy"), *bank.options), cwd=ROOT, check=True)
-    with _running(unfinished / "strategy", unfinished / "data") as service:
-        _post_interactions(service.address, unfinished / "strategy/generated/interactions.jsonl")
+    strategy, data = unfinished / "strategy", unfinished / "data"
+    write(strategy)
+    with _running(strategy, data):
+        if (strategy / PAST).exists():
+            past = [sys.executable, "-m", "decisioning.simulated.past", str(strategy), str(data)]
+            subprocess.run(past, cwd=ROOT, check=True)
     unfinished.rename(folder)
     return folder
 
 
+def trained_form(prepared: Path) -> str:
+    """What training chose: linear or boosted."""
+    (report,) = (prepared / "data/models").glob("*/report.json")
+    return str(json.loads(report.read_text())["choices"]["form"])
+
+
 @contextmanager
-def serving(prepared: Path, *, workers: int = 1) -> Iterator[Service]:
+def serving(prepared: Path, *, workers: int = 1, settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Service]:
     """A service on a copy of what was prepared."""
     data = prepared.parent / "running"
     shutil.rmtree(data, ignore_errors=True)
     shutil.copytree(prepared / "data", data)
     try:
-        with _running(prepared / "strategy", data, workers=workers) as service:
+        with _running(prepared / "strategy", data, workers=workers, settings=settings) as service:
             yield service
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
 
 @contextmanager
-def _running(strategy: Path, data: Path, *, workers: int = 1) -> Iterator[Service]:
+def _running(
+    strategy: Path, data: Path, *, workers: int = 1, settings: Mapping[str, str] = NO_SETTINGS
+) -> Iterator[Service]:
     port = free_port()
-    command = _nextbest("run", str(strategy), "--port", str(port), "--workers", str(workers))
+    command = nextbest("run", str(strategy), "--port", str(port), "--workers", str(workers))
     data.mkdir(parents=True, exist_ok=True)
     with (data / "run.log").open("w") as log:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, "NEXTBEST_DATA_DIR": str(data.resolve())},
+            env={**os.environ, **settings, "NEXTBEST_DATA_DIR": str(data.resolve())},
             stdout=log,
             stderr=subprocess.STDOUT,
             preexec_fn=die_with_parent,
         )
         try:
-            _await_ready(process, port, data / "run.log")
-            yield Service((HOST, port), roles_below(process.pid))
+            await_ready(process, port, data / "run.log")
+            yield Service((HOST, port), roles_below(process.pid), data)
         finally:
             end(process)
 
@@ -147,11 +191,13 @@ def end(process: subprocess.Popen[Any]) -> None:
         process.wait()
 
 
-def _nextbest(*words: str) -> list[str]:
+def nextbest(*words: str) -> list[str]:
+    """A command of the product."""
     return [sys.executable, "-m", "api.cli", *words]
 
 
-def _await_ready(process: subprocess.Popen[Any], port: int, log: Path) -> None:
+def await_ready(process: subprocess.Popen[Any], port: int, log: Path) -> None:
+    """Return as soon as it says that it is ready. Raises RuntimeError when it ends instead, or never gets there."""
     deadline_s = time.monotonic() + READY_PATIENCE_S
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
@@ -165,33 +211,5 @@ def _await_ready(process: subprocess.Popen[Any], port: int, log: Path) -> None:
             pass
         finally:
             connection.close()
-        time.sleep(0.2)  # readiness can only be asked for
+        time.sleep(READY_POLL_S)  # readiness can only be asked for
     raise RuntimeError(f"the service was not ready within {READY_PATIENCE_S:g} s:\n{log.read_text()[-2000:]}")
-
-
-def _post_interactions(address: tuple[str, int], path: Path) -> None:
-    """What customers did before, told as responses in batches."""
-    now = datetime.now(UTC)
-    connection = http.client.HTTPConnection(*address, timeout=60)
-    with path.open() as lines:
-        numbered = enumerate(lines)
-        while batch := [_told(number, json.loads(line), now) for number, line in islice(numbered, BATCH)]:
-            while (status := _posted(connection, batch)) != http.client.OK:
-                if status != http.client.SERVICE_UNAVAILABLE:
-                    raise RuntimeError(f"interactions were refused with {status}")
-                time.sleep(RETRY_S)
-    connection.close()
-
-
-def _told(number: int, response: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """A line of the file as a response; its key makes telling it again harmless."""
-    at = now - timedelta(days=response.pop("days_ago"))
-    stamp = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {**response, "at": stamp, "idempotency_key": f"interaction-{number}"}
-
-
-def _posted(connection: http.client.HTTPConnection, batch: list[dict[str, Any]]) -> int:
-    connection.request("POST", "/v1/responses", json.dumps({"responses": batch}), HEADERS)
-    answer = connection.getresponse()
-    answer.read()
-    return answer.status

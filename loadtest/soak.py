@@ -1,31 +1,73 @@
-"""Soak: hours at one rate, looked at window by window. Does anything rise?"""
+"""Soak: hours at one rate, looked at window by window. Does anything rise?
+
+Records leave the store after a few megabytes in place of a day, so that what comes and what goes are soon in balance.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from loadtest.accounting import Usage, usages
+from loadtest.accounting import usages
 from loadtest.chart import Points, chart
-from loadtest.drive import Measured
-from loadtest.report import in_columns
+from loadtest.drive import Driver, Measured
+from loadtest.machine import machine
+from loadtest.measuring import found_saturation, started
+from loadtest.memory import stored_bytes
+from loadtest.report import Phase, head, in_columns, table_of, write
+from loadtest.service import Service, bank_of, prepare, serving
+from loadtest.traffic import SOME_PLACEMENTS
 from loadtest.trend import Trend, trend_of
+
+SOAK_SHARE = 0.6  # of the saturation rate
+RETENTION = {"NEXTBEST_RECORDS_MB": "32"}  # a minute or two of decisions
 
 WARM_SHARE = 0.1  # of the windows, left out of trends: caches fill and memory is taken in the beginning
 SECONDS_PER_HOUR = 3_600.0
 
 
+def soak(options: argparse.Namespace) -> None:
+    """Measure and report."""
+    bank, before = bank_of(options), machine()
+    prepared = prepare(bank, options.cache)
+    with serving(prepared, workers=options.workers, settings=RETENTION) as service:
+        traffic = started(service, bank, workers=options.workers, placement_shares=SOME_PLACEMENTS)
+        rate = options.rate or SOAK_SHARE * found_saturation(service.address, traffic)
+        samples, spent = Samples(service), usages(service.roles)
+        driver = Driver(service.address, traffic, window_s=options.window_seconds, on_window=samples.take)
+        measured = driver.at_rate(rate, 60.0 * options.minutes)
+        used = {role: usage.since(spent[role]) for role, usage in usages(service.roles).items()}
+    long_run = Phase("soak", rate, measured, used)
+    drift = drift_of(measured, samples.taken, window_s=options.window_seconds)
+    report = {
+        **head("soak", before),
+        "bank": str(bank),
+        "workers": options.workers,
+        "settings": RETENTION,
+        "phases": [long_run.as_json()],
+        "drift_per_hour": drift.as_json(),
+    }
+    told = f"{bank}, {', '.join(f'{name}={value}' for name, value in RETENTION.items())}"
+    errors = f"{measured.count:,} answers, {measured.errors.total():,} errors"
+    tables = [told, table_of([long_run]), drift.table(), errors]
+    write(options.out, "soak", report, "\n\n".join(tables), {"soak": drift.chart()})
+
+
 @dataclass(slots=True)
 class Samples:
-    """Memory and CPU of each role at the end of each window."""
+    """Bytes of each process, and of what lies in the store, at the end of each window."""
 
-    roles: Mapping[str, int]
-    taken: list[dict[str, Usage]] = field(default_factory=list)
+    service: Service
+    taken: list[dict[str, int]] = field(default_factory=list)
 
     def take(self, window: int) -> None:
         """Look now."""
-        self.taken.append(usages(self.roles))
+        processes = {f"memory {role}": usage.memory_bytes for role, usage in usages(self.service.roles).items()}
+        stored = stored_bytes(self.service.data)
+        customers = stored["all"] - stored["records"]
+        self.taken.append({**processes, "stored records": stored["records"], "stored beside records": customers})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +95,7 @@ class Drift:
         return chart("Soak", "minutes", "ms, MB", self.lines, log_x=False, log_y=True)
 
 
-def drift_of(measured: Measured, samples: Sequence[Mapping[str, Usage]], *, window_s: float) -> Drift:
+def drift_of(measured: Measured, samples: Sequence[Mapping[str, int]], *, window_s: float) -> Drift:
     """Trends of p50, p99 and memory. The windows are those that were measured; needs at least five."""
     windows = sorted(measured.windows)[: len(samples)]
     series: dict[str, list[tuple[float, float]]] = {}
@@ -63,8 +105,8 @@ def drift_of(measured: Measured, samples: Sequence[Mapping[str, Usage]], *, wind
             for name, share in (("p50", 0.5), ("p99", 0.99)):
                 if (seconds := histogram.percentile(share)) is not None:
                     series.setdefault(f"{name} {kind} ms", []).append((at_hours, seconds * 1e3))
-        for role, usage in samples[window].items():
-            series.setdefault(f"memory {role} MB", []).append((at_hours, usage.memory_bytes / 1e6))
+        for name, size in samples[window].items():
+            series.setdefault(f"{name} MB", []).append((at_hours, size / 1e6))
     trends = {}
     for name, points in sorted(series.items()):
         settled = points[round(WARM_SHARE * len(points)) :]

@@ -12,25 +12,45 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 FRESH, LEASED, RESPONSE = "fresh", "leased", "response"
 KEPT = 20_000  # customers to render for again, and tokens to answer; older ones are forgotten
 
-PLACEMENTS = {"web": "web.home.hero", "email": "email.hero", "call_center": "call_center.next_action"}
+# In the order in which they are asked for; a simulated bank has web.page.slot_4 and so on when it was made with them.
+PLACEMENTS = {
+    "web": ("web.home.hero", "web.home.tile", "web.account.banner", *(f"web.page.slot_{at}" for at in range(4, 21))),
+    "email": ("email.hero",),
+    "call_center": ("call_center.next_action",),
+}
+ONE_PLACEMENT: Mapping[int, float] = {1: 1.0}
+SOME_PLACEMENTS: Mapping[int, float] = {
+    1: 0.7,
+    2: 0.1,
+    3: 0.2,
+}  # of requests for web pages, by placements named
 CHANNEL_SHARES = {"web": 0.7, "email": 0.2, "call_center": 0.1}
 PAGES = ("home", "account", "cards", "loans", "savings")
 OUTCOME_SHARES = {"impression": 0.8, "clicked": 0.15, "accepted": 0.02, "dismissed": 0.03}
 TOKEN, LEASE = b'"event_token":"', b'"lease_of":"'
 
+Drawn = TypeVar("Drawn")
+
+
+class Moment(NamedTuple):
+    """Who is asked about, and for what; the same again is a render of what was promised."""
+
+    customer: int
+    channel: str
+    placements: int  # how many, from the first
+
 
 class Asked(NamedTuple):
-    """One request, and whom it is about where its answer leads to more."""
+    """One request, and of which moment where its answer leads to more."""
 
     kind: str
     request: bytes
-    customer: int = 0
-    channel: str = ""
+    moment: Moment | None = None
 
 
 class Verdict(NamedTuple):
@@ -75,9 +95,10 @@ class DecisionTraffic:
     customers: range
     shares: Shares = MIXED
     channel_shares: Mapping[str, float] = field(default_factory=lambda: CHANNEL_SHARES)
+    placement_shares: Mapping[int, float] = field(default_factory=lambda: ONE_PLACEMENT)
     _random: Random = field(init=False)
     _new: Iterator[int] = field(init=False)
-    _known: deque[tuple[int, str]] = field(init=False)
+    _known: deque[Moment] = field(init=False)
     _tokens: deque[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -91,10 +112,10 @@ class DecisionTraffic:
         if drawn >= self.shares.fresh + self.shares.leased and self._tokens:
             return Asked(RESPONSE, response_request(self._tokens.popleft(), self._drawn(OUTCOME_SHARES)))
         if drawn >= self.shares.fresh and self._known:
-            customer, channel = self._known[int(self._random.random() * len(self._known))]
-            return Asked(LEASED, self._decision(customer, channel), customer, channel)
-        customer, channel = self._new_customer(), self._drawn(self.channel_shares)
-        return Asked(FRESH, self._decision(customer, channel), customer, channel)
+            moment = self._known[int(self._random.random() * len(self._known))]
+            return Asked(LEASED, self._decision(moment), moment)
+        moment = self._new_moment()
+        return Asked(FRESH, self._decision(moment), moment)
 
     def answered(self, asked: Asked, status: int, body: bytes) -> Verdict:
         """A decision's kind is what its answer says."""
@@ -102,8 +123,8 @@ class DecisionTraffic:
             return Verdict(asked.kind, f"status_{status}")
         if asked.kind == RESPONSE:
             return Verdict(RESPONSE)
-        if asked.kind == FRESH:
-            self._known.append((asked.customer, asked.channel))
+        if asked.kind == FRESH and asked.moment:
+            self._known.append(asked.moment)
         if b'"degraded":true' in body:
             return Verdict(asked.kind, "degraded")
         if (start := body.find(TOKEN)) >= 0:
@@ -115,14 +136,15 @@ class DecisionTraffic:
         """Go on with other shares; who was asked stays known."""
         self.shares = shares
 
-    def _new_customer(self) -> int:
+    def _new_moment(self) -> Moment:
         customer = next(self._new, None)
         if customer is None:
             self._new = iter(self.customers)
             customer = next(self._new)
-        return customer
+        channel = self._drawn(self.channel_shares)
+        return Moment(customer, channel, self._drawn(self.placement_shares) if channel == "web" else 1)
 
-    def _drawn(self, shares: Mapping[str, float]) -> str:
+    def _drawn(self, shares: Mapping[Drawn, float]) -> Drawn:
         drawn = self._random.random()
         for name, share in shares.items():
             drawn -= share
@@ -130,20 +152,15 @@ class DecisionTraffic:
                 return name
         return next(iter(shares))
 
-    def _decision(self, customer: int, channel: str) -> bytes:
-        page = PAGES[int(self._random.random() * len(PAGES))]
-        return decision_request(customer, channel, page)
+    def _decision(self, moment: Moment) -> bytes:
+        return post("/v1/decisions", decision_body(moment, PAGES[int(self._random.random() * len(PAGES))]))
 
 
-def decision_request(customer: int, channel: str, page: str) -> bytes:
-    """One decision for one placement."""
-    return post("/v1/decisions", decision_body(customer, page, channel))
-
-
-def decision_body(customer: int, page: str, channel: str = "web") -> bytes:
-    """Its body, which floors and peers are asked with, too."""
+def decision_body(moment: Moment, page: str) -> bytes:
+    """The body of a decision, which floors and peers are asked with, too."""
+    names = '","'.join(PLACEMENTS[moment.channel][: moment.placements])
     return (
-        f'{{"customer":{{"id":"C-{customer:05d}"}},"channel":"{channel}","placements":["{PLACEMENTS[channel]}"],'
+        f'{{"customer":{{"id":"C-{moment.customer:05d}"}},"channel":"{moment.channel}","placements":["{names}"],'
         f'"context":{{"page":"{page}","device":"mobile"}}}}'
     ).encode()
 

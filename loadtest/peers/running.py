@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from loadtest.accounting import cores, pin, pin_driver
+from loadtest.accounting import other_core, pin, pin_driver, serving_cores
 from loadtest.peers.environment import HERE, die_with_parent, python_of
-from loadtest.traffic import PAGES, Asked, Verdict, decision_body, post
+from loadtest.traffic import PAGES, Asked, Moment, Verdict, decision_body, post
 
 ROOT = HERE.parents[1]
 STORE_PATIENCE_S = 10.0
@@ -29,12 +29,12 @@ class Peer:
     module: str
     expected: bytes  # in every good answer
     path: str = "/ask"
-    body: Callable[[int, str], bytes] = decision_body
+    body: Callable[[Moment, str], bytes] = decision_body
 
 
-def feast_body(customer: int, page: str) -> bytes:
+def feast_body(moment: Moment, page: str) -> bytes:
     """The attributes of one customer, by name; Feast knows no pages."""
-    entity = {"customer_id": [f"C-{customer:05d}"]}
+    entity = {"customer_id": [f"C-{moment.customer:05d}"]}
     return json.dumps({"feature_service": "profile", "entities": entity}).encode()
 
 
@@ -61,7 +61,7 @@ class PeerTraffic:
         peer = PEERS[self.name]
         customer = self.customers[int(self.random.random() * len(self.customers))]
         page = PAGES[int(self.random.random() * len(PAGES))]
-        return Asked(self.name, post(peer.path, peer.body(customer, page)))
+        return Asked(self.name, post(peer.path, peer.body(Moment(customer, "web", 1), page)))
 
     def answered(self, asked: Asked, status: int, body: bytes) -> Verdict:
         """A peer that answers quickly with nothing would win unseen."""
@@ -120,7 +120,7 @@ def run_peers(
     names: list[str], cache: Path, bank: Path, *, customers: int, seed: int
 ) -> Iterator[dict[str, RunningPeer]]:
     """Several at once, so that rounds can go from one to the other; a peer that is not asked costs nothing."""
-    own, other = cores()
+    (own,), other = serving_cores(), other_core()
     pin_driver(other)
     with ExitStack() as stack:
         store = stack.enter_context(peer_store(cache, core=other))

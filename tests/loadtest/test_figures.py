@@ -15,7 +15,9 @@ import pytest
 from loadtest.accounting import Usage, usage_of
 from loadtest.chart import chart
 from loadtest.drive import Measured
+from loadtest.flames import flame_graph
 from loadtest.histogram import ERROR_MAX, Histogram
+from loadtest.profile import places_of, stacks_of
 from loadtest.saturation import EXACTNESS, keeps_up, saturation
 from loadtest.soak import drift_of
 from loadtest.trend import trend_of
@@ -72,6 +74,7 @@ def test_cpu_is_what_a_process_and_its_children_burnt(where: str) -> None:
         usage = usage_of(pid)
 
     assert usage.cpu_s == pytest.approx(0.3, abs=0.06)
+    assert usage.cpu_s * 100 != round(usage.cpu_s * 100)  # finer than the ticks of /proc/PID/stat
     assert 3e6 < usage.memory_bytes < 100e6
 
 
@@ -122,6 +125,36 @@ def measured_at(latency_s: float, *, count: int = 1_000, seconds: float = 1.0) -
     return measured
 
 
+def test_parts_of_a_run_count_as_one() -> None:
+    whole, part = exponential(1_000, 0.002), measured_at(0.01, count=30)
+
+    part.merge(measured_at(0.03, count=10))
+    whole.merge(exponential(1_000, 0.002))
+
+    assert (part.count, part.seconds, part.latencies["fresh"].max_s) == (40, 2.0, 0.03)
+    assert whole.percentile(0.5) == exponential(1_000, 0.002).percentile(0.5)
+    assert (Usage(1.0, 5) + Usage(2.0, 7)) == Usage(3.0, 7)
+
+
+RAW = """\
+process 7:"serve";thread (1): "MainThread";main (api/app.py:1);decide (decisioning/decide.py:9);add (numpy/x.py:1) 60
+process 7:"serve";thread (1): "MainThread";main (api/app.py:1);run (uvicorn/server.py:2) 39
+process 7:"serve";thread (1): "MainThread";main (api/app.py:1);<genexpr> (rules/index.py:3) 1
+process 7:"serve";thread (2): "worker_0";wait (threading.py:1) 500
+"""
+
+
+def test_sampled_stacks_are_told_by_their_innermost_file_of_ours_and_drawn_by_share() -> None:
+    stacks = stacks_of(RAW)
+
+    assert places_of(stacks) == {"decisioning/decide.py": 0.6, "api/app.py": 0.39, "rules/index.py": 0.01}
+    drawn = ElementTree.fromstring(flame_graph("a & b", stacks)).findall("{http://www.w3.org/2000/svg}g")
+    titles = [group.findtext("{http://www.w3.org/2000/svg}title") for group in drawn]
+    assert titles[:3] == ["main (api/app.py:1): 100.0%", "decide (decisioning/decide.py:9): 60.0%",
+                          "add (numpy/x.py:1): 60.0%"]  # fmt: skip
+    assert "<genexpr> (rules/index.py:3): 1.0%" in titles
+
+
 def test_keeping_up_takes_speed_throughput_and_no_errors() -> None:
     failing = measured_at(0.01)
     failing.errors["status_503"] += 1
@@ -137,7 +170,7 @@ def test_a_soak_tells_what_rises() -> None:
     for window in range(12):
         for _ in range(2_000):
             measured.windows[window]["leased"].add(0.004)
-    samples = [{"server": Usage(0.0, 100_000_000 + 1_000_000 * window)} for window in range(12)]
+    samples = [{"memory server": 100_000_000 + 1_000_000 * window} for window in range(12)]
 
     drift = drift_of(measured, samples, window_s=60.0)
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import replace
 from random import Random
 
 from loadtest.accounting import words_of
-from loadtest.comparison import Contestant, figures_of, table_of
+from loadtest.claims import Claim
+from loadtest.claims import table_of as claims_table
+from loadtest.comparison import claims_of, figures_of, table_of
+from loadtest.contest import FRESH_NAME, LEASED_NAME, Contestant, Ratio
+from loadtest.growth import AXES, Setting, growth_of
 from loadtest.peers.running import PEERS, PeerTraffic
 from loadtest.service import Bank, roles_below
-from loadtest.traffic import FRESH, LEASED, ONLY_LEASED, RESPONSE, Asked, DecisionTraffic
+from loadtest.traffic import FRESH, LEASED, ONLY_LEASED, RESPONSE, Asked, DecisionTraffic, Moment
 
 FRESH_ANSWER = b'{"degraded":false,"placements":[{"lease_of":null,"event_token":"k1.abc"}]}'
 LEASED_ANSWER = b'{"degraded":false,"placements":[{"lease_of":"079-1a","event_token":"k1.def"}]}'
@@ -30,7 +35,7 @@ def test_requests_come_in_the_stated_shares_and_channels() -> None:
     asked = run(DecisionTraffic(1, range(1, 10_001)), 10_000)
 
     kinds = Counter(each.kind for each in asked)
-    channels = Counter(each.channel for each in asked if each.kind == FRESH)
+    channels = Counter(each.moment.channel for each in asked if each.kind == FRESH and each.moment)
     assert abs(kinds[FRESH] / 10_000 - 0.3) < 0.02
     assert abs(kinds[LEASED] / 10_000 - 0.5) < 0.02
     assert kinds[RESPONSE] == 10_000 - kinds[FRESH] - kinds[LEASED]
@@ -40,14 +45,27 @@ def test_requests_come_in_the_stated_shares_and_channels() -> None:
 def test_fresh_decisions_are_for_customers_in_order_and_renders_for_those_who_were_asked() -> None:
     asked = run(DecisionTraffic(1, range(1, 10_001)), 2_000)
 
-    fresh = [each.customer for each in asked if each.kind == FRESH]
-    assert fresh == list(range(1, len(fresh) + 1))
-    seen: set[tuple[int, str]] = set()
+    fresh = [each.moment for each in asked if each.kind == FRESH]
+    assert [moment.customer for moment in fresh if moment] == list(range(1, len(fresh) + 1))
+    seen: set[Moment | None] = set()
     for each in asked:
         if each.kind == FRESH:
-            seen.add((each.customer, each.channel))
+            seen.add(each.moment)
         elif each.kind == LEASED:
-            assert (each.customer, each.channel) in seen
+            assert each.moment in seen
+
+
+def test_a_web_page_asks_for_some_placements_at_once_and_again_for_the_same() -> None:
+    asked = run(DecisionTraffic(1, range(1, 10_001), placement_shares={1: 0.5, 3: 0.5}), 4_000)
+
+    bodies = [json.loads(each.request.partition(b"\r\n\r\n")[2]) for each in asked if each.moment]
+    counts = Counter((body["channel"], len(body["placements"])) for body in bodies)
+    assert set(counts) == {("web", 1), ("web", 3), ("email", 1), ("call_center", 1)}
+    assert 0.8 < counts["web", 1] / counts["web", 3] < 1.25
+    of_customer: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for body in bodies:
+        of_customer[body["customer"]["id"]].add(tuple(body["placements"]))
+    assert all(len(placements) == 1 for placements in of_customer.values())
 
 
 def test_the_seed_says_everything() -> None:
@@ -94,17 +112,54 @@ def test_a_peer_that_answers_something_else_is_an_error() -> None:
     assert all(peer.expected for peer in PEERS.values())
 
 
+def contestant(*server_us: float) -> Contestant:
+    """One whose rounds are over."""
+    traffic, store_us = PeerTraffic("get", range(1, 2), Random(1)), [1.0] * len(server_us)
+    return Contestant(("", 0), {}, traffic, 0, server_us=list(server_us), store_us=store_us, per_second=[1.0])
+
+
 def test_ratios_are_taken_within_a_round() -> None:
-    def contestant(*server_us: float) -> Contestant:
-        traffic = PeerTraffic("get", range(1, 2), Random(1))
-        return Contestant(("", 0), {}, traffic, 0, list(server_us), [1.0] * len(server_us))
-
     # The machine was half as fast in the second round: the ratio is the same in all of them.
-    found = figures_of({"get": contestant(100.0, 200.0, 110.0), "ours": contestant(150.0, 300.0, 165.0)})
+    contestants = {"get": contestant(100.0, 200.0, 110.0), "ours": contestant(150.0, 300.0, 165.0)}
 
-    assert (found["ours"]["ratio_low"], found["ours"]["ratio"], found["ours"]["ratio_high"]) == (1.5, 1.5, 1.5)
-    assert found["ours"]["server_us"] == 165.0
-    assert "1.50" in table_of(found)
+    found = figures_of(contestants)["ours"]
+
+    assert found["times_get"] == {"median": 1.5, "low": 1.5, "high": 1.5}
+    assert (found["server_us"], found["sum_us"]) == (165.0, 166.0)
+    assert "1.50 (1.50–1.50)" in table_of(contestants)
+
+
+def test_a_claim_that_is_not_reached_is_said_in_so_many_words() -> None:
+    fresh, leased, get = contestant(90.0, 95.0), contestant(210.0, 190.0), contestant(100.0, 100.0)
+    contestants = {FRESH_NAME: fresh, LEASED_NAME: leased, "get": get, "afternoon": contestant(450.0, 475.0)}
+
+    made = claims_of("linear-200", contestants)
+
+    told = claims_table(made).splitlines()
+    assert [claim.holds for claim in made] == [True, False, False]
+    assert told[1].endswith("holds") and told[2].endswith("NOT REACHED") and "≥ 10" in told[3]
+    assert claims_of("linear-200", {"get": get}) == []
+    assert Claim("", Ratio(2.0, 2.0, 2.0), 2.0).holds and Claim("", Ratio(2.0, 2.0, 2.0), 2.0, is_least=True).holds
+
+
+def test_every_point_of_an_axis_changes_that_alone() -> None:
+    base = Setting(Bank(200, 30, 4_000, 20, 7, "linear"))
+
+    settings = {name: [axis.at(base, x) for x in axis.points] for name, axis in AXES.items()}
+
+    assert [each.bank.actions for each in settings["actions"]] == [50, 200, 1_000, 5_000]
+    assert settings["actions"][1] == settings["interactions"][1] == settings["attributes"][1] == base
+    assert settings["workers"] == [base, replace(base, workers=2)]
+    assert len({each.bank for each in settings["placements"]}) == 1
+
+
+def test_growth_is_told_as_an_exponent_of_the_ratios() -> None:
+    points = [{"x": x, "ours": {"times_get": {"median": ratio}}} for x, ratio in ((1, 2.0), (100, 20.0), (1_000, 20.0))]
+
+    assert growth_of("ours", "actions", points) == (
+        "ours: actions 1 → 1,000 cost 10.00 times as much, exponent 0.33 (steepest step 0.50)"
+    )
+    assert growth_of("ours", "interactions", [{**points[0], "x": 0}, points[1]]).endswith("10.00 times as much")
 
 
 def test_roles_are_found_by_the_words_of_a_command_line() -> None:
@@ -117,6 +172,6 @@ def test_a_bank_is_named_by_everything_it_was_made_of() -> None:
 
     assert one.options == [
         "--actions", "200", "--attributes", "30", "--customers", "1000", "--interactions", "20", "--seed", "7",
-        "--model", "linear",
+        "--model", "linear", "--placements", "3",
     ]  # fmt: skip
     assert one.folder != Bank(200, 30, 1_000, 20, 8, "linear").folder
