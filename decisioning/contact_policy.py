@@ -10,16 +10,15 @@ whenever they may have reached its limit. So it counts spans of time in place of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from decisioning.catalog.strategy import ContactPolicy, Mask, Strategy
-from decisioning.customer import State
-from decisioning.interactions import DAY_MS, JOINED, complete_since, first_possible_ms
+from decisioning.customer import DayCount, Interaction, State
+from decisioning.interactions import DAY_MS, JOINED, KEY_DEPTH, complete_since, first_possible_ms, key_of
 
-KEY_DEPTH = {"issue": 1, "group": 2, "action": 3}  # how much of issue/group/action counts together
 _BEFORE_ALL_MS = -(1 << 62)
 _TO_MS = itemgetter(1)  # of a Span
 
@@ -32,27 +31,46 @@ class Span(NamedTuple):
     times: int
 
 
-Past = Mapping[str, Sequence[tuple[str, str, Span]]]  # outcome -> action, channel and when
+class Counting(NamedTuple):
+    """What is counted, and what of it together. Many policies count alike and differ in their limits and actions."""
+
+    outcomes: frozenset[str]
+    depth: int  # how much of issue/group/action counts together
+    channel: str | None  # None: interactions of every channel
+
+
+Row = Interaction | DayCount
+Past = Mapping[str, Sequence[Row]]  # by outcome
 
 
 def held_back(strategy: Strategy, state: State, *, channel: str, now_ms: int) -> dict[str, Mask]:
     """Policy name -> the actions it holds back now, for policies that hold any."""
     if not state.interactions:
         return {}
-    found = {}
+    found: dict[str, Mask] = {}
     past = _past(state)
-    for policy in strategy.contact_policies:
-        if policy.channel not in (None, channel):
-            continue
-        mask = 0
-        forgotten = _forgotten(policy, state)
-        if forgotten and is_holding(policy, forgotten, now_ms=now_ms):
-            mask = policy.mask
-        for key, spans in _spans_by_key(policy, past, channel).items():
-            if is_holding(policy, _joined(forgotten, spans), now_ms=now_ms):
-                mask |= strategy.masks_under.get(key, 0) if key else policy.mask
-        if mask := mask & policy.mask:
-            found[policy.name] = mask
+    for counting, policies in _countings(strategy.contact_policies, channel).items():
+        since_ms = complete_since(state, counting.outcomes)
+        for policy in policies if since_ms else ():
+            if is_holding(policy, _forgotten(policy, since_ms), now_ms=now_ms):
+                found[policy.name] = policy.mask
+        for key, rows in _rows_by_key(counting, past).items():
+            if len(rows) < policies[0].limit and not (since_ms or state.day_counts):
+                continue  # as with almost everybody: each row is one time
+            spans, concerned = _spans(rows), strategy.masks_under.get(key, 0) if key else -1
+            for policy in policies:
+                if policy.mask & concerned and is_holding(policy, _known(policy, since_ms, spans), now_ms=now_ms):
+                    found[policy.name] = found.get(policy.name, 0) | policy.mask & concerned
+    return found
+
+
+@lru_cache(maxsize=128)  # the channels of the strategies in force
+def _countings(policies: tuple[ContactPolicy, ...], channel: str) -> Mapping[Counting, Sequence[ContactPolicy]]:
+    """The policies that count in this channel, by what they count, those of low limits first."""
+    found: dict[Counting, list[ContactPolicy]] = {}
+    for policy in sorted(policies, key=attrgetter("limit")):
+        if policy.channel in (None, channel):
+            found.setdefault(_counting(policy, channel), []).append(policy)
     return found
 
 
@@ -98,12 +116,13 @@ def times_within(policy: ContactPolicy, spans: Sequence[Span], restraint: Restra
 
 def counted_for(policy: ContactPolicy, action: str, state: State, channel: str) -> list[Span]:
     """What a policy counts against one action, oldest first, without what is forgotten."""
-    return _spans_by_key(policy, _past(state), channel).get(_key(action, KEY_DEPTH.get(policy.scope, 0)), [])
+    counting = _counting(policy, channel)
+    return _spans(_rows_by_key(counting, _past(state)).get(key_of(action, counting.depth), ()))
 
 
 def unknown_until_ms(policy: ContactPolicy, action: str, state: State, channel: str) -> int:
     """Until when what is forgotten may hold an action back, alone or with what is counted for it."""
-    spans = _joined(_forgotten(policy, state), counted_for(policy, action, state, channel))
+    spans = _known(policy, complete_since(state, policy.outcomes), counted_for(policy, action, state, channel))
     restraint = restraint_of(policy, spans)
     return 0 if restraint is None else restraint.until_ms
 
@@ -126,44 +145,50 @@ def _restraint_from(policy: ContactPolicy, spans: Sequence[Span], first: int) ->
     return Restraint(last_ms, max(end_ms, last_ms + policy.hold_ms)) if times >= policy.limit else None
 
 
-def _forgotten(policy: ContactPolicy, state: State) -> list[Span]:
+def _counting(policy: ContactPolicy, channel: str) -> Counting:
+    """What a policy counts in this channel."""
+    is_own = is_per_channel(policy)
+    outcomes = policy.outcomes | {JOINED} if is_own and "selected" in policy.outcomes else policy.outcomes
+    return Counting(outcomes, KEY_DEPTH.get(policy.scope, 0), channel if is_own else None)
+
+
+def _forgotten(policy: ContactPolicy, since_ms: int) -> list[Span]:
     """What nobody remembers: as many as the limit, at any time before the memory begins."""
-    since_ms = complete_since(state, policy.outcomes)
     return [Span(_BEFORE_ALL_MS, since_ms - 1, policy.limit)] if since_ms else []
 
 
-def _joined(forgotten: list[Span], spans: list[Span]) -> list[Span]:
-    return forgotten + [each for each in spans if each.to_ms > forgotten[0].to_ms] if forgotten else spans
+def _known(policy: ContactPolicy, since_ms: int, spans: list[Span]) -> list[Span]:
+    """The spans since the memory begins, behind what is forgotten."""
+    return _forgotten(policy, since_ms) + [each for each in spans if each.to_ms >= since_ms] if since_ms else spans
 
 
-def _spans_by_key(policy: ContactPolicy, past: Past, channel: str) -> Mapping[str, list[Span]]:
-    """What a policy counts, oldest first, by what it counts for; the key "" stands for everything the policy covers."""
-    is_own = is_per_channel(policy)
-    outcomes = policy.outcomes | {JOINED} if is_own and "selected" in policy.outcomes else policy.outcomes
-    depth = KEY_DEPTH.get(policy.scope, 0)
-    found: dict[str, list[Span]] = {}
-    for outcome in outcomes:
-        for action, where, span in past.get(outcome, ()):
-            if not is_own or where == channel:
-                found.setdefault(_key(action, depth), []).append(span)
-    for spans in found.values():
-        if len(spans) > 1:
-            spans.sort(key=_TO_MS)
+def _rows_by_key(counting: Counting, past: Past) -> Mapping[str, list[Row]]:
+    """What is counted, by what it counts for; the key "" stands for everything a policy covers."""
+    _, depth, channel = counting
+    found: dict[str, list[Row]] = {}
+    for outcome in counting.outcomes:
+        for row in past.get(outcome, ()):
+            if channel is None or row.channel == channel:
+                found.setdefault(key_of(row.action, depth), []).append(row)
     return found
+
+
+def _spans(rows: Iterable[Row]) -> list[Span]:
+    """When they happened, oldest first."""
+    spans = [
+        Span(row.at_ms, row.at_ms, 1)
+        if isinstance(row, Interaction)
+        else Span(first_possible_ms(row), row.last_ms, row.times)
+        for row in rows
+    ]
+    spans.sort(key=_TO_MS)
+    return spans
 
 
 def _past(state: State) -> Past:
     """What is remembered, by outcome."""
-    found: dict[str, list[tuple[str, str, Span]]] = {}
-    for each in state.interactions:
-        found.setdefault(each.outcome, []).append((each.action, each.channel, Span(each.at_ms, each.at_ms, 1)))
-    for count in state.day_counts:
-        span = Span(first_possible_ms(count), count.last_ms, count.times)
-        found.setdefault(count.outcome, []).append((count.action, count.channel, span))
+    found: dict[str, list[Row]] = {}
+    for rows in (state.interactions, state.day_counts):
+        for row in rows:
+            found.setdefault(row.outcome, []).append(row)
     return found
-
-
-@lru_cache(maxsize=8192)  # the actions of the strategies in force, at each depth
-def _key(action: str, depth: int) -> str:
-    """The issue, group or action that an action counts for."""
-    return "/".join(action.split("/", depth)[:depth])

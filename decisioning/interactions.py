@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from operator import attrgetter
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ ANSWER_COUNT_MAX = 100
 RECENT_COUNT_MAX = 100
 DAY_COUNT_MAX = 500
 DAY_MS = 86_400_000
+KEY_DEPTH = {"issue": 1, "group": 2, "action": 3}  # how much of issue/group/action is the key of a scope
 
 Row = TypeVar("Row", Interaction, DayCount)
 
@@ -33,6 +35,12 @@ def is_under(action: str, key: str) -> bool:
     `grow/cards/gold`).
     """
     return action == key or action.startswith(key + "/")
+
+
+@lru_cache(maxsize=8192)  # the actions of the strategies in force, at each depth
+def key_of(action: str, depth: int) -> str:
+    """The issue, group or action that an action counts for; of depth 0, which is all of them, none."""
+    return "/".join(action.split("/", depth)[:depth])
 
 
 def append(state: State, interaction: Interaction) -> None:
@@ -110,19 +118,17 @@ class History:
     `group:grow/cards`.
     """
 
-    __slots__ = ("_channel", "_now_ms", "_state")
+    __slots__ = ("_by_outcome", "_channel", "_now_ms", "_state")
 
     def __init__(self, state: State, *, channel: str, now_ms: int) -> None:
         self._state = state
         self._channel = channel
         self._now_ms = now_ms
+        self._by_outcome: dict[str, list[Interaction]] | None = None
 
     def count(self, outcome: str, scope: str, window: Duration) -> int:
         """How many interactions of this outcome lie within the window before now."""
-        since_ms = self._now_ms - window.to_ms()
-        kept_since_ms = complete_since(self._state, (outcome,))
-        if since_ms < kept_since_ms:
-            raise EvaluationError(f"history of {outcome} is kept only since {Timestamp.from_ms(kept_since_ms)}")
+        since_ms = self._start_ms(outcome, window)
         times = sum(1 for each in self.matching(outcome, scope) if each.at_ms > since_ms)
         for count in self.counted(outcome, scope):
             if count.last_ms <= since_ms:
@@ -132,6 +138,41 @@ class History:
                 raise EvaluationError(f"the window starts at {since}, of whose {outcome} only the day is remembered")
             times += count.times
         return times
+
+    def counts(self, outcome: str, kind: str, window: Duration) -> dict[str, int | None]:
+        """What `count` answers for all keys of a kind of scope at once: none for a key left out, None is unknown."""
+        since_ms = self._start_ms(outcome, window)
+        depth = KEY_DEPTH[kind]
+        counts: dict[str, int | None] = {}
+        for each in self._of(outcome):
+            if each.at_ms > since_ms:
+                key = key_of(each.action, depth)
+                counts[key] = (counts.get(key) or 0) + 1
+        for count in self._state.day_counts:
+            if count.outcome == outcome and count.last_ms > since_ms:
+                key = key_of(count.action, depth)
+                known = counts.get(key, 0)
+                if known is None or first_possible_ms(count) <= since_ms:
+                    counts[key] = None
+                else:
+                    counts[key] = known + count.times
+        return counts
+
+    def _start_ms(self, outcome: str, window: Duration) -> int:
+        """When a window begins that all interactions of this outcome are remembered of."""
+        since_ms = self._now_ms - window.to_ms()
+        kept_since_ms = complete_since(self._state, (outcome,))
+        if since_ms < kept_since_ms:
+            raise EvaluationError(f"history of {outcome} is kept only since {Timestamp.from_ms(kept_since_ms)}")
+        return since_ms
+
+    def _of(self, outcome: str) -> list[Interaction]:
+        """The interactions of an outcome that are kept one by one; all are sorted when the first ones are asked for."""
+        if self._by_outcome is None:
+            self._by_outcome = {}
+            for each in self._state.interactions:
+                self._by_outcome.setdefault(each.outcome, []).append(each)
+        return self._by_outcome.get(outcome, [])
 
     def days_since(self, outcome: str, scope: str) -> float:
         """Days since the latest such interaction; unknown when there was none."""

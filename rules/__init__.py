@@ -6,7 +6,7 @@ docs/rules.md is the language; errors.py is everything that goes wrong.
 from rules.check import check
 from rules.checked import CheckedNode
 from rules.compile import Program, compile
-from rules.environment import Environment, Signature
+from rules.environment import Environment, Signature, Together
 from rules.errors import EvaluationError, RuleError, RuleFault, RuleSyntaxError, RuleTypeError
 from rules.index import PredicateIndex
 from rules.parse import parse
@@ -86,6 +86,7 @@ __all__ = [
     "Select",
     "Signature",
     "Timestamp",
+    "Together",
     "Type",
     "UInt",
     "Unary",

@@ -259,7 +259,7 @@ class _Checker:
             variable = self.environment.find(path[0], absolute=path[1])
             signature = self.environment.methods.get((variable or "", node.function))
             if signature is not None:
-                method = HostMethod(variable or "", node.function, signature.result)
+                method = HostMethod(variable or "", node.function, signature.result, signature.together)
                 return self.host_method(node, method, signature, arguments)
             if variable is None and f"{path[0]}.{node.function}" in FUNCTIONS:
                 return self.named(node, f"{path[0]}.{node.function}", FUNCTIONS, arguments)

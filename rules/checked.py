@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rules.environment import Together
 from rules.overloads import Overload
 from rules.tree import Node
 from rules.types import Type
@@ -46,6 +47,7 @@ class HostMethod:
     variable: str
     name: str
     result: Type
+    together: Together | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ A value is tested against its declared type where it enters, once, so nothing be
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rules.analysis import Attribute
@@ -20,15 +19,6 @@ from rules.work import ACCOUNT
 _CLASSES: Mapping[str, type] = {kind: class_ for class_, kind in KINDS.items() if class_ is not tuple} | {
     "object": dict
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A predicate that looks at one attribute and nothing else: what it asks of the value, after that was tested."""
-
-    attribute: Attribute
-    type: Type
-    holds: Callable[[Value], bool]
 
 
 def read_variable(name: str, type_: Type) -> Evaluate:
@@ -58,10 +48,10 @@ def read_attribute(variable: str, field: str, type_: Type) -> Evaluate:
     return read
 
 
-def ask_attribute(question: Question) -> Evaluate:
-    class_ = _CLASSES.get(question.type.kind)
-    variable, field = question.attribute
-    holds, path = question.holds, f"{variable}.{field}"
+def ask_attribute(attribute: Attribute, type_: Type, holds: Callable[[Value], bool]) -> Evaluate:
+    class_ = _CLASSES.get(type_.kind)
+    variable, field = attribute
+    path = f"{variable}.{field}"
     missing = f"{path} is missing"
 
     # The commonest predicate of all, `customer.age >= 18`, spelled out to save a call of a closure.
@@ -70,7 +60,7 @@ def ask_attribute(question: Question) -> Evaluate:
             value = frame[variable][field]
         except (KeyError, TypeError):
             raise EvaluationError(missing) from None
-        return holds(value if type(value) is class_ else admit(value, question.type, path))
+        return holds(value if type(value) is class_ else admit(value, type_, path))
 
     return ask
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from rules.analysis import attribute_of, needs_of, reads_of
 from rules.checked import CheckedNode, Denotation, Function, HostMethod, LoopSlots, LoopVariable, Variable
 from rules.closures import (
-    Question,
     admitting,
     apply,
     apply_charged,
@@ -37,20 +36,18 @@ from rules.closures import (
     read_variable,
     selection,
 )
+from rules.comparisons import MIRRORED, is_plain, members_of, test_of
 from rules.errors import EvaluationError
 from rules.loops import Evaluate, Frame, compile_loop
-from rules.operators import ORDER
 from rules.overloads import by_kinds
+from rules.questions import Built, Question, listed_in, question_of
 from rules.tree import Binary, Conditional, Has, Index, ListOf, Literal, Logic, MapOf, Node, Select, Unary
-from rules.types import BOOL, DYN, NUMERIC_KINDS, STRING, Type
+from rules.types import BOOL, DYN, STRING, Type
 from rules.unparse import unparse
-from rules.values import ORDERED, Value, contains, equal, item, kind_of, order
+from rules.values import ORDERED, Value, contains, item
 from rules.work import ACCOUNT, Account
 
 _CONSTANT_TIME = ORDERED - {"string", "bytes"} | {"null", "type"}  # kinds whose values cost the same to handle
-_EXACT_MAX = 2**53  # below it every int is a double
-_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
-_PLAIN_TESTS: Mapping[str, Callable[[Any, Any], bool]] = {**ORDER, "==": operator.eq, "!=": operator.ne}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ class Program:
     reads: frozenset[str]  # attribute paths it may ask for, such as "customer.age"; a variable by its name
     needs: frozenset[tuple[str, str]]  # (variable, attribute): while any of them is absent the answer is unknown
     evaluate: Evaluate
-    question: Question | None  # the same for who has the attribute's value at hand; None when it takes more than that
+    question: Question | None  # the same as a test of a subject that other programs ask about too, when it is one
     node: Node
 
     def __call__(self, activation: Mapping[str, Any]) -> Value:
@@ -85,7 +82,7 @@ def compile(checked: CheckedNode) -> Program:
         reads=frozenset(reads_of(checked)),
         needs=needs_of(checked),
         evaluate=run,
-        question=built.question,
+        question=None if metered else built.question,
         node=checked.node,
     )
 
@@ -102,58 +99,46 @@ def _with_account(run: Evaluate) -> Evaluate:
     return evaluate
 
 
-@dataclass(frozen=True, slots=True)
-class _Built:
-    """A closure, whether it gives the same value in every frame, and the question when it is one about an attribute."""
-
-    run: Evaluate
-    constant: bool = False
-    question: Question | None = None
-
-    @property
-    def value(self) -> Value:
-        return self.run({})
-
-
-def _constant(value: Value) -> _Built:
-    return _Built(lambda frame: value, constant=True)
+def _constant(value: Value) -> Built:
+    return Built(lambda frame: value, constant=True)
 
 
 class _Compiler:
     def __init__(self, *, metered: bool) -> None:
         self.metered = metered
 
-    def build(self, checked: CheckedNode) -> _Built:
+    def build(self, checked: CheckedNode) -> Built:
         match checked.reference:
             case Variable(name):
-                return _Built(read_variable(name, checked.type))
+                return Built(read_variable(name, checked.type))
             case LoopVariable(slot):
-                return _Built(admitting(operator.itemgetter(slot), checked.type, "the element"))
+                return Built(admitting(operator.itemgetter(slot), checked.type, "the element"))
             case Denotation(value):
                 return _constant(value)
         if isinstance(checked.node, Literal):
             return _constant(checked.node.value)
         attribute = attribute_of(checked)
         if attribute is not None:
-            question = Question(attribute, BOOL, operator.truth) if checked.type == BOOL else None
-            return _Built(read_attribute(*attribute, checked.type), question=question)
+            built = Built(read_attribute(*attribute, checked.type))
+            return replace(built, question=question_of(checked, (), built))
         parts = [self.build(part) for part in checked.parts]
-        question = _question(checked, parts)
-        if question is not None:
-            return _Built(ask_attribute(question), question=question)
-        return self._folded(self._operation(checked, parts), parts, checked)
+        built = self._folded(_ask(checked, parts) or self._operation(checked, parts), parts, checked)
+        if built.constant:
+            return built
+        built = replace(built, listed=listed_in(checked, parts))
+        return replace(built, question=question_of(checked, parts, built))
 
-    def _folded(self, run: Evaluate, parts: list[_Built], checked: CheckedNode) -> _Built:
+    def _folded(self, run: Evaluate, parts: list[Built], checked: CheckedNode) -> Built:
         """Evaluate once what depends on nothing; what fails must fail at evaluation, where `||` may make up for it."""
         depends = isinstance(checked.reference, HostMethod | LoopSlots) or not all(part.constant for part in parts)
         if depends or not _is_known(checked):
-            return _Built(run)
+            return Built(run)
         try:
             return _constant(run({ACCOUNT: Account()}))
         except EvaluationError:
-            return _Built(run)
+            return Built(run)
 
-    def _operation(self, checked: CheckedNode, parts: list[_Built]) -> Evaluate:
+    def _operation(self, checked: CheckedNode, parts: list[Built]) -> Evaluate:
         runs = tuple(part.run for part in parts)
         conditions = tuple(map(_condition, runs, checked.parts))
         match checked.reference:
@@ -195,17 +180,19 @@ class _Compiler:
                 return make_map(runs)
         return failing(f"{unparse(checked.node)[:60]} is not declared")
 
-    def _comparison(self, checked: CheckedNode, parts: list[_Built]) -> Evaluate:
+    def _comparison(self, checked: CheckedNode, parts: list[Built]) -> Evaluate:
         assert isinstance(checked.node, Binary)
         symbol, (left, right) = checked.node.operator, checked.parts
         constant = parts[1].value if parts[1].constant else None
-        test = _test(symbol, left.type, right.type, constant)
+        test = test_of(symbol, left.type, right.type, constant)
         runs = (parts[0].run, parts[1].run)
-        return apply(test, runs) if test is _PLAIN_TESTS[symbol] else self._apply(test, runs, checked.parts)
+        if is_plain(left.type, right.type, constant):
+            return apply(test, runs)
+        return self._apply(test, runs, checked.parts)
 
-    def _search(self, checked: CheckedNode, parts: list[_Built]) -> Evaluate:
+    def _search(self, checked: CheckedNode, parts: list[Built]) -> Evaluate:
         element, container = checked.parts
-        members = _members(element.type, parts[1])
+        members = members_of(element.type, parts[1].value) if parts[1].constant else None
         if members is not None:
             return membership(parts[0].run, members)
         # Only text equals text, and text stands for itself among the keys of a map: Python's own search is right.
@@ -220,8 +207,8 @@ class _Compiler:
         return apply(function, runs)
 
 
-def _question(checked: CheckedNode, parts: list[_Built]) -> Question | None:
-    """The question that a node asks about one attribute, where what it compares with is constant.
+def _ask(checked: CheckedNode, parts: list[Built]) -> Evaluate | None:
+    """The closure of a node that asks one attribute something constant.
 
     Built of functions that Python runs without a frame of its own: a thousand actions ask hundreds of these.
     """
@@ -231,14 +218,14 @@ def _question(checked: CheckedNode, parts: list[_Built]) -> Question | None:
     type_ = checked.parts[0].type
     match checked.node:
         case Unary("!") if type_ == BOOL:
-            return Question(attribute, type_, operator.not_)
+            return ask_attribute(attribute, type_, operator.not_)
         case Binary("in"):
-            members = _members(type_, parts[1])
-            return None if members is None else Question(attribute, type_, members.__contains__)
-        case Binary(symbol) if symbol in _MIRRORED and parts[1].constant:
+            members = members_of(type_, parts[1].value) if parts[1].constant else None
+            return None if members is None else ask_attribute(attribute, type_, members.__contains__)
+        case Binary(symbol) if symbol in MIRRORED and parts[1].constant:
             constant = parts[1].value
-            test = _test(_MIRRORED[symbol], checked.parts[1].type, type_, constant)
-            return Question(attribute, type_, partial(test, constant))
+            test = test_of(MIRRORED[symbol], checked.parts[1].type, type_, constant)
+            return ask_attribute(attribute, type_, partial(test, constant))
     return None
 
 
@@ -249,37 +236,6 @@ def _is_known(checked: CheckedNode) -> bool:
 
 def _node_count(checked: CheckedNode) -> int:
     return 1 + sum(map(_node_count, checked.parts))
-
-
-def _test(symbol: str, left: Type, right: Type, constant: Value = None) -> Callable[[Any, Any], bool]:
-    """The cheapest test that is right for the types: Python's own for numbers and scalars of one kind.
-
-    An int beside a double counts as the nearest double. Python compares the exact values instead, which comes to the
-    same where one side is a constant below 2^53, as in every rule about money.
-    """
-    kinds = {left.kind, right.kind}
-    plain = (len(kinds) == 1 and kinds <= ORDERED) or kinds == {"int", "uint"}
-    if plain or (kinds <= NUMERIC_KINDS and isinstance(constant, int | float) and abs(constant) < _EXACT_MAX):
-        return _PLAIN_TESTS[symbol]
-    if symbol in ORDER:
-        return order(ORDER[symbol])
-    return equal if symbol == "==" else _unequal
-
-
-def _unequal(left: Value, right: Value) -> bool:
-    return not equal(left, right)
-
-
-def _members(element: Type, container: _Built) -> frozenset[Value] | None:
-    """The constant list as a set, where a set answers as the list would: text in texts, a known number in numbers."""
-    if not container.constant or not isinstance(container.value, list):
-        return None
-    kinds = {kind_of(member) for member in container.value}
-    if kinds == {"string"} and element.kind == "string":
-        return frozenset(container.value)
-    if kinds and kinds <= {"int", "uint"} and element.kind in ("int", "uint"):
-        return frozenset(container.value)
-    return None
 
 
 def _condition(run: Evaluate, checked: CheckedNode) -> Evaluate:

@@ -6,6 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rules.types import Type
+from rules.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """How a host answers a method for many texts `kind:key` in one argument at once.
+
+    The other method is called with the kind in place of that text. It answers a mapping from key to what the method
+    itself would answer: a value of its type, or None when there is no answer. For a key that is not in the mapping it
+    would answer `unlisted`.
+    """
+
+    method: str
+    argument: int
+    unlisted: Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +29,7 @@ class Signature:
 
     parameters: tuple[Type, ...]
     result: Type
+    together: Together | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from rules import (
     RuleTypeError,
     Select,
     Signature,
+    Together,
     Type,
     check,
     compile,
@@ -51,7 +52,7 @@ from rules.tree import Position, walk
 from rules.values import Value
 
 _HISTORY_METHODS = {
-    ("history", "count"): Signature((STRING, STRING, DURATION), INT),
+    ("history", "count"): Signature((STRING, STRING, DURATION), INT, Together("counts", argument=1, unlisted=0)),
     ("history", "days_since"): Signature((STRING, STRING), DOUBLE),
     ("history", "last"): Signature((STRING, STRING), TIMESTAMP),
 }

@@ -16,7 +16,7 @@ from decisioning.catalog.strategy import ContactPolicy
 from decisioning.contact_policy import held_back
 from decisioning.customer import DayCount, Interaction, State
 from decisioning.evidence import Witness
-from decisioning.interactions import ANSWERS, DAY_MS, JOINED, History, actions_met, append, is_under
+from decisioning.interactions import ANSWERS, DAY_MS, JOINED, KEY_DEPTH, History, actions_met, append, is_under
 from rules import Duration, EvaluationError
 from tests.decisioning.bank import GOLD, LOAN, SILVER, TIPS, strategy
 
@@ -138,6 +138,29 @@ def test_a_count_is_right_or_unknown(rows, order, outcome, scope, window_half_ho
 
     event("folded" if state.day_counts else "kept one by one")
     assert counted == twin.count(outcome, scope, window.to_ms())
+
+
+@lawful
+@given(happened, orders, st.sampled_from(OUTCOMES), st.integers(0, 10 * 24 * 2))
+def test_counting_all_keys_at_once_is_counting_each(rows, order, outcome, window_half_hours):
+    now_ms = START_MS + 9 * DAY_MS + HOUR_MS
+    history = History(remembered(in_order(rows, order)), channel="web", now_ms=now_ms)
+    window = Duration.parse(f"{window_half_hours * 30}m")
+
+    for kind, depth in KEY_DEPTH.items():
+        counts = answer(lambda kind=kind: history.counts(outcome, kind, window))
+        for action in (GOLD, SILVER, TIPS, "serve/other/one"):
+            key = "/".join(action.split("/")[:depth])
+            counted = answer(lambda kind=kind, key=key: history.count(outcome, f"{kind}:{key}", window))
+            assert counted == (None if counts is None else counts.get(key, 0))
+
+
+def answer(ask):
+    """What was answered; None when it is unknown."""
+    try:
+        return ask()
+    except EvaluationError:
+        return None
 
 
 @lawful
