@@ -21,10 +21,14 @@ FACTORS = [np.array(each, dtype=np.uint64) for each in (0xBF58476D1CE4E5B9, 0x94
 
 
 def priorities(
-    propensity: Floats, worth: Floats, context_weight: Floats, lever: Floats, contact_cost: Floats
+    propensity: Floats, worth: Floats, context_weight: Floats | float, lever: Floats, contact_cost: float
 ) -> Floats:
     """Priority of each candidate, in the strategy's currency; all arrays float64[n], propensity 1 for messages."""
-    return propensity * worth * context_weight * lever - contact_cost
+    priority = propensity * worth
+    priority *= context_weight
+    priority *= lever
+    priority -= contact_cost
+    return priority
 
 
 def arbitrate(priority: Floats, action_hash: Hashes, *, person: str) -> Ints:

@@ -7,14 +7,13 @@ the answer already and the customer's arms. placement.py says which way a placem
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
-from decisioning.arbitration import Floats, Ints, arbitrate, priorities
-from decisioning.catalog.strategy import Candidates, Exploration, Mask, Placement, members
+from decisioning.arbitration import Floats, Ints, arbitrate
+from decisioning.catalog.strategy import Exploration, Mask, Placement, indexes_of, members
 from decisioning.experiments.assignment import draw
 from decisioning.exploration import chosen, selection_probabilities
 from decisioning.filling import Filling
@@ -22,7 +21,9 @@ from decisioning.request import MESSAGE, NOTHING, OFFER, Placed
 
 WAIT_MS = 1_000  # how long an outcome holds that only waits: for units of a budget, or for others to finish
 SALT = "exploration"  # keeps these draws apart from all others of the same person
-NOTHING_HASH = np.uint64(int.from_bytes(blake2b(NOTHING.encode(), digest_size=8).digest()))
+# What stands for nothing, last in a row of contenders.
+NOTHING_HASH = np.array([int.from_bytes(blake2b(NOTHING.encode(), digest_size=8).digest())], dtype=np.uint64)
+YES, NO = np.array([True]), np.array([False])
 
 
 def arbitrated(
@@ -31,27 +32,22 @@ def arbitrated(
     """The best contender if it is worth more than nothing, else nothing; the reasons name margin and runner-up."""
     if not contenders:
         return nothing(filling, placement, ["no_candidate", *reasons])
-    candidates, at = placement.candidates, placement.candidates.positions(contenders, len(filling.strategy.actions))
-    index = candidates.action_index[at]
-    priority = priority_of(filling.appraisal.response, filling, candidates, at)
-    order = arbitrate(priority, filling.strategy.action_hash[index], person=filling.snapshot.state.assignment_key)
-    for rank, best in enumerate(order):
-        if not priority[best] > nothing_value:
-            margin = nothing_value - priority[best]
-            return nothing(
-                filling, placement, [*_won("nothing_worth_more", margin, _key(filling, index[best])), *reasons]
-            )
-        content = filling.content(int(index[best]))
+    index, priority = by_priority(filling, contenders)
+    for rank, best in enumerate(index.tolist()):
+        if not priority[rank] > nothing_value:
+            margin = nothing_value - priority[rank]
+            return nothing(filling, placement, [*_won("nothing_worth_more", margin, _key(filling, best)), *reasons])
+        content = filling.content(best)
         if content is None:
-            filling.drop(placement.name, "content_unknown", 1 << int(index[best]))
+            filling.drop(placement.name, "content_unknown", 1 << best)
             continue
-        following = order[rank + 1] if rank + 1 < order.size else None
-        if following is None or priority[following] <= nothing_value:
-            margin, runner_up = priority[best] - nothing_value, NOTHING
+        following = rank + 1
+        if following == index.size or priority[following] <= nothing_value:
+            margin, runner_up = priority[rank] - nothing_value, NOTHING
         else:
-            margin, runner_up = priority[best] - priority[following], _key(filling, index[following])
+            margin, runner_up = priority[rank] - priority[following], _key(filling, int(index[following]))
         won = _won("won_arbitration", margin, runner_up)
-        return _winner(filling, placement, int(at[best]), content, [*won, *reasons])
+        return _winner(filling, placement, best, content, [*won, *reasons])
     return nothing(filling, placement, ["no_candidate", *reasons])
 
 
@@ -68,55 +64,59 @@ def explored(
     is_fixed = best.action is not None and filling.strategy.bypass_mask >> filling.index_of(best.action) & 1
     if is_fixed or not contenders:
         return best
-    at, probabilities = chances(filling, placement, exploration, contenders)
-    index = placement.candidates.action_index[at]
+    index, probabilities = chances(filling, placement, exploration, contenders)
     choice = chosen(
         probabilities,
-        np.append(filling.strategy.action_hash[index], NOTHING_HASH),
+        np.concatenate((filling.strategy.action_hash[index], NOTHING_HASH)),
         person=state.assignment_key,
         draw_index=state.draw_index,
         position=len(filling.placed),
         salt=SALT,
     )
-    action = None if choice == at.size else _key(filling, index[choice])
+    action = None if choice == index.size else _key(filling, int(index[choice]))
     probability = float(probabilities[choice])
     if action == best.action:
-        return replace(best, selection_probability=probability)
+        best.selection_probability = probability
+        return best
     if action is None:
         tried = nothing(filling, placement, [], probability)
     else:
-        tried = _winner(filling, placement, int(at[choice]), filling.content(int(index[choice])), [], probability)
+        tried = _winner(filling, placement, int(index[choice]), filling.content(int(index[choice])), [], probability)
     given_up = (best.priority or 0.0) - (tried.priority or 0.0)
     tried.reasons = ["explored", f"margin:{given_up:.4f}", f"instead_of:{best.action or NOTHING}", *reasons]
     return tried
 
 
 def chances(filling: Filling, placement: Placement, exploration: Exploration, contenders: Mask) -> tuple[Ints, Floats]:
-    """Positions of the contenders among the candidates; the probability of each and, last, of nothing."""
-    strategy, appraisal, candidates = filling.strategy, filling.appraisal, placement.candidates
-    at = candidates.positions(contenders, len(strategy.actions))
-    index = candidates.action_index[at]
+    """The contenders as action indexes; the probability of each and, last, of nothing."""
+    appraisal, index = filling.appraisal, indexes_of(contenders)
     probabilities = selection_probabilities(
-        np.append(priority_of(appraisal.optimistic, filling, candidates, at), placement.nothing_value),
-        explores=np.append(members(exploration.mask, len(strategy.actions))[index], True),
-        launches=np.append(appraisal.launches[index], False),
+        np.concatenate((appraisal.hope[index], (placement.nothing_value,))),
+        explores=np.concatenate((members(exploration.mask, appraisal.hope.size)[index], YES)),
+        launches=np.concatenate((appraisal.launches[index], NO)),
         sacrifice=exploration.sacrifice,
         scale_min=exploration.scale_min,
         launch_share=exploration.launch_share,
     )
-    return at, probabilities
+    return index, probabilities
 
 
 def at_random(filling: Filling, placement: Placement, contenders: Mask, reasons: list[str]) -> Placed:
     """A uniformly random eligible action, drawn by hash of person, running number of draws and position."""
-    candidates, state = placement.candidates, filling.snapshot.state
-    at = candidates.positions(_showable(filling, placement, contenders), len(filling.strategy.actions))
-    if not at.size:
+    state, index = filling.snapshot.state, indexes_of(_showable(filling, placement, contenders))
+    if not index.size:
         return nothing(filling, placement, ["no_candidate", *reasons])
     share = draw("random", state.assignment_key, state.draw_index, len(filling.placed))
-    choice = int(at[int(share * at.size)])
-    content = filling.content(int(candidates.action_index[choice]))
-    return _winner(filling, placement, choice, content, ["random_arm", *reasons], 1.0 / at.size)
+    choice = int(index[int(share * index.size)])
+    return _winner(filling, placement, choice, filling.content(choice), ["random_arm", *reasons], 1.0 / index.size)
+
+
+def by_priority(filling: Filling, contenders: Mask) -> tuple[Ints, Floats]:
+    """The contenders as action indexes, best first, and their priorities."""
+    index = indexes_of(contenders)
+    priority = filling.appraisal.priority[index]
+    order = arbitrate(priority, filling.strategy.action_hash[index], person=filling.snapshot.state.assignment_key)
+    return index[order], priority[order]
 
 
 def nothing(filling: Filling, placement: Placement, reasons: list[str], probability: float = 1.0) -> Placed:
@@ -132,18 +132,6 @@ def nothing(filling: Filling, placement: Placement, reasons: list[str], probabil
     )
 
 
-def priority_of(response: Floats, filling: Filling, candidates: Candidates, at: Ints) -> Floats:
-    """Priority of the candidates at these positions; response is that of every action of the strategy."""
-    index, appraisal = candidates.action_index[at], filling.appraisal
-    return priorities(
-        response[index],
-        appraisal.worth[index],
-        appraisal.context_weight[index],
-        appraisal.lever[index],
-        candidates.contact_cost[at],
-    )
-
-
 def _showable(filling: Filling, placement: Placement, contenders: Mask) -> Mask:
     """The contenders whose content is known.
 
@@ -152,7 +140,7 @@ def _showable(filling: Filling, placement: Placement, contenders: Mask) -> Mask:
     """
     unsure = contenders & placement.candidates.unsure_mask
     if unsure:
-        for index in np.flatnonzero(members(unsure, len(filling.strategy.actions))).tolist():
+        for index in indexes_of(unsure).tolist():
             if filling.content(index) is None:
                 filling.drop(placement.name, "content_unknown", 1 << index)
                 contenders &= ~(1 << index)
@@ -162,25 +150,24 @@ def _showable(filling: Filling, placement: Placement, contenders: Mask) -> Mask:
 def _winner(
     filling: Filling,
     placement: Placement,
-    at: int,
+    index: int,
     content: Mapping[str, Any] | None,
     reasons: list[str],
     probability: float = 1.0,
 ) -> Placed:
-    candidates, appraisal = placement.candidates, filling.appraisal
-    index, is_message = int(candidates.action_index[at]), bool(candidates.is_message[at])
-    uplift = None if is_message or appraisal.uplift is None else float(appraisal.uplift[index])
+    appraisal, action = filling.appraisal, filling.strategy.actions[index]
+    is_message = action.kind == MESSAGE
     return Placed(
         placement=placement.name,
         outcome=MESSAGE if is_message else OFFER,
         reasons=reasons,
-        action=filling.strategy.actions[index].key,
+        action=action.key,
         treatment=filling.request.channel,
         content=content,
         propensity=None if is_message else float(appraisal.propensity[index]),
-        uplift=uplift,
-        priority=float(priority_of(appraisal.response, filling, candidates, np.array([at]))[0]),
-        expected_value=float(appraisal.response[index] * appraisal.worth[index] - candidates.contact_cost[at]),
+        uplift=None if is_message or appraisal.uplift is None else float(appraisal.uplift[index]),
+        priority=float(appraisal.priority[index]),
+        expected_value=appraisal.expected_value(index),
         selection_probability=probability,
         valid_until_ms=_until_ms(filling),
     )
@@ -195,5 +182,5 @@ def _until_ms(filling: Filling, *, waits: bool = False) -> int:
     return filling.moment.now_ms + (WAIT_MS if waits or not filling.request.offers_allowed else lease_ms)
 
 
-def _key(filling: Filling, index: np.int64) -> str:
-    return filling.strategy.actions[int(index)].key
+def _key(filling: Filling, index: int) -> str:
+    return filling.strategy.actions[index].key

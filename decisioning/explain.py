@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from decisioning.arbitration import arbitrate
 from decisioning.catalog.strategy import Action, Candidates, Strategy
-from decisioning.draws import chances, priority_of
+from decisioning.draws import by_priority, chances
 from decisioning.evidence import Evidence
 from decisioning.filling import Filling
 from decisioning.records import instant
@@ -72,12 +71,9 @@ def ranks(candidates: Candidates, filling: Filling, kept_out: Mapping[str, int])
     standing = filling.gated.contenders & candidates.mask
     for mask in kept_out.values():
         standing &= ~mask
-    chosen = candidates.positions(standing, len(filling.strategy.actions))
-    index = candidates.action_index[chosen]
-    priority = priority_of(filling.appraisal.response, filling, candidates, chosen)
-    person = filling.snapshot.state.assignment_key
-    order = arbitrate(priority, filling.strategy.action_hash[index], person=person)
-    return {int(index[at]): (rank, float(priority[at])) for rank, at in enumerate(order, start=1)}
+    index, priority = by_priority(filling, standing)
+    found = zip(index.tolist(), priority.tolist(), strict=True)
+    return {action: (rank, worth) for rank, (action, worth) in enumerate(found, start=1)}
 
 
 def _model_says(filling: Filling, action: Action) -> dict[str, float | None]:
@@ -96,8 +92,8 @@ def _chances(placed: Placed, filling: Filling, stood: Iterable[int]) -> dict[int
     if exploration is None or is_certain or filling.standing.draws_at_random:
         return {}
     standing = sum(1 << index for index in stood)
-    at, probabilities = chances(filling, placement, exploration, standing)
-    return dict(zip(placement.candidates.action_index[at].tolist(), probabilities.tolist(), strict=False))
+    index, probabilities = chances(filling, placement, exploration, standing)
+    return dict(zip(index.tolist(), probabilities.tolist(), strict=False))
 
 
 def _lost_to(placed: Placed) -> dict[str, Any]:

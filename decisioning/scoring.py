@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from decisioning.arbitration import Floats, priorities
 from decisioning.catalog.decision_table import FACTOR_MAX, DecisionTable
 from decisioning.catalog.strategy import Mask, Strategy, members
 from decisioning.errors import ModelRefused, VersionMissing
@@ -23,7 +24,6 @@ from models import ModelError, PropensityModel, Scores, load_artifact
 from models.features import Numeric
 from rules import EvaluationError, Program
 
-Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 INCREMENTAL = "incremental"  # the ranking by what acting adds
@@ -48,7 +48,7 @@ class Scorer(Protocol):
         ...
 
     def scores(self, values: Mapping[str, Any]) -> Scores:
-        """Propensity, optimistic propensity and uplift of every action; messages have any number."""
+        """Propensity, optimistic propensity and uplift of every action; 1 for messages, whose worth is certain."""
         ...
 
 
@@ -57,70 +57,90 @@ Model = PropensityModel  # under the name by which those know it who may not rea
 
 @dataclass(slots=True)
 class Appraisal:
-    """Numbers per action of the strategy, for every action that is still in the running."""
+    """Numbers per action of the strategy in one channel; those that were asked for are still in the running."""
 
     propensity: Floats  # 1 for messages
     uplift: Floats | None  # 1 for messages; None where the strategy ranks gross
-    optimistic: Floats  # the one that ranks, at one standard deviation above: what draws explore by
-    launches: Flags
     worth: Floats
-    context_weight: Floats
-    lever: Floats
-    contenders: Mask
+    priority: Floats  # what ranks
+    hope: Floats  # the priority at one standard deviation above: what draws explore by
+    launches: Flags
+    contact_cost: float
 
     @property
     def response(self) -> Floats:
         """What the strategy ranks by and worth is multiplied with: the propensity, or the uplift."""
         return self.propensity if self.uplift is None else self.uplift
 
+    def expected_value(self, index: int) -> float:
+        """The money in the priority of an action, without lever and context weight."""
+        return float(self.response[index] * self.worth[index] - self.contact_cost)
+
+
+class Factors(NamedTuple):
+    """What is multiplied with the response of each action, tables and context weights included."""
+
+    worth: Floats
+    context_weight: Floats | float
+    lever: Floats
+
 
 def appraise(contenders: Mask, moment: Moment, strategy: Strategy, scorer: Scorer) -> Appraisal:
-    """What ranks the contenders: the model called once, then context weights and tables."""
-    appraisal = _scored(contenders, moment, strategy, scorer)
-    for each in strategy.context_weights:
-        if each.mask & contenders and _holds(each.when, moment):
-            appraisal.context_weight[members(each.mask, len(strategy.actions))] *= each.weight
-            np.minimum(appraisal.context_weight, FACTOR_MAX, out=appraisal.context_weight)
-    for table in strategy.tables:
-        if table.mask & contenders:
-            _adjust(appraisal, table, moment)
-    np.minimum(appraisal.context_weight, FACTOR_MAX, out=appraisal.context_weight)
-    return appraisal
-
-
-def _scored(contenders: Mask, moment: Moment, strategy: Strategy, scorer: Scorer) -> Appraisal:
-    """The model's numbers for offers; a message has no chance to take, its worth is certain."""
-    count = len(strategy.actions)
-    certain = np.ones(count)
-    propensity, uplift, optimistic = certain, None, certain
-    if contenders & strategy.offer_mask:
-        scores, is_offer = scorer.scores(moment.values(scorer.features)), members(strategy.offer_mask, count)
-        propensity = np.where(is_offer, scores.propensity, 1.0)
-        optimistic = np.where(is_offer, scores.optimistic, 1.0)
-        if strategy.ranking == INCREMENTAL and scores.uplift is not None:
-            uplift = np.where(is_offer, scores.uplift, 1.0)
-            optimistic = uplift + (optimistic - propensity)  # nobody measures how sure an uplift is: as sure as that
+    """What ranks the contenders: the model called once, then context weights and tables; once for all draws."""
+    scores = _scored(contenders, moment, strategy, scorer)
+    factors = _factors(contenders, moment, strategy)
+    contact_cost = strategy.channels[moment.channel].contact_cost
+    uplift, best_guess, optimistic = None, scores.propensity, scores.optimistic
+    if strategy.ranking == INCREMENTAL and scores.uplift is not None:
+        uplift = best_guess = scores.uplift
+        optimistic = uplift + (optimistic - scores.propensity)  # nobody measures how sure an uplift is: as sure as that
     return Appraisal(
-        propensity, uplift, optimistic, scorer.launches, strategy.worth, np.ones(count), strategy.lever, contenders
+        scores.propensity,
+        uplift,
+        factors.worth,
+        priorities(best_guess, *factors, contact_cost),
+        priorities(optimistic, *factors, contact_cost),
+        scorer.launches,
+        contact_cost,
     )
 
 
-def _adjust(appraisal: Appraisal, table: DecisionTable, moment: Moment) -> None:
-    """Let a table have its say; where no row holds, or that is unknown, the actions' own words stand."""
+def _scored(contenders: Mask, moment: Moment, strategy: Strategy, scorer: Scorer) -> Scores:
+    """The model's numbers, where an offer is among the contenders."""
+    if contenders & strategy.offer_mask:
+        return scorer.scores(moment.values(scorer.features))
+    certain = np.ones(len(strategy.actions))
+    return Scores(certain, certain, None)
+
+
+def _factors(contenders: Mask, moment: Moment, strategy: Strategy) -> Factors:
+    """What actions say of themselves, but where a table has its say. Where no row of it holds, or that is unknown, it
+    has none.
+    """
+    worth, weight, lever = Factors(strategy.worth, 1.0, strategy.lever)
+    count = len(strategy.actions)
+    for each in strategy.context_weights:
+        if each.mask & contenders and _holds(each.when, moment):
+            weight = np.where(members(each.mask, count), np.minimum(weight * each.weight, FACTOR_MAX), weight)
+    for table in strategy.tables:
+        if not table.mask & contenders or (answer := _answer(table, moment)) is None:
+            continue
+        concerned = members(table.mask, count)
+        match table.gives:
+            case "context_weight":
+                weight = np.where(concerned, np.minimum(weight * min(answer, FACTOR_MAX), FACTOR_MAX), weight)
+            case "lever":
+                lever = np.where(concerned, min(answer, FACTOR_MAX), lever)
+            case "value":
+                worth = np.where(concerned, answer, worth)
+    return Factors(worth, weight, lever)
+
+
+def _answer(table: DecisionTable, moment: Moment) -> Any:
     try:
-        answer = table.answer(moment.activation)
+        return table.answer(moment.activation)
     except EvaluationError:
-        return
-    if answer is None:
-        return
-    concerned = members(table.mask, appraisal.worth.size)
-    match table.gives:
-        case "context_weight":
-            appraisal.context_weight[concerned] *= min(answer, FACTOR_MAX)
-        case "lever":
-            appraisal.lever = np.where(concerned, min(answer, FACTOR_MAX), appraisal.lever)
-        case "value":
-            appraisal.worth = np.where(concerned, answer, appraisal.worth)
+        return None
 
 
 def _holds(when: Program, moment: Moment) -> bool:
@@ -157,14 +177,20 @@ class ModelScorer:
             raise ModelRefused(str(error)) from error
         self.features = strategy.features_among(model.features)
         self.reads = strategy.reads | strategy.attributes_behind(self.features)
-        self.launches = self._paired.is_new & members(strategy.offer_mask, len(keys))
+        is_offer = members(strategy.offer_mask, len(keys))
+        self._is_message = ~is_offer
+        self.launches = self._paired.is_new & is_offer
         if strategy.exploration is not None:
             seen = np.array([impressions.get(key, 0) for key in keys])
             self.launches &= seen < strategy.exploration.launch_impressions
 
     def scores(self, values: Mapping[str, Any]) -> Scores:
         """Propensity, optimistic propensity and uplift of every action."""
-        return self._paired.scores(values)
+        scores = self._paired.scores(values)
+        for each in scores:
+            if each is not None:
+                np.copyto(each, 1.0, where=self._is_message)
+        return scores
 
 
 def _refuse_without_uplift(strategy: Strategy, model: Model) -> None:
@@ -199,7 +225,8 @@ class StatedScorer:
 
     def __init__(self, strategy: Strategy, stated: Mapping[str, float]) -> None:
         default = stated.get("default", 0.0)
-        numbers = np.array([stated.get(action.key, default) for action in strategy.actions], dtype=np.float64)
+        stated = {action.key: stated.get(action.key, default) for action in strategy.actions if action.kind == "offer"}
+        numbers = np.array([stated.get(action.key, 1.0) for action in strategy.actions], dtype=np.float64)
         self._scores = Scores(numbers, numbers, numbers)
         self.reads = strategy.reads
         self.launches = np.zeros(len(numbers), dtype=np.bool_)

@@ -71,7 +71,7 @@ def placements_of(
             default_url=node.value("default_url", ""),
             one_per_group=node.value("one_per_group", False),
             picture=picture_of(node, fields, writer.images, writer.faults),
-            candidates=_candidates(name, node.value("channel", ""), around.channels, actions),
+            candidates=_candidates(name, node.value("channel", ""), actions),
         )
     if blocks is not None:
         _check_blocks(tree, around.fields, blocks, writer.faults)
@@ -136,19 +136,16 @@ def _check_blocks(tree: Mapping, fields: Names[str, Names[str, Field]], blocks: 
                 faults.add(key, message, known(field, shown[name]))
 
 
-def _candidates(placement: str, channel: str, channels: Names[str, Channel], actions: Sequence[Action]) -> Candidates:
+def _candidates(placement: str, channel: str, actions: Sequence[Action]) -> Candidates:
     pairs = [
         (action, treatment)
         for action in actions
         if (treatment := action.treatments.get(channel)) is not None and placement in treatment.placements
     ]
     found = [action for action, _ in pairs]
-    cost = channels[channel].contact_cost if channel in channels else 0.0
     return Candidates(
         mask=mask_of(found),
         unsure_mask=mask_of([action for action, treatment in pairs if treatment.content.may_fail]),
         action_index=np.array([action.index for action in found], dtype=np.int64),
-        is_message=np.array([action.kind == "message" for action in found], dtype=np.bool_),
-        contact_cost=np.full(len(found), cost, dtype=np.float64),
         treatments=tuple(treatment for _, treatment in pairs),
     )

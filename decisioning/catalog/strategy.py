@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, time
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,19 @@ from rules import PredicateIndex, Program
 Mask = int  # a set of actions: bit i stands for strategy.actions[i]
 
 
+def indexes_of(mask: Mask) -> NDArray[np.int64]:
+    """The actions of a set, ascending."""
+    raw = np.frombuffer(mask.to_bytes(mask.bit_length() // 8 + 1, "little"), dtype=np.uint8)
+    return np.unpackbits(raw, bitorder="little").view(np.bool_).nonzero()[0]
+
+
+@lru_cache(maxsize=256)  # what strategies in force say of sets of actions: a few each
 def members(mask: Mask, count: int) -> NDArray[np.bool_]:
-    """A set of actions as bool[count]."""
-    raw = np.frombuffer(mask.to_bytes((count + 7) // 8, "little"), dtype=np.uint8)
-    return np.unpackbits(raw, count=count, bitorder="little").astype(np.bool_)
+    """A set that a strategy knows as bool[count], not to be written to."""
+    flags = np.zeros(count, dtype=np.bool_)
+    flags[indexes_of(mask)] = True
+    flags.flags.writeable = False
+    return flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A named position in a channel; candidates_for lists who may fill it, as parallel arrays in action order."""
+    """A named position in a channel, and who may fill it."""
 
     name: str
     channel: str
@@ -83,20 +93,12 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Everyone who could be shown in one placement, as parallel arrays of length n, ordered by action index."""
+    """Everyone who could be shown in one placement, ordered by action index."""
 
     mask: Mask
     unsure_mask: Mask  # those whose content may turn out to need a value that is missing
     action_index: NDArray[np.int64]
-    is_message: NDArray[np.bool_]
-    contact_cost: NDArray[np.float64]
-    treatments: tuple[Treatment, ...]
-
-    def positions(self, mask: Mask, action_count: int) -> NDArray[np.int64]:
-        """Positions of the candidates whose action is in the mask."""
-        if not mask:
-            return np.empty(0, dtype=np.int64)
-        return np.flatnonzero(members(mask, action_count)[self.action_index])
+    treatments: tuple[Treatment, ...]  # parallel to action_index
 
 
 @dataclass(frozen=True, slots=True)

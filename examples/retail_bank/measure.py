@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decisioning.catalog.load import load_directory
-from decisioning.catalog.strategy import Strategy
+from decisioning.catalog.strategy import Strategy, indexes_of, members
 from decisioning.customer import Snapshot
 from decisioning.decide import decide, prepare
 from decisioning.history.load import load_customers
@@ -109,11 +109,12 @@ def values_of(
     """True value of each policy's choice, per customer."""
     placement = strategy.placements[name]
     candidates = placement.candidates
-    offers = [strategy.actions[index].key for index in candidates.action_index[~candidates.is_message]]
+    is_offer = members(strategy.offer_mask, len(strategy.actions))[candidates.action_index]
+    offers = [strategy.actions[index].key for index in candidates.action_index[is_offer]]
     columns = {each: [row.get(each) for row in rows] for each in {key for row in rows for key in row}}
     chance = np.ones((len(rows), candidates.action_index.size))
-    chance[:, ~candidates.is_message] = true_propensity(_without_consents(columns), offers, placement.channel)
-    worth = chance * strategy.worth[candidates.action_index] - candidates.contact_cost
+    chance[:, is_offer] = true_propensity(_without_consents(columns), offers, placement.channel)
+    worth = chance * strategy.worth[candidates.action_index] - strategy.channels[placement.channel].contact_cost
     request = Request("", placement.channel, (name,), {})
     found: dict[str, list[float]] = {policy: [] for policy in POLICIES}
     position_of = {strategy.actions[index].key: at for at, index in enumerate(candidates.action_index)}
@@ -121,7 +122,8 @@ def values_of(
         asked = replace(request, customer_key=snapshot.customer_key)
         (placed,) = decide(asked, snapshot, strategy, scorer, decision_id="measure").placements
         filling = prepare(asked, snapshot, strategy, scorer, decision_id="measure")
-        there = candidates.positions(candidates.mask & filling.appraisal.contenders, len(strategy.actions))
+        contenders = indexes_of(candidates.mask & filling.gated.contenders)
+        there = np.searchsorted(candidates.action_index, contenders)
         nothing = placement.nothing_value
         found["nextbest"].append(nothing if placed.action is None else float(worth[row, position_of[placed.action]]))
         if there.size == 0:
@@ -129,11 +131,11 @@ def values_of(
                 found[policy].append(nothing)
             continue
         mine = worth[row, there]
-        offer = np.where(candidates.is_message[there], -np.inf, 0.0)
-        score = filling.appraisal.propensity[candidates.action_index[there]] + offer
+        offer = np.where(is_offer[there], 0.0, -np.inf)
+        score = filling.appraisal.propensity[contenders] + offer
         found["oracle"].append(max(float(mine.max()), nothing))
         found["random_eligible"].append(float(mine.mean()))
-        found["highest_value"].append(float(mine[np.argmax(strategy.worth[candidates.action_index[there]] + offer)]))
+        found["highest_value"].append(float(mine[np.argmax(strategy.worth[contenders] + offer)]))
         found["highest_propensity"].append(float(mine[np.argmax(score)]))
     return {policy: np.array(each) for policy, each in found.items()}
 

@@ -191,7 +191,8 @@ class GivenScorer(StatedScorer):
         bound = np.minimum(chance + optimism, 1.0)
         for key, each in (optimistic or {}).items():
             bound[bank.action_index[key]] = each
-        uplift = None if uplifts is None else np.array([uplifts.get(action.key, 0.0) for action in bank.actions])
+        none = {action.key: 0.0 if action.kind == "offer" else 1.0 for action in bank.actions}
+        uplift = None if uplifts is None else np.array(list((none | dict(uplifts)).values()))
         self._scores = Scores(chance, bound, uplift)
 
 

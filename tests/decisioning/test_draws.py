@@ -50,7 +50,7 @@ def chances_of(bank: Strategy, who: Mapping[str, Any], propensities: Mapping[str
     contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
     assert bank.exploration is not None
     at, probabilities = chances(filling, placement, bank.exploration, contenders)
-    keys = [bank.actions[index].key for index in placement.candidates.action_index[at]]
+    keys = [bank.actions[index].key for index in at]
     return dict(zip([*keys, None], probabilities.tolist(), strict=True))
 
 
@@ -121,7 +121,7 @@ def test_an_offer_that_is_new_gets_its_floor_and_a_message_never_counts_as_new()
         placement = bank.placements["web.hero"]
         contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
         at, probabilities = chances(filling, placement, bank.exploration, contenders)
-        index = placement.candidates.action_index[at].tolist()
+        index = at.tolist()
         return float(probabilities[index.index(bank.action_index[SILVER])])
 
     assert share([]) < 0.001 and share([SILVER]) == pytest.approx(0.02)

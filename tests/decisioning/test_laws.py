@@ -127,11 +127,7 @@ def test_a_gate_drops_exactly_what_the_naive_twin_drops(question):
         if "consent" in [reason for reason, mask in drops.items() if mask >> action.index & 1]:
             continue
         verdict = naive_verdict(action, filling.moment.activation)
-        dropped = [
-            reason
-            for reason, mask in drops.items()
-            if mask >> action.index & 1 and reason != "contact_policy"
-        ]
+        dropped = [reason for reason, mask in drops.items() if mask >> action.index & 1 and reason != "contact_policy"]
         candidates = sum(
             1 << BANK.action_index[key]
             for key in ACTIONS
@@ -219,7 +215,7 @@ def probabilities_of(filling, name):
     strategy, placement = filling.strategy, filling.strategy.placements[name]
     contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
     at, probabilities = chances_of(filling, placement, strategy.exploration, contenders)
-    keys = [strategy.actions[index].key for index in placement.candidates.action_index[at]]
+    keys = [strategy.actions[index].key for index in at]
     return dict(zip([*keys, None], probabilities.tolist(), strict=True))
 
 

@@ -89,7 +89,9 @@ def test_an_attribute_that_only_a_feature_reads_is_decoded_for_it():
 def test_an_attribute_that_a_purpose_may_not_use_changes_none_of_its_actions():
     limited = SCHEMA.replace("source: crm, personal: true}\n  tier", "source: crm, allowed_for: [service]}\n  tier")
     cards = FILES["actions/cards.yaml"].replace('    eligibility: ["customer.age >= 18"]\n', "")
-    bank = strategy({"schema.yaml": limited, "derived.yaml": DERIVED, "actions/cards.yaml": cards})
+    service = FILES["actions/safety.yaml"].replace("kind: message\n    brand_value", "kind: offer\n    action_value")
+    files = {"schema.yaml": limited, "derived.yaml": DERIVED, "actions/cards.yaml": cards}
+    bank = strategy(files | {"actions/safety.yaml": service})
     scorer = ModelScorer(bank, model("customer.age", "customer.income", "derived.twice_as_old"))
 
     for action, moves in ((GOLD, False), (LOAN, False), (ALERT, True)):
