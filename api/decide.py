@@ -7,7 +7,6 @@ the customer still sees the placement's prepared brand content. Both are marked 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from dataclasses import asdict, replace
@@ -47,8 +46,7 @@ async def decide_endpoint(call: Call) -> dict[str, Any]:
     request = request_of(call.body, deployed)
     deadline_ms = call.service.settings.deadline_ms
     try:
-        async with asyncio.timeout(deadline_ms / 1000):
-            return await _decided(call, request, deployed)
+        return await call.service.deadlines.keep(deadline_ms / 1000, _decided(call, request, deployed))
     except TimeoutError:
         raise StoreUnavailable(f"no decision within {deadline_ms} ms") from None
 

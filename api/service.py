@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from api.deadlines import Deadlines
 from api.deployed import Deployed
 from api.email.studio import Studio
 from api.errors import Problem
@@ -25,6 +26,7 @@ class Service:
     keys: KeyRing
     live: Live
     sealer: Sealer | None = None  # known once the store has answered for the first time
+    deadlines: Deadlines = field(default_factory=Deadlines, init=False)
     restocker: Restocker = field(init=False)
     journal: Journal = field(init=False)  # what people did while the store was down
     studio: Studio = field(init=False)  # where pictures for mails are drawn
