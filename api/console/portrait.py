@@ -116,7 +116,8 @@ def mark_of(snapshot: Snapshot) -> str:
     state, profile = snapshot.state, snapshot.profile
     answers = [each for each in state.interactions if each.outcome in ANSWERS]
     promised = [(each.action, each.decision_id) for each in state.lease if each.until_ms > snapshot.now_ms]
-    told = sorted((name, each.at_ms) for name, each in profile.sources.items()) if profile else []
+    sources = sorted(profile.sources.items()) if profile else []
+    told = [(name, each.at_ms, sorted(each.times_ms.items())) for name, each in sources]
     return sha256(repr((answers, promised, state.consents, told)).encode()).hexdigest()[:16]
 
 

@@ -97,6 +97,34 @@ def test_a_change_elsewhere_waits_while_somebody_answers(page, console_url, cust
     page.locator("#said", has_text="Silver").wait_for()
 
 
+def test_a_change_elsewhere_takes_away_neither_the_note_nor_the_focus(page, console_url, customer):
+    find(page, customer)
+    page.get_by_role("button", name="Later").click()
+    page.locator(".notice.good", has_text="Noted: Later").wait_for()
+    page.locator(".lead h2:focus").wait_for()
+
+    httpx.patch(
+        f"{console_url}/v1/customers/{customer}", json={"attributes": {"tier": "gold"}}, headers=KEY
+    ).raise_for_status()
+
+    page.locator("dd", has_text="gold").wait_for()
+    page.locator(".lead h2:focus").wait_for()
+    assert page.locator(".notice.good").inner_text() == "Noted: Later."
+    page.locator("#customer").fill(known(console_url, f"{customer}-b"))
+    page.keyboard.press("Enter")
+    page.locator("#who", has_text=f"{customer}-b").wait_for()
+    assert page.locator(".notice.good").count() == 0
+
+
+def test_the_key_that_finds_is_no_letter_of_the_id(page, customer):
+    find(page, customer)
+    page.locator("#customer").focus()
+
+    page.keyboard.type("/" + customer)
+
+    assert page.locator("#customer").input_value() == customer
+
+
 def test_a_second_answer_of_another_kind_is_told_and_not_noted(page, console_url, customer):
     find(page, customer)
     page.locator("select[name=reason]").select_option("no_trust")

@@ -23,6 +23,10 @@
     }
     if (event.target.matches(FIELDS)) {
       if (event.key === "Escape") event.target.blur();
+      if (event.key === "/" && event.target.matches("[data-key='/']")) { // no id has one: whoever presses it is here already
+        event.preventDefault();
+        event.target.select();
+      }
       return;
     }
     const target = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
@@ -47,6 +51,15 @@
     form.hidden = false;
   });
 
+  // A change elsewhere takes away neither what was noted here nor the place of whoever was on the screen.
+  let before = {};
+  document.addEventListener("htmx:beforeSwap", ({detail: {target, requestConfig}}) => {
+    const isOfElsewhere = target.id === "screen" && requestConfig.elt.id === "changed";
+    before = isOfElsewhere
+      ? {noted: target.querySelector(".notice.good"), hadFocus: target.contains(document.activeElement)}
+      : {};
+  });
+
   // Whoever searched or answered goes on from the result; others are told what it is and keep their place.
   document.addEventListener("htmx:afterSettle", (event) => {
     const {target, requestConfig: {elt: asker}} = event.detail;
@@ -56,7 +69,12 @@
     else changedMs = performance.now();
     document.getElementById("said").textContent = result ? result.textContent : "";
     const typing = document.activeElement.matches(FIELDS) && !asker.contains(document.activeElement);
-    if (result && asker.id !== "changed" && !typing) result.focus();
+    if (result && !typing && (asker.id !== "changed" || before.hadFocus)) result.focus();
+    const advice = target.querySelector(".advice");
+    if (before.noted && advice) {
+      before.noted.removeAttribute("role"); // it was said once
+      advice.prepend(before.noted);
+    }
   });
 
   document.addEventListener("click", async (event) => {
