@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from decisioning.arbitration import Floats, Ints, arbitrate
+from decisioning.arbitration import Floats, Ints, best_first
 from decisioning.catalog.strategy import Exploration, Mask, Placement, indexes_of, members
 from decisioning.experiments.assignment import draw
 from decisioning.exploration import chosen, selection_probabilities
@@ -30,23 +30,26 @@ def arbitrated(
     filling: Filling, placement: Placement, contenders: Mask, nothing_value: float, reasons: list[str]
 ) -> Placed:
     """The best contender if it is worth more than nothing, else nothing; the reasons name margin and runner-up."""
-    if not contenders:
-        return nothing(filling, placement, ["no_candidate", *reasons])
-    index, priority = by_priority(filling, contenders)
-    for rank, best in enumerate(index.tolist()):
-        if not priority[rank] > nothing_value:
-            margin = nothing_value - priority[rank]
-            return nothing(filling, placement, [*_won("nothing_worth_more", margin, _key(filling, best)), *reasons])
+    return _best(filling, placement, indexes_of(contenders), nothing_value, reasons)
+
+
+def _best(filling: Filling, placement: Placement, index: Ints, nothing_value: float, reasons: list[str]) -> Placed:
+    strategy, priority = filling.strategy, filling.appraisal.priority[index]
+    ranking = best_first(priority, strategy.action_hash[index], person=filling.snapshot.state.assignment_key)
+    for at in ranking:
+        best, worth = int(index[at]), priority[at]
+        if not worth > nothing_value:
+            won = _won("nothing_worth_more", nothing_value - worth, strategy.actions[best].key)
+            return nothing(filling, placement, [*won, *reasons])
         content = filling.content(best)
         if content is None:
             filling.drop(placement.name, "content_unknown", 1 << best)
             continue
-        following = rank + 1
-        if following == index.size or priority[following] <= nothing_value:
-            margin, runner_up = priority[rank] - nothing_value, NOTHING
+        following = next(ranking, None)
+        if following is None or priority[following] <= nothing_value:
+            won = _won("won_arbitration", worth - nothing_value, NOTHING)
         else:
-            margin, runner_up = priority[rank] - priority[following], _key(filling, int(index[following]))
-        won = _won("won_arbitration", margin, runner_up)
+            won = _won("won_arbitration", worth - priority[following], strategy.actions[index[following]].key)
         return _winner(filling, placement, best, content, [*won, *reasons])
     return nothing(filling, placement, ["no_candidate", *reasons])
 
@@ -60,11 +63,12 @@ def explored(
     """
     state = filling.snapshot.state
     contenders = _showable(filling, placement, contenders)
-    best = arbitrated(filling, placement, contenders, placement.nothing_value, reasons)
+    index = indexes_of(contenders)
+    best = _best(filling, placement, index, placement.nothing_value, reasons)
     is_fixed = best.action is not None and filling.strategy.bypass_mask >> filling.index_of(best.action) & 1
     if is_fixed or not contenders:
         return best
-    index, probabilities = chances(filling, placement, exploration, contenders)
+    probabilities = chances(filling, placement, exploration, index)
     choice = chosen(
         probabilities,
         np.concatenate((filling.strategy.action_hash[index], NOTHING_HASH)),
@@ -73,7 +77,7 @@ def explored(
         position=len(filling.placed),
         salt=SALT,
     )
-    action = None if choice == index.size else _key(filling, int(index[choice]))
+    action = None if choice == index.size else filling.strategy.actions[index[choice]].key
     probability = float(probabilities[choice])
     if action == best.action:
         best.selection_probability = probability
@@ -87,10 +91,10 @@ def explored(
     return tried
 
 
-def chances(filling: Filling, placement: Placement, exploration: Exploration, contenders: Mask) -> tuple[Ints, Floats]:
-    """The contenders as action indexes; the probability of each and, last, of nothing."""
-    appraisal, index = filling.appraisal, indexes_of(contenders)
-    probabilities = selection_probabilities(
+def chances(filling: Filling, placement: Placement, exploration: Exploration, index: Ints) -> Floats:
+    """The probability of each of these contenders and, last, of nothing."""
+    appraisal = filling.appraisal
+    return selection_probabilities(
         np.concatenate((appraisal.hope[index], (placement.nothing_value,))),
         explores=np.concatenate((members(exploration.mask, appraisal.hope.size)[index], YES)),
         launches=np.concatenate((appraisal.launches[index], NO)),
@@ -98,7 +102,6 @@ def chances(filling: Filling, placement: Placement, exploration: Exploration, co
         scale_min=exploration.scale_min,
         launch_share=exploration.launch_share,
     )
-    return index, probabilities
 
 
 def at_random(filling: Filling, placement: Placement, contenders: Mask, reasons: list[str]) -> Placed:
@@ -109,14 +112,6 @@ def at_random(filling: Filling, placement: Placement, contenders: Mask, reasons:
     share = draw("random", state.assignment_key, state.draw_index, len(filling.placed))
     choice = int(index[int(share * index.size)])
     return _winner(filling, placement, choice, filling.content(choice), ["random_arm", *reasons], 1.0 / index.size)
-
-
-def by_priority(filling: Filling, contenders: Mask) -> tuple[Ints, Floats]:
-    """The contenders as action indexes, best first, and their priorities."""
-    index = indexes_of(contenders)
-    priority = filling.appraisal.priority[index]
-    order = arbitrate(priority, filling.strategy.action_hash[index], person=filling.snapshot.state.assignment_key)
-    return index[order], priority[order]
 
 
 def nothing(filling: Filling, placement: Placement, reasons: list[str], probability: float = 1.0) -> Placed:
@@ -180,7 +175,3 @@ def _won(code: str, margin: float, runner_up: str) -> list[str]:
 def _until_ms(filling: Filling, *, waits: bool = False) -> int:
     lease_ms = filling.strategy.channels[filling.request.channel].lease_ms
     return filling.moment.now_ms + (WAIT_MS if waits or not filling.request.offers_allowed else lease_ms)
-
-
-def _key(filling: Filling, index: int) -> str:
-    return filling.strategy.actions[index].key

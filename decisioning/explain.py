@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from decisioning.catalog.strategy import Action, Candidates, Strategy
-from decisioning.draws import by_priority, chances
+from decisioning.arbitration import arbitrate
+from decisioning.catalog.strategy import Action, Candidates, Strategy, indexes_of
+from decisioning.draws import chances
 from decisioning.evidence import Evidence
 from decisioning.filling import Filling
 from decisioning.records import instant
@@ -71,9 +72,10 @@ def ranks(candidates: Candidates, filling: Filling, kept_out: Mapping[str, int])
     standing = filling.gated.contenders & candidates.mask
     for mask in kept_out.values():
         standing &= ~mask
-    index, priority = by_priority(filling, standing)
-    found = zip(index.tolist(), priority.tolist(), strict=True)
-    return {action: (rank, worth) for rank, (action, worth) in enumerate(found, start=1)}
+    index, person = indexes_of(standing), filling.snapshot.state.assignment_key
+    priority = filling.appraisal.priority[index]
+    order = arbitrate(priority, filling.strategy.action_hash[index], person=person)
+    return {int(index[at]): (rank, float(priority[at])) for rank, at in enumerate(order, start=1)}
 
 
 def _model_says(filling: Filling, action: Action) -> dict[str, float | None]:
@@ -91,9 +93,8 @@ def _chances(placed: Placed, filling: Filling, stood: Iterable[int]) -> dict[int
     is_certain = placed.selection_probability in (None, 1.0)
     if exploration is None or is_certain or filling.standing.draws_at_random:
         return {}
-    standing = sum(1 << index for index in stood)
-    index, probabilities = chances(filling, placement, exploration, standing)
-    return dict(zip(index.tolist(), probabilities.tolist(), strict=False))
+    index = np.array(sorted(stood), dtype=np.int64)
+    return dict(zip(index.tolist(), chances(filling, placement, exploration, index).tolist(), strict=False))
 
 
 def _lost_to(placed: Placed) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from decisioning.arbitration import Floats, Hashes, mixed
 Flags = NDArray[np.bool_]
 
 LAUNCH_TOTAL_MAX = 0.05  # all launch floors of one placement together: twenty launches may not crowd out the rest
-HASH_STEPS = 2.0**-53  # a float64 holds 53 bits of a hash
+SPARE_BITS = np.array(11, dtype=np.uint64)  # a float64 holds 53 bits of a hash
+HASH_STEPS = 2.0**-53
 NEVER = 1e-290  # in place of the probability 0: somebody has 1 / K or more, and is always sooner
 
 
@@ -61,7 +62,7 @@ def chosen(
     position       of the placement within the answer
     """
     hashes = mixed(action_hash, f"{salt}/{draw_index}/{position}/{person}")
-    hashes >>= np.uint64(11)
+    hashes >>= SPARE_BITS
     uniform = hashes.astype(np.float64)
     uniform += 0.5
     uniform *= HASH_STEPS

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scipy.stats import chi2
 
-from decisioning.catalog.strategy import Strategy
+from decisioning.catalog.strategy import Strategy, indexes_of
 from decisioning.decide import decide, prepare
 from decisioning.draws import chances
 from decisioning.explain import explain
@@ -49,7 +49,8 @@ def chances_of(bank: Strategy, who: Mapping[str, Any], propensities: Mapping[str
     placement = bank.placements["web.hero"]
     contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
     assert bank.exploration is not None
-    at, probabilities = chances(filling, placement, bank.exploration, contenders)
+    at = indexes_of(contenders)
+    probabilities = chances(filling, placement, bank.exploration, at)
     keys = [bank.actions[index].key for index in at]
     return dict(zip([*keys, None], probabilities.tolist(), strict=True))
 
@@ -120,7 +121,8 @@ def test_an_offer_that_is_new_gets_its_floor_and_a_message_never_counts_as_new()
         filling = prepare(request, customer(), bank, scorer, decision_id="d")
         placement = bank.placements["web.hero"]
         contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
-        at, probabilities = chances(filling, placement, bank.exploration, contenders)
+        at = indexes_of(contenders)
+        probabilities = chances(filling, placement, bank.exploration, at)
         index = at.tolist()
         return float(probabilities[index.index(bank.action_index[SILVER])])
 
