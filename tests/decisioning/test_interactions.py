@@ -203,6 +203,19 @@ def test_no_policy_is_open_that_the_twin_closes(rows, order, policy, later_hours
 
 
 @lawful
+@given(happened, orders, st.lists(policies, max_size=5))
+def test_policies_that_count_alike_hold_what_each_holds_alone(rows, order, policies):
+    now_ms = START_MS + 9 * DAY_MS + HOUR_MS
+    state = remembered(in_order(rows, order))
+    named = tuple(replace(policy, name=str(position)) for position, policy in enumerate(policies))
+
+    held = held_back(replace(BANK, contact_policies=named), state, channel="web", now_ms=now_ms)
+
+    alone = [held_back(replace(BANK, contact_policies=(each,)), state, channel="web", now_ms=now_ms) for each in named]
+    assert held == {name: mask for each in alone for name, mask in each.items()}
+
+
+@lawful
 @given(happened, orders)
 def test_bounds_hold_and_every_interaction_is_somewhere(rows, order):
     state = remembered(in_order(rows, order))
