@@ -118,13 +118,12 @@ class History:
     `group:grow/cards`.
     """
 
-    __slots__ = ("_by_outcome", "_channel", "_now_ms", "_state")
+    __slots__ = ("_channel", "_now_ms", "_state")
 
     def __init__(self, state: State, *, channel: str, now_ms: int) -> None:
         self._state = state
         self._channel = channel
         self._now_ms = now_ms
-        self._by_outcome: dict[str, list[Interaction]] | None = None
 
     def count(self, outcome: str, scope: str, window: Duration) -> int:
         """How many interactions of this outcome lie within the window before now."""
@@ -144,8 +143,8 @@ class History:
         since_ms = self._start_ms(outcome, window)
         depth = KEY_DEPTH[kind]
         counts: dict[str, int | None] = {}
-        for each in self._of(outcome):
-            if each.at_ms > since_ms:
+        for each in self._state.interactions:
+            if each.outcome == outcome and each.at_ms > since_ms:
                 key = key_of(each.action, depth)
                 counts[key] = (counts.get(key) or 0) + 1
         for count in self._state.day_counts:
@@ -165,14 +164,6 @@ class History:
         if since_ms < kept_since_ms:
             raise EvaluationError(f"history of {outcome} is kept only since {Timestamp.from_ms(kept_since_ms)}")
         return since_ms
-
-    def _of(self, outcome: str) -> list[Interaction]:
-        """The interactions of an outcome that are kept one by one; all are sorted when the first ones are asked for."""
-        if self._by_outcome is None:
-            self._by_outcome = {}
-            for each in self._state.interactions:
-                self._by_outcome.setdefault(each.outcome, []).append(each)
-        return self._by_outcome.get(outcome, [])
 
     def days_since(self, outcome: str, scope: str) -> float:
         """Days since the latest such interaction; unknown when there was none."""

@@ -16,13 +16,11 @@ from rules.types import DYN, Type
 from rules.values import KINDS, Value, kind_of
 from rules.work import ACCOUNT
 
-_CLASSES: Mapping[str, type] = {kind: class_ for class_, kind in KINDS.items() if class_ is not tuple} | {
-    "object": dict
-}
+CLASSES: Mapping[str, type] = {kind: class_ for class_, kind in KINDS.items() if class_ is not tuple} | {"object": dict}
 
 
 def read_variable(name: str, type_: Type) -> Evaluate:
-    class_ = _CLASSES.get(type_.kind)
+    class_ = CLASSES.get(type_.kind)
 
     def read(frame: Frame) -> Value:
         try:
@@ -35,7 +33,7 @@ def read_variable(name: str, type_: Type) -> Evaluate:
 
 
 def read_attribute(variable: str, field: str, type_: Type) -> Evaluate:
-    class_ = _CLASSES.get(type_.kind)
+    class_ = CLASSES.get(type_.kind)
     path = f"{variable}.{field}"
 
     def read(frame: Frame) -> Value:
@@ -49,7 +47,7 @@ def read_attribute(variable: str, field: str, type_: Type) -> Evaluate:
 
 
 def ask_attribute(attribute: Attribute, type_: Type, holds: Callable[[Value], bool]) -> Evaluate:
-    class_ = _CLASSES.get(type_.kind)
+    class_ = CLASSES.get(type_.kind)
     variable, field = attribute
     path = f"{variable}.{field}"
     missing = f"{path} is missing"
@@ -68,7 +66,7 @@ def ask_attribute(attribute: Attribute, type_: Type, holds: Callable[[Value], bo
 def admitting(run: Evaluate, type_: Type, what: str) -> Evaluate:
     if type_ == DYN:
         return run
-    class_ = _CLASSES.get(type_.kind)
+    class_ = CLASSES.get(type_.kind)
 
     def read(frame: Frame) -> Value:
         value = run(frame)

@@ -19,26 +19,26 @@ Asked = Sequence[tuple[Question, int]]  # questions about one subject, each with
 class Limits:
     """Questions about a value."""
 
-    __slots__ = ("_constants", "_kept", "rows")
+    __slots__ = ("constants", "kept_at", "rows")
 
     def __init__(self, asked: Asked, every_row: int) -> None:
-        self._constants = sorted({constant for question, _ in asked for constant in question.constants})
+        self.constants = sorted({constant for question, _ in asked for constant in question.constants})
         self.rows = 0
         # A place of a value is to the place of a constant what the value is to the constant. NaN has the last of all.
-        places = (*range(2 * len(self._constants) + 1), nan)
-        self._kept = [every_row] * len(places)
+        places = (*range(2 * len(self.constants) + 1), nan)
+        self.kept_at = [every_row] * len(places)
         for question, rows in asked:
             self.rows |= rows
             others = every_row ^ rows
-            constants = [2 * bisect_left(self._constants, each) + 1 for each in question.constants]
+            constants = [2 * bisect_left(self.constants, each) + 1 for each in question.constants]
             for position, place in enumerate(places):
                 if not question.holds(place, constants):
-                    self._kept[position] &= others
+                    self.kept_at[position] &= others
 
     def kept(self, value: Value) -> int:
         """Every row but those that are answered no."""
-        constants = self._constants
-        return self._kept[bisect_left(constants, value) + bisect_right(constants, value) if value == value else -1]
+        constants = self.constants
+        return self.kept_at[bisect_left(constants, value) + bisect_right(constants, value) if value == value else -1]
 
     def left(self, value: Value, left: int, unknown: int) -> tuple[int, int]:
         """Of the rows left those that are not answered no, and the unknown ones."""

@@ -18,7 +18,7 @@ from rules.comparisons import MIRRORED, is_plain, members_of
 from rules.loops import Evaluate, Frame
 from rules.operators import ORDER
 from rules.tree import Binary, Has, Literal, Logic, Node, Unary
-from rules.types import BOOL, DYN
+from rules.types import BOOL, DYN, Type
 from rules.values import ORDERED, Value
 
 
@@ -31,6 +31,8 @@ class Subject:
     unlisted: Value  # the answer for a key that the mapping does not list
     read: Evaluate = field(compare=False)
     needs: frozenset[Attribute] = field(compare=False)
+    attribute: Attribute | None = field(default=None, compare=False)  # when it is one and no more
+    type: Type = field(default=DYN, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def _asked(checked: CheckedNode, built: Built, operator: str, constants: tuple[V
 
 
 def _subject(checked: CheckedNode, built: Built) -> Subject:
-    return Subject(checked.node, False, None, built.run, needs_of(checked))
+    return Subject(checked.node, False, None, built.run, needs_of(checked), attribute_of(checked), checked.type)
 
 
 def _guarded(sides: Sequence[CheckedNode], parts: Sequence[Built]) -> Question | None:
