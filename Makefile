@@ -7,6 +7,9 @@ PYTHON ?=
 CLAIM ?=
 SOAK ?=
 PEERS ?=
+GROWTH ?=
+STARTUP ?=
+PROFILE ?=
 LOAD ?=
 
 python := .venv/bin/python
@@ -22,7 +25,8 @@ help:
 	@echo 'make test   run the tests'
 	@echo 'make check  lint, format and types'
 	@echo 'make bench  time the building blocks'
-	@echo 'make load   measure the whole service under load (SOAK=1: for an hour; PEERS=1: beside floors and peers; LOAD=options)'
+	@echo 'make load   measure the whole service under load (SOAK=1: for an hour; PEERS=1: beside floors and peers;'
+	@echo '            GROWTH=1, STARTUP=1, PROFILE=1: docs/performance.md; LOAD=options)'
 	@echo 'make prove  run the commands behind every claim of docs/evidence.md (CLAIM=main-job.4: one of them)'
 	@echo 'make docs   check that the documents agree with the code'
 	@echo 'make clean  remove the environment and everything generated'
@@ -52,8 +56,10 @@ bench: $(dev)
 	@ls tests/bench/*.py >/dev/null 2>&1 || { echo 'Nothing is measured yet: tests/bench/ holds no benchmark.'; exit 1; }
 	@for benchmark in tests/bench/*.py; do $(python) $$benchmark || exit 1; done
 
+measurement := $(firstword $(SOAK:%=soak) $(PEERS:%=peers) $(GROWTH:%=growth) $(STARTUP:%=startup) $(PROFILE:%=profile) load)
+
 load: $(dev)
-	$(python) -m loadtest $(if $(SOAK),soak,$(if $(PEERS),peers,load)) $(LOAD)
+	$(python) -m loadtest $(measurement) $(LOAD)
 
 prove: $(dev)
 	$(python) -m tests.evidence $(CLAIM)

@@ -56,7 +56,7 @@ def _add_load(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _add_soak(commands: Commands[argparse.ArgumentParser]) -> None:
     command = _command(commands, "soak", soak.soak, duration="--minutes and two more")
-    _bank(command, customers=100_000, interactions=20)
+    _bank(command, customers=40_000, interactions=20)
     command.add_argument("--workers", type=int, default=1, help="serving processes")
     command.add_argument("--minutes", type=float, default=60.0)
     command.add_argument("--window-seconds", type=float, default=60.0, help="of which each has percentiles of its own")

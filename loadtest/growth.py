@@ -29,6 +29,7 @@ from loadtest.traffic import CHANNEL_SHARES, ONE_PLACEMENT
 BASE = "get"
 BASE_TIMES = 3  # requests of a round beside those of a decision
 NAMES = (FRESH_NAME, LEASED_NAME)
+PATIENT = {"NEXTBEST_DEADLINE_MS": "5000"}  # 256 requests at once wait longer for each other than a customer would
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def measured_at(x: int, setting: Setting, base: Bank, options: argparse.Namespac
     bank = setting.bank
     prepared = prepare(bank, options.cache)
     with ExitStack() as stack:
-        service = stack.enter_context(serving(prepared, workers=setting.workers))
+        service = stack.enter_context(serving(prepared, workers=setting.workers, settings=PATIENT))
         traffic = started(
             service,
             bank,

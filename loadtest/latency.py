@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import reduce
 
 from loadtest import claims
 from loadtest.claims import Claim
@@ -35,12 +37,13 @@ def load(options: argparse.Namespace) -> None:
         floor = stack.enter_context(floors)[FLOOR]
         saturation_rate = None if options.rate else found_saturation(service.address, traffic)
         rate = options.rate or LOAD_SHARE * (saturation_rate or 0.0)
-        mixed, nothing = in_slices(service, traffic, floor, rate, options.seconds)
+        slices = in_slices(service, traffic, floor, rate, options.seconds)
+        made = latency_claims([(mixed.measured, nothing.measured) for mixed, nothing in slices])
+        mixed, nothing = (reduce(Phase.then, phases) for phases in zip(*slices, strict=True))
         phases = [mixed, nothing]
         for name, shares in (("only fresh", ONLY_FRESH), ("only leased", ONLY_LEASED)):
             traffic.with_shares(shares)
             phases.append(phase(name, service.address, service.roles, traffic, rate, COST_SECONDS))
-    made = latency_claims(mixed.measured, nothing.measured)
     report = {
         **head("load", before),
         "bank": str(bank),
@@ -56,25 +59,21 @@ def load(options: argparse.Namespace) -> None:
     beside = beside_floor(mixed.measured, nothing.measured)
     latencies = {each.name: each.measured.latencies for each in (mixed, nothing)}
     svg = percentile_chart(f"Latency at {rate:.0f} requests/s", latencies)
-    tables = [told, table_of(phases), beside, claims.table_of(made)]
+    tables = [told, table_of(phases), beside, claims.table_of(made)] if made else [told, table_of(phases), beside]
     write(options.out, "load", report, "\n\n".join(tables), {"load": svg})
 
 
 def in_slices(
     service: Service, traffic: DecisionTraffic, floor: RunningPeer, rate: float, seconds: float
-) -> tuple[Phase, Phase]:
+) -> list[tuple[Phase, Phase]]:
     """The service and the floor by turns at one rate, each so many seconds in all."""
-    parts = [
+    return [
         (
             phase("mixed", service.address, service.roles, traffic, rate, seconds / SLICES),
             phase(FLOOR, floor.address, floor.roles, floor.traffic, rate, seconds / SLICES),
         )
         for _ in range(SLICES)
     ]
-    mixed, nothing = parts[0]
-    for later_mixed, later_nothing in parts[1:]:
-        mixed, nothing = mixed.then(later_mixed), nothing.then(later_nothing)
-    return mixed, nothing
 
 
 def beside_floor(mixed: Measured, nothing: Measured) -> str:
@@ -87,15 +86,17 @@ def beside_floor(mixed: Measured, nothing: Measured) -> str:
     return in_columns(rows)
 
 
-def latency_claims(mixed: Measured, nothing: Measured) -> list[Claim]:
-    """p99 of decisions, together and apart, in times of the floor's; none where there were too few to say."""
-    floor_s = nothing.latencies[FLOOR].percentile(PERCENTILES["p99"])
-    found = {kind: histogram.percentile(PERCENTILES["p99"]) for kind, histogram in _kinds_of(mixed).items()}
-    return [
-        Claim(f"p99 of {kind}, × that of {FLOOR}", Ratio.of([seconds], [floor_s]), P99_LIMIT)
-        for kind, seconds in found.items()
-        if seconds and floor_s
-    ]
+def latency_claims(slices: Sequence[tuple[Measured, Measured]]) -> list[Claim]:
+    """p99 of decisions, together and apart, in times of the floor's in the same slice; none for too few requests."""
+    floor_s = [nothing.latencies[FLOOR].percentile(PERCENTILES["p99"]) for _, nothing in slices]
+    made = []
+    for kind in (DECISIONS, FRESH, LEASED):
+        ours_s = [_kinds_of(mixed)[kind].percentile(PERCENTILES["p99"]) for mixed, _ in slices]
+        told = [(ours, theirs) for ours, theirs in zip(ours_s, floor_s, strict=True) if ours and theirs]
+        if told:
+            ratio = Ratio.of([ours for ours, _ in told], [theirs for _, theirs in told])
+            made.append(Claim(f"p99 of {kind}, × that of {FLOOR}", ratio, P99_LIMIT))
+    return made
 
 
 def _kinds_of(mixed: Measured) -> dict[str, Histogram]:

@@ -28,7 +28,7 @@ from loadtest.traffic import Traffic
 SAMPLES_PER_SECOND = 250
 BATCH = 200  # requests between looks at whether the sampler has ended
 LINE = re.compile(r"^(?P<stack>.*) (?P<count>\d+)$")
-MAIN_THREAD = '"MainThread"'
+MAIN_THREAD = ": MainThread"  # at the end of the frame that py-spy puts before those of a thread
 OURS = ("api/", "decisioning/", "models/", "rules/")
 PLACES_TOLD = 25
 
@@ -69,10 +69,10 @@ def stacks_of(raw: str) -> Stacks:
     """py-spy's raw format: a line a stack, frames from the outermost on, separated by semicolons, and the samples."""
     found: Counter[tuple[str, ...]] = Counter()
     for line in raw.splitlines():
-        if (match := LINE.match(line)) and MAIN_THREAD in match["stack"]:
-            frames = match["stack"].split(";")
-            start = next(index for index, frame in enumerate(frames) if MAIN_THREAD in frame) + 1
-            found[tuple(frames[start:])] += int(match["count"])
+        if match := LINE.match(line):
+            thread, *frames = match["stack"].split(";")
+            if thread.endswith(MAIN_THREAD):
+                found[tuple(frames)] += int(match["count"])
     return found
 
 

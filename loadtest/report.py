@@ -30,7 +30,7 @@ class Phase:
     usages: Mapping[str, Usage]  # by role, since the phase began
 
     def then(self, later: Phase) -> Phase:
-        """This one with another of the same kind as one; changes what this one measured."""
+        """This one with a later one of the same kind as one; changes what this one measured."""
         self.measured.merge(later.measured)
         return Phase(self.name, self.per_second, self.measured, {
             role: usage + later.usages[role] for role, usage in self.usages.items()

@@ -17,6 +17,7 @@ from loadtest.chart import chart
 from loadtest.drive import Measured
 from loadtest.flames import flame_graph
 from loadtest.histogram import ERROR_MAX, Histogram
+from loadtest.latency import latency_claims
 from loadtest.profile import places_of, stacks_of
 from loadtest.saturation import EXACTNESS, keeps_up, saturation
 from loadtest.soak import drift_of
@@ -136,11 +137,25 @@ def test_parts_of_a_run_count_as_one() -> None:
     assert (Usage(1.0, 5) + Usage(2.0, 7)) == Usage(3.0, 7)
 
 
+def test_latencies_are_compared_with_the_floor_of_the_same_slice() -> None:
+    def floor(latency_s: float) -> Measured:
+        measured = measured_at(latency_s)
+        measured.latencies["noop"] = measured.latencies.pop("fresh")
+        return measured
+
+    # The second slice met a machine that was three times as slow.
+    made = latency_claims([(measured_at(0.004), floor(0.002)), (measured_at(0.012), floor(0.006))])
+
+    assert [claim.text for claim in made] == ["p99 of decisions, × that of noop", "p99 of fresh, × that of noop"]
+    assert all(1.9 < claim.found.low <= claim.found.high < 2.1 and claim.holds for claim in made)
+    assert latency_claims([(measured_at(0.004, count=100), floor(0.002))]) == []
+
+
 RAW = """\
-process 7:"serve";thread (1): "MainThread";main (api/app.py:1);decide (decisioning/decide.py:9);add (numpy/x.py:1) 60
-process 7:"serve";thread (1): "MainThread";main (api/app.py:1);run (uvicorn/server.py:2) 39
-process 7:"serve";thread (1): "MainThread";main (api/app.py:1);<genexpr> (rules/index.py:3) 1
-process 7:"serve";thread (2): "worker_0";wait (threading.py:1) 500
+thread (1): MainThread;main (api/app.py:1);decide (decisioning/decide.py:9);add (numpy/x.py:1) 60
+thread (1): MainThread;main (api/app.py:1);run (uvicorn/server.py:2) 39
+thread (1): MainThread;main (api/app.py:1);<genexpr> (rules/index.py:3) 1
+thread (2): worker_0;wait (threading.py:1) 500
 """
 
 
