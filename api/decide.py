@@ -34,7 +34,7 @@ from decisioning.sealing import fingerprint
 from decisioning.shadow import shadowed
 from decisioning.store.packing import canonical
 from decisioning.store.protocol import Change, Committed, Lost, Once, Outcome, Record, Repeated
-from decisioning.volume import hoped, missing
+from decisioning.volume import hoped, may_be_met, missing
 
 LOG = logging.getLogger("nextbest")
 IDEMPOTENCY_TTL_S = 86_400
@@ -76,11 +76,7 @@ async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str
         decision = _decision(asked, snapshot, decider)
         if call.body.dry_run:
             return _answer(call, asked, snapshot, decider, decision)
-        if (
-            asked.offers_allowed
-            and decision.is_short
-            and (fetched := await fetched_units(call.service, asked, snapshot, decider))
-        ):
+        if asked.offers_allowed and (fetched := await fetched_units(call.service, asked, snapshot, decision, decider)):
             snapshot.quotas = {**snapshot.quotas, **fetched}
             decision = _decision(asked, snapshot, decider)
         outcome = await _commit(call, asked, snapshot, decision, decider)
@@ -99,8 +95,12 @@ async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str
     return _leased_only(call, request, snapshot, deployed, cause="races_lost")
 
 
-async def fetched_units(service: Service, request: Request, snapshot: Snapshot, decider: Deployed) -> dict[str, int]:
+async def fetched_units(
+    service: Service, request: Request, snapshot: Snapshot, decision: Decision, decider: Deployed
+) -> dict[str, int]:
     """New quotas, when the answer would be another one if its partition had the units that it has not."""
+    if not may_be_met(decision.stages, snapshot.quotas, now_ms=snapshot.now_ms):
+        return {}
     hopes = replace(snapshot, quotas=hoped(decider.strategy, snapshot.quotas, now_ms=snapshot.now_ms))
     wanted = missing(_decision(request, hopes, decider).movements, snapshot.quotas)
     return await service.restocker.fetch(snapshot, decider.strategy, wanted) if wanted else {}
@@ -184,7 +184,7 @@ def count_outcomes(decision: Decision) -> None:
     """Count what an answer holds, and what dropped out on the way."""
     for placed in decision.placements:
         metrics.PLACEMENTS.labels(placed.outcome, "draw" if placed.is_trial else placed.reasons[0]).inc()
-    for drops in (decision.drops, *decision.placement_drops.values()):
+    for drops in decision.stages:
         for reason, mask in drops.items():
             metrics.DROPS.labels(reason).inc(mask.bit_count())
 

@@ -84,12 +84,10 @@ class Decision:
     movements: list[Movement]  # what it takes of budgets, committed with the state
 
     @property
-    def is_short(self) -> bool:
-        """True when a budget's want of units kept an action out, anywhere in this answer."""
-        stages = [self.drops, *self.placement_drops.values()]
-        return any("volume_wait" in drops or "volume_constraint" in drops for drops in stages)
+    def stages(self) -> list[dict[str, int]]:
+        """What kept actions out, anywhere in this answer: of all its placements, then of each slot."""
+        return [self.drops, *self.placement_drops.values()]
 
     def reasons_against(self, index: int) -> list[str]:
         """Why an action dropped out, anywhere in this answer; none for one that was not asked about."""
-        stages = [self.drops, *self.placement_drops.values()]
-        return [reason for drops in stages for reason, mask in drops.items() if mask >> index & 1]
+        return [reason for drops in self.stages for reason, mask in drops.items() if mask >> index & 1]

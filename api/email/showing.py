@@ -80,8 +80,7 @@ async def show(service: Service, token: RenderToken, client_class: ClientClass) 
         if (
             client_class == PERSON
             and asked.offers_allowed
-            and opening.decision.is_short
-            and (fetched := await fetched_units(service, asked, snapshot, decider))
+            and (fetched := await fetched_units(service, asked, snapshot, opening.decision, decider))
         ):
             snapshot.quotas = {**snapshot.quotas, **fetched}
             opening = _opened(asked, snapshot, decider, token, client_class)

@@ -8,15 +8,18 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+import api.decide
 from api.cli.volume import table_of
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import PARTITION_COUNT, partition_of
+from decisioning.decide import decide
 from decisioning.errors import StoreUnavailable
+from decisioning.request import Decision, Request
 from decisioning.restocking import Place, restock
 from decisioning.store.memory import MemoryStore
 from decisioning.store.packing import parsed
 from decisioning.store.protocol import Block, Claim, Grant
-from decisioning.volume import budgets_of
+from decisioning.volume import RETRY_MS, budgets_of
 from tests.api.desk import Desk
 from tests.decisioning.bank import GOLD, NOW_MS, SILVER
 from tests.decisioning.test_volume import bank_with, constraint
@@ -97,6 +100,29 @@ async def test_a_small_budget_is_fetched_unit_by_unit_and_spent_to_the_last_one(
     found_empty = await desk.ask(customer="C-4", explain=True)
     [gold] = [each for each in found_empty["explanation"] if each["action"] == GOLD]
     assert gold["reason"] == "volume_constraint"
+
+
+async def test_what_is_used_up_does_not_make_every_decision_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = VolumeDesk(units=0)
+    desk.limited = bank_with(constraint(limit=1), gold={"stock": 1})
+    Desk.__init__(desk, desk.store, desk.limited)
+    decided: list[str] = []
+
+    def counted(request: Request, *given: Any, **named: Any) -> Decision:
+        decided.append(request.customer_key)
+        return decide(request, *given, **named)
+
+    monkeypatch.setattr(api.decide, "decide", counted)
+    customers = [f"C-{number}" for number in range(2000) if partition_of(f"C-{number}") == HERE]
+    for customer in customers[:5]:
+        await desk.know(customer)
+
+    shown = [(await desk.ask(customer=customer))["placements"][0]["action"] for customer in customers[:4]]
+    desk.clock.now_ms += RETRY_MS
+    later = await desk.ask(customer=customers[4])
+
+    assert (shown, later["placements"][0]["action"]) == ([GOLD, SILVER, SILVER, SILVER], SILVER)
+    assert [decided.count(customer) for customer in customers[:5]] == [3, 3, 1, 1, 3]
 
 
 class DeafCounters(MemoryStore):

@@ -49,7 +49,7 @@ class Client:
     async def ask(self, request: Request, decision_id: str) -> None:
         [snapshot] = await self.store.read([request.customer_key], quotas=True)
         decision = self.decide(request, snapshot, decision_id)
-        if decision.is_short:
+        if any("volume_wait" in drops or "volume_constraint" in drops for drops in decision.stages):
             [stock] = budgets_of(self.strategy, now_ms=0)
             snapshot.quotas = await fetch(self.store, partition_of(request.customer_key), [(stock, 1)])
             decision = self.decide(request, snapshot, decision_id)
