@@ -1,8 +1,8 @@
 """Live: the strategy and models that decide now, and how a running process takes up new ones.
 
 The store's registry points at them. Every process looks once a second; what it finds is loaded and compiled beside the
-old, paired in a thread and swapped in by one assignment. Whatever is faulty is refused, counted and logged, and the old
-goes on deciding; only a shadow or a challenger that cannot be loaded is left out.
+old, paired in a thread, rehearsed and swapped in by one assignment. Whatever is faulty is refused, counted and logged,
+and the old goes on deciding; only a shadow or a challenger that cannot be loaded is left out.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import TypeVar
 
 from api import metrics
 from api.deployed import Challenge, Deployed, pair
+from api.instants import wall_ms
 from api.keys import KeyRing, known_keys
 from api.model_registry import CHALLENGER, SHADOW, Pointers, pointers_of
 from api.publications import current_version
+from api.rehearsal import rehearse
 from api.shelf import Shelf
 from api.standby import Standby
 from decisioning.catalog.strategy import Strategy
@@ -196,6 +198,7 @@ class Live:
         except NextbestError as error:
             self._refuse(role, both, error)
             return None
+        await rehearse(paired, now_ms=wall_ms())
         if role == MODEL:
             self._state_since_s = time.monotonic()
         return paired
