@@ -79,7 +79,7 @@ def _may_enter(index: int, channel: str, snapshot: Snapshot, strategy: Strategy)
         return False  # another offer is leased; or the same one is, and was charged
     if not is_granted(strategy, state.consents, channel=channel, purpose=strategy.actions[index].purpose):
         return False
-    if any(mask & action for mask in held_back(strategy, state, channel=channel, now_ms=now_ms).values()):
+    if held_back(action, strategy, state, channel=channel, now_ms=now_ms):
         return False
     return not withheld(action, strategy, snapshot.quotas, Occasion(channel, now_ms), {})
 

@@ -43,8 +43,8 @@ Row = Interaction | DayCount
 Past = Mapping[str, Sequence[Row]]  # by outcome
 
 
-def held_back(strategy: Strategy, state: State, *, channel: str, now_ms: int) -> dict[str, Mask]:
-    """Policy name -> the actions it holds back now, for policies that hold any."""
+def held_back(candidates: Mask, strategy: Strategy, state: State, *, channel: str, now_ms: int) -> dict[str, Mask]:
+    """Policy name -> those of the candidates that it holds back now, for policies that hold any."""
     if not state.interactions:
         return {}
     found: dict[str, Mask] = {}
@@ -52,12 +52,15 @@ def held_back(strategy: Strategy, state: State, *, channel: str, now_ms: int) ->
     for counting, policies in _countings(strategy.contact_policies, channel).items():
         since_ms = complete_since(state, counting.outcomes)
         for policy in policies if since_ms else ():
-            if is_holding(policy, _forgotten(policy, since_ms), now_ms=now_ms):
-                found[policy.name] = policy.mask
+            if policy.mask & candidates and is_holding(policy, _forgotten(policy, since_ms), now_ms=now_ms):
+                found[policy.name] = policy.mask & candidates
         for key, rows in _rows_by_key(counting, past).items():
             if len(rows) < policies[0].limit and not (since_ms or state.day_counts):
                 continue  # as with almost everybody: each row is one time
-            spans, concerned = _spans(rows), strategy.masks_under.get(key, 0) if key else -1
+            concerned = strategy.masks_under.get(key, 0) & candidates if key else candidates
+            if not concerned:
+                continue
+            spans = _spans(rows)
             for policy in policies:
                 if policy.mask & concerned and is_holding(policy, _known(policy, since_ms, spans), now_ms=now_ms):
                     found[policy.name] = found.get(policy.name, 0) | policy.mask & concerned

@@ -43,7 +43,6 @@ class Gated:
     _allowed: Mask = 0
     _limited: Mask = 0  # whom the limits were asked about
     _reachable: Mask = 0
-    _policies: Mapping[str, Mask] | None = None
 
     def allowed(self, wanted: Mask) -> Mask:
         """Those of the candidates wanted that pass dates, consent, quiet hours and rules."""
@@ -71,14 +70,6 @@ class Gated:
         self.reachable(self.candidates)
         return self.drops
 
-    @property
-    def policies(self) -> Mapping[str, Mask]:
-        """Contact policy -> the actions it holds back."""
-        if self._policies is None:
-            moment, state = self.moment, self.snapshot.state
-            self._policies = held_back(self.strategy, state, channel=moment.channel, now_ms=moment.now_ms)
-        return self._policies
-
     def _after_rules(self, left: Mask) -> Mask:
         """What dates, consent, quiet hours and the rules of each stage leave, in this order."""
         strategy, moment = self.strategy, self.moment
@@ -95,10 +86,10 @@ class Gated:
 
     def _after_limits(self, left: Mask) -> Mask:
         """What contact policies and then volume constraints leave."""
-        for mask in self.policies.values():
+        strategy, snapshot, channel, now_ms = self.strategy, self.snapshot, self.moment.channel, self.moment.now_ms
+        for mask in held_back(left, strategy, snapshot.state, channel=channel, now_ms=now_ms).values():
             left = self._keep(left, ~mask, "contact_policy")
-        occasion = Occasion(self.moment.channel, self.moment.now_ms)
-        for reason, mask in withheld(left, self.strategy, self.snapshot.quotas, occasion, spent={}).items():
+        for reason, mask in withheld(left, strategy, snapshot.quotas, Occasion(channel, now_ms), spent={}).items():
             left = self._keep(left, ~mask, reason)
         return left
 

@@ -19,7 +19,7 @@ def may_enter(filling: Filling, entry: LeaseEntry) -> bool:
     if filling.request.channel in entry.channels:
         return True
     action = 1 << filling.index_of(entry.action)
-    return not (action & _limited(filling) or filling.withheld(action, filling.occasion(is_join=True)))
+    return not (_is_limited(filling, action) or filling.withheld(action, filling.occasion(is_join=True)))
 
 
 def enter(state: State, action: str, channel: str) -> None:
@@ -29,11 +29,14 @@ def enter(state: State, action: str, channel: str) -> None:
             state.lease[position] = replace(entry, channels=[*entry.channels, channel])
 
 
-def _limited(filling: Filling) -> Mask:
-    """What contact policies of this channel hold back; after two lost races, all they would count."""
-    request, held, mask = filling.request, filling.policies(), 0
+def _is_limited(filling: Filling, action: Mask) -> bool:
+    """True when a contact policy of this channel holds the action back; after two lost races, when one would count
+    it.
+    """
+    request, held = filling.request, filling.held_back(action)
     for policy in filling.strategy.contact_policies:
         if is_per_channel(policy) and policy.channel in (None, request.channel):
             is_unpaid = "selected" in policy.outcomes and not request.offers_allowed
-            mask |= policy.mask if is_unpaid else held.get(policy.name, 0)
-    return mask
+            if policy.mask & action if is_unpaid else policy.name in held:
+                return True
+    return False

@@ -7,7 +7,7 @@ themselves only keep masks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,12 +68,18 @@ class Evidence:
         return found | {"since": instant(stated.at_ms), "source": stated.source, "version": stated.version}
 
     def _contact_policies(self, action: Action, placed: Placed) -> list[dict[str, Any]]:
-        filling, state, held = self.filling, self.filling.snapshot.state, self.filling.gated.policies
-        if not any(mask >> action.index & 1 for mask in held.values()):  # a limit that this very answer reached
+        state = self.filling.snapshot.state
+        holding = self._holding(action, state)
+        if not holding:  # a limit that this very answer reached
             state = replace(state, interactions=[*state.interactions, *self._met_beside(placed)])
-            held = held_back(filling.strategy, state, channel=filling.moment.channel, now_ms=filling.moment.now_ms)
-        holding = [name for name, mask in held.items() if mask >> action.index & 1]
-        return [self._policy(each, action, state) for each in filling.strategy.contact_policies if each.name in holding]
+            holding = self._holding(action, state)
+        policies = self.filling.strategy.contact_policies
+        return [self._policy(each, action, state) for each in policies if each.name in holding]
+
+    def _holding(self, action: Action, state: State) -> Collection[str]:
+        """The policies that hold an action back."""
+        strategy, moment = self.filling.strategy, self.filling.moment
+        return held_back(1 << action.index, strategy, state, channel=moment.channel, now_ms=moment.now_ms)
 
     def _met_beside(self, placed: Placed) -> list[Interaction]:
         """What the rest of the answer adds to the customer's interactions."""

@@ -78,13 +78,12 @@ class Filling:
             self._meet(JOINED, entry.action)
             self._charge(entry.action, self.occasion(is_join=True))
 
-    def policies(self) -> Mapping[str, Mask]:
-        """Contact policy -> what it holds back, beside what stands in the answer already."""
-        counts_selected = any("selected" in policy.outcomes for policy in self.strategy.contact_policies)
-        if not self.met or not counts_selected:
-            return self.gated.policies
-        state = replace(self.snapshot.state, interactions=[*self.snapshot.state.interactions, *self.met])
-        return held_back(self.strategy, state, channel=self.request.channel, now_ms=self.moment.now_ms)
+    def held_back(self, candidates: Mask) -> Mapping[str, Mask]:
+        """Contact policy -> the candidates that it holds back, beside what stands in the answer already."""
+        state = self.snapshot.state
+        if self.met:
+            state = replace(state, interactions=[*state.interactions, *self.met])
+        return held_back(candidates, self.strategy, state, channel=self.request.channel, now_ms=self.moment.now_ms)
 
     def withheld(self, candidates: Mask, occasion: Occasion) -> dict[str, Mask]:
         """Drop reason -> the candidates that no budget can pay for, beside what stands in the answer already.

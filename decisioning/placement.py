@@ -103,7 +103,7 @@ def contenders_for(
     if placement.one_per_group:
         kept_out["one_per_group"] = filling.groups_used()
     if filling.met:
-        for mask in filling.policies().values():
+        for mask in filling.held_back(contenders).values():
             kept_out["contact_policy"] = kept_out.get("contact_policy", 0) | mask
     if filling.spent or not filling.request.offers_allowed:  # else the gate has asked already
         kept_out |= filling.withheld(contenders, filling.occasion())

@@ -189,7 +189,7 @@ def test_no_policy_is_open_that_the_twin_closes(rows, order, policy, later_hours
     state = remembered(in_order(rows, order))
     twin = Twin(rows, channel="web", now_ms=now_ms)
 
-    held = held_back(bank, state, channel="web", now_ms=now_ms).get("p", 0)
+    held = held_back(-1, bank, state, channel="web", now_ms=now_ms).get("p", 0)
 
     is_exact = not (state.day_counts or state.complete_since_ms or state.answers_since_ms)
     for action in bank.actions:
@@ -203,16 +203,19 @@ def test_no_policy_is_open_that_the_twin_closes(rows, order, policy, later_hours
 
 
 @lawful
-@given(happened, orders, st.lists(policies, max_size=5))
-def test_policies_that_count_alike_hold_what_each_holds_alone(rows, order, policies):
+@given(happened, orders, st.lists(policies, max_size=5), st.integers(0, 31))
+def test_policies_that_count_alike_hold_of_the_candidates_what_each_holds_alone(rows, order, policies, candidates):
     now_ms = START_MS + 9 * DAY_MS + HOUR_MS
     state = remembered(in_order(rows, order))
     named = tuple(replace(policy, name=str(position)) for position, policy in enumerate(policies))
+    banks = [replace(BANK, contact_policies=(each,)) for each in named]
 
-    held = held_back(replace(BANK, contact_policies=named), state, channel="web", now_ms=now_ms)
+    together = replace(BANK, contact_policies=named)
+    held = held_back(candidates, together, state, channel="web", now_ms=now_ms)
 
-    alone = [held_back(replace(BANK, contact_policies=(each,)), state, channel="web", now_ms=now_ms) for each in named]
-    assert held == {name: mask for each in alone for name, mask in each.items()}
+    alone = [held_back(-1, bank, state, channel="web", now_ms=now_ms) for bank in banks]
+    expected = {name: mask & candidates for each in alone for name, mask in each.items()}
+    assert held == {name: mask for name, mask in expected.items() if mask}
 
 
 @lawful
