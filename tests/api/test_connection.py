@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.connection import HELD_BYTES_MAX, Connection, Gathering
+from tests.api.serving import served
 
 CHUNK = b"x" * 10_000
 ASKED = {
@@ -47,21 +44,6 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-@asynccontextmanager
-async def served(http: type[asyncio.Protocol]) -> AsyncIterator[int]:
-    """The app behind this protocol; its port."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, http=http, lifespan="off", log_level="critical", date_header=False)
-        server = uvicorn.Server(config)
-        task = asyncio.create_task(server.serve([listening]))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        yield listening.getsockname()[1]
-        server.should_exit = True
-        await task
-
-
 async def answered(port: int, asked: bytes) -> bytes:
     """All bytes that come back until nothing more does."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -75,12 +57,12 @@ async def answered(port: int, asked: bytes) -> bytes:
 
 @pytest.mark.parametrize("what", ASKED)
 async def test_a_client_reads_the_same_bytes(what: str) -> None:
-    async with served(Connection) as gathered, served(HttpToolsProtocol) as plain:
+    async with served(app, Connection) as gathered, served(app, HttpToolsProtocol) as plain:
         assert await answered(gathered, ASKED[what]) == await answered(plain, ASKED[what]) != b""
 
 
 async def test_a_client_that_leaves_early_disturbs_nobody() -> None:
-    async with served(Connection) as port:
+    async with served(app, Connection) as port:
         for asked in (ASKED["more than is held"], ASKED["an answer"]):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(asked)
