@@ -17,6 +17,7 @@ from typing import Any
 from rules.analysis import Attribute
 from rules.asking import Evaluated, Group, LookedUp, LookedUpAttributes
 from rules.compile import Program
+from rules.errors import EvaluationError
 from rules.questions import Question, Subject
 from rules.types import BOOL
 
@@ -42,11 +43,24 @@ class PredicateIndex:
 
         among: the rows that are asked for. As in `&&`, one no outweighs any unknown.
         """
+        if not among & among - 1:
+            return self._asked_alone(activation, among)
         left, unknown = among, 0
         for group in self._groups:
             if group.rows & left:
                 left, unknown = group.ask(activation, left, unknown)
         return among ^ left, unknown & left
+
+    def _asked_alone(self, activation: Mapping[str, Any], row: int) -> tuple[int, int]:
+        """The same for one row or none: its predicates take half as long as look-ups that answer for all rows."""
+        unknown = 0
+        for program in self._rows[row.bit_length() - 1] if row else ():
+            try:
+                if not program.evaluate(activation):
+                    return row, 0
+            except EvaluationError:
+                unknown = row
+        return 0, unknown
 
     def predicates(self, row: int) -> tuple[Program, ...]:
         """The predicates of a row in their given order, for explanations."""
