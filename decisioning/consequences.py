@@ -5,9 +5,7 @@ Pure. decide.py calls it when every placement is filled; the store commits both 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from decisioning.customer import Hold, LeaseEntry, State
+from decisioning.customer import Hold, LeaseEntry, State, copy_of
 from decisioning.entering import enter
 from decisioning.filling import Filling
 from decisioning.interactions import append
@@ -30,13 +28,11 @@ def next_state(filling: Filling) -> State | None:
     # with the record, even if it is of the silence of quiet hours, or nothing would lead from the one to the other.
     if before.draw_index and not (trials or entering or filling.renewed.ended):
         return None
-    state = replace(
-        before,
-        lease=list(filling.renewed.entries),
-        holds={slot: hold for slot, hold in before.holds.items() if hold.until_ms > now_ms},
-        interactions=list(before.interactions),
-        draw_index=before.draw_index + bool(trials),
-    )
+    state = copy_of(before)
+    state.lease = list(filling.renewed.entries)
+    state.holds = {slot: hold for slot, hold in before.holds.items() if hold.until_ms > now_ms}
+    state.interactions = list(before.interactions)
+    state.draw_index += bool(trials)
     for action in entering:
         enter(state, action, channel)
     for placed in trials:

@@ -7,8 +7,9 @@ return changed copies. Times are milliseconds since the epoch by the *store's* c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 PARTITION_COUNT = 256  # fixed at installation: changing it would orphan every stored customer
@@ -120,6 +121,14 @@ class State:
     complete_since_ms: int = 0  # interactions other than answers are complete from here on; 0: nothing was forgotten
     answers_since_ms: int = 0  # the same of accepted, rejected, converted and dismissed
     renders: list[Render] = field(default_factory=list)  # of mail tokens, the latest last; under a bound
+
+
+_fields_of = attrgetter(*(each.name for each in fields(State)))
+
+
+def copy_of(state: State) -> State:
+    """A state with the same lists in it; `replace` makes one in three times the time."""
+    return State(*_fields_of(state))
 
 
 EXHAUSTED = "!"  # before a budget among the quotas: since when, in milliseconds, its counter is known to be empty

@@ -19,7 +19,7 @@ from decisioning.decide import candidates_for, decide
 from decisioning.request import Decision, Placed, Request
 from decisioning.scoring import Scorer
 from decisioning.sealing import seal, unseal
-from decisioning.store.packing import canonical, parsed, state_of
+from decisioning.store.packing import json_of, parsed, state_of
 from decisioning.volume import Occasion, quotas_for, unspent
 from rules import Timestamp
 
@@ -65,7 +65,7 @@ def decision_record(
     shadow: Mapping[str, Any] | None = None,
     client_class: str | None = None,
 ) -> bytes:
-    """The log record of a decision, as canonical JSON.
+    """The log record of a decision, as JSON.
 
     shadow is what another model would have made of it. client_class: who fetched a mail's picture or followed its link,
     where one of these asked.
@@ -74,7 +74,7 @@ def decision_record(
     attributes, sealed_attributes = _parted(decision.attributes, personal["customer"])
     context, sealed_context = _parted(request.context, personal["context"])
     sealed = {"customer_id": snapshot.customer_key, "attributes": sealed_attributes, "context": sealed_context}
-    return canonical(
+    return json_of(
         {
             "kind": "decision",
             "decision_id": decision.decision_id,
@@ -100,7 +100,7 @@ def decision_record(
                 "state_version": snapshot.state_version,
                 "quotas": _quotas_read(request, snapshot, strategy),
             },
-            "sealed": seal(state.sealing_key, canonical(sealed)),
+            "sealed": seal(state.sealing_key, json_of(sealed)),
             "placements": core_of(decision.placements),
             **({} if shadow is None else {"shadow": shadow}),
             **({} if client_class is None else {"client_class": client_class}),

@@ -28,7 +28,7 @@ class Record:
     """One fact for the log: a decision or a response."""
 
     record_id: str  # decision id or response id, unique for ever: history drops repeats by it
-    body: bytes  # canonical JSON
+    body: bytes  # JSON
 
 
 @dataclass(frozen=True, slots=True)
