@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from api.console.portrait import title_of
+from api.console.portrait import in_titles, title_of
 from api.console.users import SEES_PERSONAL, User
 from api.decide import decide_endpoint, fallback
 from api.deployed import Deployed
@@ -193,7 +193,7 @@ def _account(placed: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], st
             placed["placement"],
             placed["action"],
         ):
-            return account_of(entry, place="this call", zone=zone)
+            return in_titles(account_of(entry, place="this call", zone=zone), strategy)
     return ""
 
 
@@ -202,6 +202,10 @@ def _others(entries: Sequence[Mapping[str, Any]], strategy: Strategy) -> list[Ot
     zone = ZoneInfo(strategy.timezone)
     ranked = [each for each in entries if each["status"] == "ranked"]
     return [
-        Other(each["action"], title_of(each["action"]), account_of(each, place="this call", zone=zone))
+        Other(
+            each["action"],
+            title_of(each["action"]),
+            in_titles(account_of(each, place="this call", zone=zone), strategy),
+        )
         for each in ranked[:OTHERS_MAX]
     ]

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from api.console.advice import Advice, advise, key_of, places_of, prepared
 from api.console.page import Visit
-from api.console.portrait import Portrait, mark_of, named, portrait_of, title_of
+from api.console.portrait import Portrait, in_titles, mark_of, named, portrait_of, promises_of, title_of
 from api.console.users import ANSWERS, SEES_PERSONAL
 from api.console.views import record_view
 from api.errors import Problem
@@ -95,7 +95,14 @@ async def why_not(visit: Visit) -> Response:
         places = {channel: list(treatment.placements)}
         decider = deployed.for_person(snapshot.state.assignment_key)
         context = _typed(visit, strategy)
-        told = list(accounts(decider, snapshot, action, places, context, hidden=_hidden(visit, strategy)))
+        said = accounts(decider, snapshot, action, places, context, hidden=_hidden(visit, strategy))
+        told = [in_titles(each, strategy) for each in said]
+    told += [
+        f"{each.title} is promised too, until {each.until}: it stands beside the first promise where a page has room "
+        "for both, and takes its place when that one ends."
+        for each in promises_of(snapshot, strategy)[1:]
+        if each.action == key
+    ]
     template = "why_part.html" if visit.wants_fragment else "why.html"
     return visit.show(template, title=title_of(key), told=told, customer=customer_key)
 

@@ -78,6 +78,7 @@ async def seen_by(visit: Visit) -> dict[str, Any]:
     return {
         "customer": customer,
         "name": _first_name(snapshot) if snapshot else "",
+        "is_known": snapshot is None or bool(snapshot.profile),  # nobody can tell while the store is down
         "people": await people_of(visit),
         "placements": [_shape(each) for each in open_placements(strategy)],
         "visitor_token": await _visitor_token(visit, customer),

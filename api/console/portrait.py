@@ -6,6 +6,7 @@ them. Times are on the strategy's clock.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -69,6 +70,7 @@ class Event:
 class Promise:
     """One offer of the lease."""
 
+    action: str
     title: str
     until: str
     channels: tuple[str, ...]
@@ -90,11 +92,6 @@ def portrait_of(snapshot: Snapshot, strategy: Strategy, *, hidden: Collection[st
     """The customer, with the attributes in `hidden` masked."""
     profile, now_ms, zone = snapshot.profile, snapshot.now_ms, ZoneInfo(strategy.timezone)
     events = sorted(_events(snapshot, zone), key=lambda each: -each.at_ms)
-    promises = [
-        Promise(title_of(each.action), _time(each.until_ms, zone), tuple(each.channels))
-        for each in snapshot.state.lease
-        if each.until_ms > now_ms
-    ]
     return Portrait(
         snapshot.customer_key,
         mark_of(snapshot),
@@ -103,8 +100,18 @@ def portrait_of(snapshot: Snapshot, strategy: Strategy, *, hidden: Collection[st
             for name, facts in sorted((profile.sources if profile else {}).items())
         ),
         tuple(_permissions(snapshot, strategy, zone)),
-        tuple(promises),
+        promises_of(snapshot, strategy),
         tuple(events[:EVENTS_MAX]),
+    )
+
+
+def promises_of(snapshot: Snapshot, strategy: Strategy) -> tuple[Promise, ...]:
+    """What is promised now; the first is the offer that every channel shows."""
+    zone = ZoneInfo(strategy.timezone)
+    return tuple(
+        Promise(each.action, title_of(each.action), _time(each.until_ms, zone), tuple(each.channels))
+        for each in snapshot.state.lease
+        if each.until_ms > snapshot.now_ms
     )
 
 
@@ -124,6 +131,15 @@ def mark_of(snapshot: Snapshot) -> str:
 def title_of(action: str) -> str:
     """`grow/cards/gold_upgrade` as a reader calls it: Gold upgrade."""
     return named(action.rpartition("/")[2])
+
+
+def in_titles(sentences: str, strategy: Strategy) -> str:
+    """Sentences of an explanation with each action by its title, as people on the telephone call it."""
+    return re.sub(r"'([^' ]+)'", lambda found: repr(_title_or_name(found[1], strategy)), sentences)
+
+
+def _title_or_name(name: str, strategy: Strategy) -> str:
+    return title_of(name) if name in strategy.action_index else name
 
 
 def named(name: str) -> str:

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from api.console.portrait import title_of
 from api.journal import Journal
 from api.taking import count_kept
 from api.throttle import Throttle
@@ -257,6 +258,19 @@ async def test_why_not_names_the_rule_and_the_value():
     assert "suitability stops it" in told
     assert "needs income, which is 10.0" in told
     assert (await office.get("/console/agent/why?customer=C-1&action=grow/none/none")).status_code == 404
+
+
+async def test_why_not_calls_actions_by_their_titles_and_says_what_is_promised_too():
+    office = await an_office()
+    await office.desk.ask("web.hero", "web.tile")
+    (snapshot,) = await office.desk.store.read(["C-1"])
+    first, second = (each.action for each in snapshot.state.lease)
+
+    told = unescape((await office.get(f"/console/agent/why?customer=C-1&action={second}", **HTMX)).text)
+    of_first = unescape((await office.get(f"/console/agent/why?customer=C-1&action={first}", **HTMX)).text)
+
+    assert f"'{title_of(first)}' is promised to this customer" in told and f"{title_of(second)} is promised too" in told
+    assert "promised too" not in of_first and "grow/" not in told + of_first
 
 
 async def test_an_analyst_sees_no_personal_value_and_answers_for_nobody():

@@ -33,6 +33,33 @@ async def test_a_mail_stays_the_same_mail():
     assert re.findall(r'src="/e/([^"]+)"', first) == re.findall(r'src="/e/([^"]+)"', second) != []
 
 
+async def test_an_id_that_nobody_has_is_told_and_one_that_somebody_has_is_not():
+    office = Office(demo=True, desk=bank_desk())
+    await office.desk.know("C-00001")
+    known = (await office.get("/")).text
+
+    await office.send("/", "/demo/customer", customer="C-99999", back="/demo/bank")
+    pages = [(await office.get(path)).text for path in ("/", "/demo/bank", "/demo/inbox")]
+
+    assert "No customer is known" not in known
+    assert all("No customer is known as C-99999" in page and "Take C-00001" in page for page in pages)
+
+
+async def test_from_the_demos_first_page_the_pages_for_marketers_and_developers_are_one_press_away():
+    office = Office(demo=True, desk=bank_desk())
+    await office.desk.know("C-00001")
+    offered = re.findall(r'name="next" value="([^"]+)"', (await office.get("/")).text)
+
+    for path in offered:
+        answer = await office.fresh().send("/", "/console/sign-in", role="admin", next=path)
+        assert answer.headers["location"] == path
+    await office.send("/", "/console/sign-in", role="admin", next=offered[0])
+
+    assert offered == ["/console/preview", "/console/snippets", "/docs"]
+    assert (await office.get(offered[0])).status_code == 200
+    assert 'name="next"' not in (await office.get("/")).text
+
+
 def test_whoever_waits_for_the_demo_is_told_what_it_lacks():
     office = Office(demo=True)
     with serving(office.desk) as url:
