@@ -170,7 +170,7 @@ def test_while_an_answer_is_under_way_no_other_can_be_pressed(page, customer):
 
     page.get_by_role("button", name="Later").click()
 
-    eventually(lambda: page.locator(".answers button:disabled").count() == 3)
+    eventually(lambda: page.locator(".answers button:disabled").count() == 3 and held)
     held[0].continue_()
     page.locator(".notice.good").wait_for()
 

@@ -73,13 +73,13 @@ def test_without_scripts_every_page_works_by_links_and_forms(chromium, house: Ho
 
 
 def test_a_service_that_accepts_and_never_answers_leaves_the_authors_content(tab, house: House, site, person):
-    address = page_for(house, site, person, 'data-deadline="300"')
-    tab.goto(address)
+    tab.goto(page_for(house, site, person))
     settled(tab)
     assert headline(tab) == OFFERED
+    hasty = page_for(house, site, person, 'data-deadline="300"')
     house.pause()
     try:
-        tab.goto(address)  # the script is in the browser's cache, as on every second page
+        tab.goto(hasty)  # the script is in the browser's cache, as on every second page
         assert headline(tab) == OWN
         until(tab, "window.told.length === 1")
         assert tab.evaluate("window.told") == [["kept", "late"]]
@@ -88,7 +88,7 @@ def test_a_service_that_accepts_and_never_answers_leaves_the_authors_content(tab
     finally:
         house.resume()
 
-    tab.goto(address)
+    tab.goto(page_for(house, site, person))
     settled(tab)
     assert headline(tab) == OFFERED
 
