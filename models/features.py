@@ -83,8 +83,9 @@ class FeatureEncoder:
     """Turns attribute values into float64[width]; see the module's docstring for the columns."""
 
     __slots__ = (
-        "_band_start", "_coded", "_first_mark", "_highest", "_inverse_sd", "_knot_lists", "_knots", "_logarithmic",
-        "_lowest", "_mean", "_median", "_numeric_paths", "column_paths", "features", "is_band", "real_count", "width",
+        "_band_start", "_coded", "_first_mark", "_has_logarithms", "_highest", "_inverse_sd", "_knot_lists", "_knots",
+        "_logarithmic", "_lowest", "_mean", "_median", "_numeric_paths", "column_paths", "features", "is_band",
+        "real_count", "width",
     )  # fmt: skip
 
     def __init__(self, features: Sequence[Learnt]) -> None:
@@ -111,6 +112,7 @@ class FeatureEncoder:
     def _learn_scales(self, numerics: Sequence[Numeric]) -> None:
         self._numeric_paths = tuple(feature.path for feature in numerics)
         self._logarithmic = np.array([feature.logarithmic for feature in numerics], dtype=np.bool_)
+        self._has_logarithms = bool(self._logarithmic.any())
         self._median = np.array([feature.median for feature in numerics], dtype=np.float64)
         self._mean = np.array([feature.mean for feature in numerics], dtype=np.float64)
         sd = np.array([feature.sd for feature in numerics], dtype=np.float64)
@@ -151,20 +153,19 @@ class FeatureEncoder:
         """
         value_of = values.get
         numbers = numbers_of([value_of(path) for path in self._numeric_paths])
-        known = np.isfinite(numbers)
-        filled = np.where(known, numbers, self._median)
-        bands = [
+        missing = ~np.isfinite(numbers)
+        np.copyto(numbers, self._median, where=missing)
+        ones = [
             start + bisect_left(knots, number)
-            for (start, knots), number in zip(self._knot_lists, filled.tolist(), strict=True)
+            for (start, knots), number in zip(self._knot_lists, numbers.tolist(), strict=True)
         ]
         try:
-            codes = [lookup.get(value_of(path), other) for path, lookup, other in self._coded]
+            ones += [lookup.get(value_of(path), other) for path, lookup, other in self._coded]
         except TypeError as error:
             raise InvalidFeature(f"a list or mapping cannot be a feature's value: {error}") from error
-        ones = bands + codes
-        if False in (flags := known.tolist()):
-            ones += [self._first_mark + index for index, is_known in enumerate(flags) if not is_known]
-        return self._reals(filled), ones
+        if np.count_nonzero(missing):
+            ones += (self._first_mark + missing.nonzero()[0]).tolist()
+        return self._reals(numbers), ones
 
     def encode_table(self, columns: Mapping[str, Column]) -> Floats:
         """float64[rows, width]; each row equals `encode` of that row's values, bit by bit."""
@@ -194,10 +195,12 @@ class FeatureEncoder:
 
     def _reals(self, filled: Floats) -> Floats:
         """The constant and the z-scores, of one customer or of a table's rows; values are clipped, then scaled."""
-        reals = np.ones((*filled.shape[:-1], self.real_count))
+        reals = np.empty((*filled.shape[:-1], self.real_count))
+        reals[..., 0] = 1.0
         z_scores = np.maximum(filled, self._lowest, out=reals[..., 1:])
         np.minimum(z_scores, self._highest, out=z_scores)
-        np.log1p(z_scores, out=z_scores, where=self._logarithmic)
+        if self._has_logarithms:
+            np.log1p(z_scores, out=z_scores, where=self._logarithmic)
         z_scores -= self._mean
         z_scores *= self._inverse_sd
         return reals

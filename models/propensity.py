@@ -253,7 +253,7 @@ class Paired:
         if self._forest is not None or self._incremental is not None:
             encoded = self._encoder.dense(reals, ones)
             if self._forest is not None:
-                reals = np.append(reals, self._forest.score(encoded))
+                reals = np.concatenate((reals, (self._forest.score(encoded),)))
             if self._incremental is not None:
                 uplift = self._incremental.uplifts(encoded, self._uplift_rows)
         chances = self._chances(reals, ones)
