@@ -27,7 +27,10 @@ class Frame:
 
 
 def flame_graph(title: str, stacks: Stacks) -> str:
-    """An SVG document; callers lie above what they call. Raises ValueError when there are no samples."""
+    """An SVG document; callers lie above what they call, and what all have in common is left out.
+
+    Raises ValueError when there are no samples.
+    """
     root = Frame()
     for stack, count in stacks.items():
         frame = root
@@ -37,6 +40,8 @@ def flame_graph(title: str, stacks: Stacks) -> str:
             frame.samples += count
     if not root.samples:
         raise ValueError("a flame graph needs samples")
+    while len(root.below) == 1 and (only := next(iter(root.below.values()))).samples == root.samples and only.below:
+        root = only
     rows: list[str] = []
     depth = _draw(root, 0, 0.0, root.samples, rows)
     height = TOP + ROW * (depth + 1)

@@ -30,6 +30,8 @@ BATCH = 200  # requests between looks at whether the sampler has ended
 LINE = re.compile(r"^(?P<stack>.*) (?P<count>\d+)$")
 MAIN_THREAD = ": MainThread"  # at the end of the frame that py-spy puts before those of a thread
 OURS = ("api/", "decisioning/", "models/", "rules/")
+START = "api/cli/"  # below every other frame
+ELSEWHERE = "event loop, HTTP, frameworks"
 PLACES_TOLD = 25
 
 
@@ -45,9 +47,10 @@ def profile(options: argparse.Namespace) -> None:
             kind = name.rpartition(" ")[2]
             stacks[kind] = _sampled(spy, service.roles["server"], service.address, contestant.traffic, options.seconds)
     places = {kind: places_of(each) for kind, each in stacks.items()}
-    report = {**head("profile", before), "bank": str(bank), "shares": places}
+    samples = {kind: sum(each.values()) for kind, each in stacks.items()}
+    report = {**head("profile", before), "bank": str(bank), "shares": places, "samples": samples}
     svgs = {f"profile-{kind}": flame_graph(f"{kind}: {bank}", each) for kind, each in stacks.items()}
-    write(options.out, "profile", report, f"{bank}\n\n{table_of(places)}", svgs)
+    write(options.out, "profile", report, f"{bank}\nsamples: {samples}\n\n{table_of(places)}", svgs)
 
 
 def _sampled(spy: Path, pid: int, address: tuple[str, int], traffic: Traffic, seconds: float) -> Stacks:
@@ -81,7 +84,8 @@ def places_of(stacks: Stacks) -> dict[str, float]:
     counts: Counter[str] = Counter()
     for stack, count in stacks.items():
         files = (frame.partition("(")[2].rpartition(":")[0] for frame in reversed(stack))
-        counts[next((file for file in files if file.startswith(OURS)), "none of ours")] += count
+        ours = (file for file in files if file.startswith(OURS) and not file.startswith(START))
+        counts[next(ours, ELSEWHERE)] += count
     return {place: round(count / counts.total(), 4) for place, count in counts.most_common()}
 
 
