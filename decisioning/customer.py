@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 PARTITION_COUNT = 256  # fixed at installation: changing it would orphan every stored customer
 
 
+@lru_cache(maxsize=1024)  # one request asks five times
 def partition_of(customer_key: str) -> int:
     """The partition, 0..255, whose slot holds everything about this customer."""
     return blake2b(customer_key.encode(), digest_size=1).digest()[0]
