@@ -30,7 +30,7 @@ class Standing:
 
 def draw(*parts: str | int) -> float:
     """A number in [0, 1) that depends on nothing but its arguments."""
-    text = "\x1f".join(str(part) for part in parts).encode()
+    text = "\x1f".join(map(str, parts)).encode()
     return (int.from_bytes(blake2b(text, digest_size=8).digest()) >> 11) * 2.0**-53
 
 
