@@ -43,13 +43,41 @@ Row = Interaction | DayCount
 Past = Mapping[str, Sequence[Row]]  # by outcome
 
 
-def held_back(candidates: Mask, strategy: Strategy, state: State, *, channel: str, now_ms: int) -> dict[str, Mask]:
-    """Policy name -> those of the candidates that it holds back now, for policies that hold any."""
-    if not state.interactions:
+def held_back(
+    candidates: Mask, strategy: Strategy, state: State, *, channel: str, now_ms: int, met: Sequence[Interaction] = ()
+) -> dict[str, Mask]:
+    """Policy name -> those of the candidates that it holds back now, for policies that hold any.
+
+    met: what happens to the customer beside what the state remembers, now.
+    """
+    return _held_back(_countings(strategy.contact_policies, channel), candidates, strategy, state, met, now_ms)
+
+
+def held_back_by(
+    met: Sequence[Interaction], candidates: Mask, strategy: Strategy, state: State, *, channel: str, now_ms: int
+) -> dict[str, Mask]:
+    """The same of candidates who passed before they were met: only policies that count something of it can stop
+    them.
+    """
+    outcomes = frozenset(each.outcome for each in met)
+    countings = _countings(strategy.contact_policies, channel)
+    counting = {each: policies for each, policies in countings.items() if not each.outcomes.isdisjoint(outcomes)}
+    return _held_back(counting, candidates, strategy, state, met, now_ms) if counting else {}
+
+
+def _held_back(
+    countings: Mapping[Counting, Sequence[ContactPolicy]],
+    candidates: Mask,
+    strategy: Strategy,
+    state: State,
+    met: Sequence[Interaction],
+    now_ms: int,
+) -> dict[str, Mask]:
+    if not (state.interactions or met):
         return {}
     found: dict[str, Mask] = {}
-    past = _past(state)
-    for counting, policies in _countings(strategy.contact_policies, channel).items():
+    past = _past(state, met)
+    for counting, policies in countings.items():
         since_ms = complete_since(state, counting.outcomes)
         for policy in policies if since_ms else ():
             if policy.mask & candidates and is_holding(policy, _forgotten(policy, since_ms), now_ms=now_ms):
@@ -120,7 +148,7 @@ def times_within(policy: ContactPolicy, spans: Sequence[Span], restraint: Restra
 def counted_for(policy: ContactPolicy, action: str, state: State, channel: str) -> list[Span]:
     """What a policy counts against one action, oldest first, without what is forgotten."""
     counting = _counting(policy, channel)
-    return _spans(_rows_by_key(counting, _past(state)).get(key_of(action, counting.depth), ()))
+    return _spans(_rows_by_key(counting, _past(state, ())).get(key_of(action, counting.depth), ()))
 
 
 def unknown_until_ms(policy: ContactPolicy, action: str, state: State, channel: str) -> int:
@@ -188,10 +216,10 @@ def _spans(rows: Iterable[Row]) -> list[Span]:
     return spans
 
 
-def _past(state: State) -> Past:
-    """What is remembered, by outcome."""
+def _past(state: State, met: Sequence[Interaction]) -> Past:
+    """What is remembered and what is met now, by outcome."""
     found: dict[str, list[Row]] = {}
-    for rows in (state.interactions, state.day_counts):
+    for rows in (state.interactions, met, state.day_counts):
         for row in rows:
             found.setdefault(row.outcome, []).append(row)
     return found

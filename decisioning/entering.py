@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from decisioning.catalog.strategy import Mask
-from decisioning.contact_policy import is_per_channel
+from decisioning.contact_policy import held_back, is_per_channel
 from decisioning.customer import LeaseEntry, State
 from decisioning.filling import Filling
 
@@ -33,7 +33,8 @@ def _is_limited(filling: Filling, action: Mask) -> bool:
     """True when a contact policy of this channel holds the action back; after two lost races, when one would count
     it.
     """
-    request, held = filling.request, filling.held_back(action)
+    request, state, now_ms = filling.request, filling.snapshot.state, filling.moment.now_ms
+    held = held_back(action, filling.strategy, state, channel=request.channel, now_ms=now_ms, met=filling.met)
     for policy in filling.strategy.contact_policies:
         if is_per_channel(policy) and policy.channel in (None, request.channel):
             is_unpaid = "selected" in policy.outcomes and not request.offers_allowed

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from decisioning.catalog.strategy import Mask, Placement, Strategy
-from decisioning.contact_policy import held_back
 from decisioning.customer import Interaction, LeaseEntry, Snapshot
 from decisioning.eligibility import Gated
 from decisioning.errors import ContentUnknown
 from decisioning.experiments.assignment import Standing
 from decisioning.interactions import JOINED
-from decisioning.lease import Renewed
+from decisioning.lease import Renewed, actions_of
 from decisioning.moment import Moment
 from decisioning.request import NOTHING, Placed, Request, slot_of
 from decisioning.scoring import Appraisal, Scorer, appraise
@@ -78,13 +77,6 @@ class Filling:
             self._meet(JOINED, entry.action)
             self._charge(entry.action, self.occasion(is_join=True))
 
-    def held_back(self, candidates: Mask) -> Mapping[str, Mask]:
-        """Contact policy -> the candidates that it holds back, beside what stands in the answer already."""
-        state = self.snapshot.state
-        if self.met:
-            state = replace(state, interactions=[*state.interactions, *self.met])
-        return held_back(candidates, self.strategy, state, channel=self.request.channel, now_ms=self.moment.now_ms)
-
     def withheld(self, candidates: Mask, occasion: Occasion) -> dict[str, Mask]:
         """Drop reason -> the candidates that no budget can pay for, beside what stands in the answer already.
 
@@ -117,8 +109,8 @@ class Filling:
 
     def is_full(self, placement: Placement) -> bool:
         """True when the placement has all it may have, or nothing more was worth showing."""
-        placed = self.placed_in(placement.name)
-        return len(placed) == placement.count or (bool(placed) and placed[-1].outcome == NOTHING)
+        placed = self.by_placement.get(placement.name)
+        return placed is not None and (len(placed) == placement.count or placed[-1].outcome == NOTHING)
 
     def index_of(self, action: str) -> int:
         """The index of an action that the strategy has."""
@@ -130,10 +122,7 @@ class Filling:
 
     def leased(self) -> Mask:
         """The actions that are promised already: they are rendered, and never drawn a second time."""
-        mask = 0
-        for entry in self.renewed.entries:
-            mask |= 1 << self.index_of(entry.action)
-        return mask
+        return actions_of(self.renewed.entries, self.strategy)
 
     def is_waiting(self, placement: Placement) -> bool:
         """True when somebody was kept out of the placement's next slot only until a budget's block is restocked."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from decisioning.catalog.strategy import Strategy
+from decisioning.catalog.strategy import Mask, Strategy
 from decisioning.customer import LeaseEntry
 from decisioning.eligibility import Gated, live
 from decisioning.moment import Moment
@@ -29,17 +29,26 @@ class Renewed:
 def renew(entries: Sequence[LeaseEntry], gated: Gated, moment: Moment, strategy: Strategy) -> Renewed:
     """Keep what still holds; expired entries leave without a word, others with the gate that ended them."""
     renewed = Renewed([], [])
-    for entry in entries:
-        if entry.until_ms <= moment.now_ms:
-            continue
+    lasting = [entry for entry in entries if entry.until_ms > moment.now_ms]
+    allowed = gated.allowed(actions_of(lasting, strategy))
+    for entry in lasting:
         index = strategy.action_index.get(entry.action)
-        is_allowed = index is not None and gated.allowed(1 << index)  # then nothing has ended it, and nobody looks why
+        is_allowed = index is not None and allowed >> index & 1  # then nothing has ended it, and nobody looks why
         cause = None if is_allowed else _cause_of_end(index, moment, strategy)
         if cause is None:
             renewed.entries.append(entry)
         else:
             renewed.ended.append(f"lease_ended:{entry.action}:{cause}")
     return renewed
+
+
+def actions_of(entries: Sequence[LeaseEntry], strategy: Strategy) -> Mask:
+    """The leased actions, of those the strategy has."""
+    mask = 0
+    for entry in entries:
+        index = strategy.action_index.get(entry.action)
+        mask |= 0 if index is None else 1 << index
+    return mask
 
 
 def end_by_answer(entries: Sequence[LeaseEntry], actions: Collection[str], *, at_ms: int) -> list[LeaseEntry]:

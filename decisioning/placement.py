@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from decisioning.catalog.strategy import Mask, Placement
+from decisioning.contact_policy import held_back_by
 from decisioning.draws import arbitrated, at_random, explored, nothing
 from decisioning.filling import Filling
 from decisioning.interactions import ANSWERS, DAY_MS
@@ -41,6 +42,8 @@ def fill(filling: Filling) -> list[Placed]:
 
 def mandatory(filling: Filling, placement: Placement) -> Placed | None:
     """The mandatory action of this placement, drawn once and then held like any other."""
+    if not placement.candidates.mask & filling.strategy.mandatory_mask:
+        return None
     shown = held(filling, placement)
     if shown is not None and shown.action is not None and filling.is_mandatory(shown.action):
         return shown
@@ -102,8 +105,10 @@ def contenders_for(
         kept_out["lease"] |= filling.strategy.offer_mask & ~filling.strategy.mandatory_mask
     if placement.one_per_group:
         kept_out["one_per_group"] = filling.groups_used()
-    if filling.met:
-        for mask in filling.held_back(contenders).values():
+    if filling.met:  # else the gate has asked already
+        state, channel, now_ms = filling.snapshot.state, filling.request.channel, filling.moment.now_ms
+        held = held_back_by(filling.met, contenders, filling.strategy, state, channel=channel, now_ms=now_ms)
+        for mask in held.values():
             kept_out["contact_policy"] = kept_out.get("contact_policy", 0) | mask
     if filling.spent or not filling.request.offers_allowed:  # else the gate has asked already
         kept_out |= filling.withheld(contenders, filling.occasion())

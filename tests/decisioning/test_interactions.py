@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 
 import pytest
 from hypothesis import event, given, settings
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from decisioning import interactions
 from decisioning.catalog.strategy import ContactPolicy
-from decisioning.contact_policy import held_back
+from decisioning.contact_policy import held_back, held_back_by
 from decisioning.customer import DayCount, Interaction, State
 from decisioning.evidence import Witness
 from decisioning.interactions import ANSWERS, DAY_MS, JOINED, KEY_DEPTH, History, actions_met, append, is_under
@@ -216,6 +218,26 @@ def test_policies_that_count_alike_hold_of_the_candidates_what_each_holds_alone(
     alone = [held_back(-1, bank, state, channel="web", now_ms=now_ms) for bank in banks]
     expected = {name: mask & candidates for each in alone for name, mask in each.items()}
     assert held == {name: mask for name, mask in expected.items() if mask}
+
+
+met_now = st.lists(st.tuples(st.sampled_from(("selected", JOINED)), st.sampled_from((GOLD, LOAN))), max_size=3)
+
+
+@lawful
+@given(happened, orders, st.lists(policies, max_size=5), met_now)
+def test_what_is_met_now_counts_as_if_it_were_remembered(rows, order, policies, met_now):
+    now_ms = START_MS + 9 * DAY_MS + HOUR_MS
+    state = remembered(in_order(rows, order))
+    bank = replace(BANK, contact_policies=tuple(replace(each, name=str(at)) for at, each in enumerate(policies)))
+    met = [Interaction(now_ms, outcome, action, "web") for outcome, action in met_now]
+    both = replace(state, interactions=[*state.interactions, *met])
+
+    held = held_back(-1, bank, both, channel="web", now_ms=now_ms)
+    before = reduce(or_, held_back(-1, bank, state, channel="web", now_ms=now_ms).values(), 0)
+    further = held_back_by(met, ~before, bank, state, channel="web", now_ms=now_ms)
+
+    assert held == held_back(-1, bank, state, channel="web", now_ms=now_ms, met=met)
+    assert further == {name: mask & ~before for name, mask in held.items() if mask & ~before}
 
 
 @lawful
