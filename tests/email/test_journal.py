@@ -165,6 +165,7 @@ async def test_answers_that_come_together_share_one_deadline(tmp_path: Path) -> 
         await asyncio.Event().wait()
 
     store.read = silent  # type: ignore[method-assign]
+    post.deadline(250)
     taken = await take(post.service, *(answer(token, outcome, post) for outcome in ("impression", "clicked") * 25))
 
     assert taken == ["kept"] * 50 and len(asked) == 1

@@ -295,6 +295,7 @@ async def test_a_store_that_hangs_costs_the_deadline_and_no_more(
         await asyncio.Event().wait()
 
     post.service.journal = Journal(tmp_path)
+    post.deadline(250)
     monkeypatch.setattr(post.store, "read", hang)
     token = post.token()
 
