@@ -148,7 +148,7 @@ class ContextWeight:
     where: str  # file:line:column of the first action that has it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one is itself only: contact_policy.py looks up what it makes of them
 class ContactPolicy:
     """Hold back after `limit` interactions of `outcomes` within a sliding window, for `hold_ms` after the one that
     reached it.
