@@ -38,6 +38,13 @@ class Place(NamedTuple):
     budget: Budget
 
 
+class _Seen(NamedTuple):
+    """The blocks of a budget as they were seen last, by partition, and since when each is so."""
+
+    blocks: list[Block | None]
+    since_ms: list[int]
+
+
 async def restock(store: Store, places: Sequence[Place], left: Mapping[str, int] | None = None) -> dict[str, int]:
     """Bring in what is under way, and more where a block is low; returns what each counter has left.
 
@@ -82,7 +89,7 @@ class Upkeep:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._idle_since: dict[str, dict[int, tuple[Block, int]]] = {}  # by budget and partition: as it was, since when
+        self._seen: dict[str, _Seen] = {}  # by budget
 
     async def run(self, strategy: Strategy) -> None:
         """End reservations, finish transfers, lay out blocks where there were none, fetch idle ones, clear old days."""
@@ -98,7 +105,7 @@ class Upkeep:
                 await self._supply(here, held, counter)
                 await self._fetch_idle(here, held, counter, now_ms=now_ms)
         named = {budget.name for budget in budgets}
-        self._idle_since = {name: seen for name, seen in self._idle_since.items() if name in named}
+        self._seen = {name: seen for name, seen in self._seen.items() if name in named}
 
     async def _look(self, budget_count: int, *, yesterday: str) -> list[dict[str, Block]]:
         """Every partition's blocks, without those of days before yesterday of which nothing is reserved any more."""
@@ -136,12 +143,13 @@ class Upkeep:
             await give_back(self._store, idle)
 
     def _is_idle(self, place: Place, block: Block, now_ms: int) -> bool:
-        seen = self._idle_since.setdefault(place.budget.name, {})
-        before, since_ms = seen.get(place.partition, (None, now_ms))
-        if before != block:
-            seen[place.partition] = block, now_ms
+        seen = self._seen.get(place.budget.name)
+        if seen is None:
+            seen = self._seen[place.budget.name] = _Seen([None] * PARTITION_COUNT, [now_ms] * PARTITION_COUNT)
+        if seen.blocks[place.partition] != block:
+            seen.blocks[place.partition], seen.since_ms[place.partition] = block, now_ms
             return False
-        return block.at_hand > 0 and now_ms - since_ms >= IDLE_MS
+        return block.at_hand > 0 and now_ms - seen.since_ms[place.partition] >= IDLE_MS
 
 
 async def _restock(store: Store, places: Sequence[Place], left: Mapping[str, int]) -> dict[str, int]:

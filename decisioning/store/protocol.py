@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
+import msgspec
+
 from decisioning.customer import Profile, Snapshot, State
 
 
@@ -131,12 +133,13 @@ class Note:
     ttl_s: int  # from the last writing
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(msgspec.Struct, frozen=True, gc=False):
     """One partition's part of a budget.
 
     What came in and what went back are totals that only grow. A transfer names the new total instead of an amount, so
     that it can be repeated by anybody, at any time, and is counted once.
+
+    There are 77,000 of 300 budgets, and the garbage collector, walking them, would hold up requests for 100 ms.
     """
 
     at_hand: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -321,6 +322,11 @@ class Transfers(RuleBasedStateMachine):
         self.runner.run(self.store.close())
         self.runner.close()
         assert inside == outstanding
+
+
+def test_the_garbage_collector_walks_no_blocks() -> None:
+    """Hundreds of budgets have tens of thousands, and every request would wait for it."""
+    assert not gc.is_tracked(Block(1, 2))
 
 
 @pytest.fixture
