@@ -8,7 +8,7 @@ the customer still sees the placement's prepared brand content. Both are marked 
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 from dataclasses import asdict, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -83,7 +83,8 @@ async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str
         if isinstance(outcome, Committed):
             count_outcomes(decision)
             call.service.restocker.notice(asked, snapshot, decision, decider.strategy)
-            metrics.CHALLENGED.inc(decider is not deployed)
+            if decider is not deployed:
+                metrics.CHALLENGED.inc()
             return _answer(call, asked, snapshot, decider, decision, is_recorded=True)
         if isinstance(outcome, Repeated):
             earlier = outcome.values[0] or ""
@@ -121,7 +122,7 @@ def _decision(request: Request, snapshot: Snapshot, deployed: Deployed) -> Decis
 
 def new_decision_id(request: Request, now_ms: int) -> str:
     """An id nobody can guess, naming the partition and the moment, by which the record is found again."""
-    return f"{partition_of(request.customer_key):03d}-{now_ms:x}-{secrets.token_hex(8)}"
+    return f"{partition_of(request.customer_key):03d}-{now_ms:x}-{os.urandom(8).hex()}"
 
 
 async def _commit(call: Call, request: Request, snapshot: Snapshot, decision: Decision, deployed: Deployed) -> Outcome:

@@ -46,7 +46,7 @@ class Restocker:
         if not strategy.volume_constraints:
             return
         interest = 0
-        for drops in (decision.drops, *decision.placement_drops.values()):
+        for drops in decision.stages:
             interest |= drops.get("volume_wait", 0) | drops.get("volume_constraint", 0)
         for placed in decision.placements:
             interest |= 0 if placed.action is None else 1 << strategy.action_index[placed.action]

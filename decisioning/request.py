@@ -12,7 +12,7 @@ from decisioning.store.protocol import Movement
 OFFER, MESSAGE, NOTHING = "offer", "message", "nothing"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One question: what to show this customer in these placements of one channel, now."""
 

@@ -57,11 +57,10 @@ class Budget:
 
 
 class Due(NamedTuple):
-    """A share that selections are charged to, and the name of its budget."""
+    """A share that selections are charged to, and its budget."""
 
-    constraint: VolumeConstraint
     share: Share
-    budget: str
+    budget: Budget
 
 
 class Tariff(NamedTuple):
@@ -96,12 +95,12 @@ def _short(
     candidates: Mask, due: Iterable[Due], quotas: Mapping[str, int], spent: Mapping[str, int]
 ) -> dict[str, Mask]:
     waiting = empty = 0
-    for _, share, budget in due:
-        at_hand = quotas.get(budget, 0) - spent.get(budget, 0)
+    for share, budget in due:
+        at_hand = quotas.get(budget.name, 0) - spent.get(budget.name, 0)
         if at_hand >= share.steps[0][0] or not share.mask & candidates:
             continue
         short = share.short_of(at_hand) & candidates
-        if EXHAUSTED + budget in quotas:
+        if EXHAUSTED + budget.name in quotas:
             empty |= short
         else:
             waiting |= short
@@ -143,7 +142,7 @@ def _tariff(constraints: tuple[VolumeConstraint, ...], channel: str, day: str, i
             continue
         for share in constraint.shares:
             name = _budget(constraint, share.key, channel, day if constraint.period == "day" else "")
-            due[name] = Due(constraint, share, name)
+            due[name] = Due(share, _as_budget(name, constraint, share))
             for units, mask in share.steps:
                 charge = Charge(name, units, constraint.spend_on == "accepted")
                 for index in _indexes(mask):
@@ -241,11 +240,17 @@ def hoped(strategy: Strategy, quotas: Mapping[str, int], *, now_ms: int) -> dict
 
 def missing(movements: Sequence[Movement], quotas: Mapping[str, int]) -> dict[str, int]:
     """Budget -> the units that movements need beyond what is at hand."""
-    needed: dict[str, int] = {}
+    needed = _taken(movements)
+    return {name: units - quotas.get(name, 0) for name, units in needed.items() if units > quotas.get(name, 0)}
+
+
+def _taken(movements: Sequence[Movement]) -> dict[str, int]:
+    """Budget -> the units that leave its block."""
+    units: dict[str, int] = {}
     for each in movements:
         if each.kind in ("spend", "reserve"):
-            needed[each.budget] = needed.get(each.budget, 0) + each.units
-    return {name: units - quotas.get(name, 0) for name, units in needed.items() if units > quotas.get(name, 0)}
+            units[each.budget] = units.get(each.budget, 0) + each.units
+    return units
 
 
 def sought(
@@ -261,16 +266,13 @@ def sought(
     quotas and taken: what the decision saw and what it took. A counter that was found empty is not asked again for a
     while.
     """
-    at_hand = dict(quotas)
-    for movement in taken:
-        if movement.kind in ("spend", "reserve"):
-            at_hand[movement.budget] = at_hand.get(movement.budget, 0) - movement.units
+    gone = _taken(taken)
     return [
         budget
-        for constraint, share, name in tariff_for(strategy, occasion).due.values()
+        for share, budget in tariff_for(strategy, occasion).due.values()
         if share.mask & interest
-        and is_low(budget := _as_budget(name, constraint, share), at_hand.get(name, 0), left)
-        and occasion.now_ms - quotas.get(EXHAUSTED + name, 0) >= RETRY_MS
+        and is_low(budget, quotas.get(budget.name, 0) - gone.get(budget.name, 0), left)
+        and occasion.now_ms - quotas.get(EXHAUSTED + budget.name, 0) >= RETRY_MS
     ]
 
 
