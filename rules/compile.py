@@ -60,6 +60,8 @@ class Program:
     needs: frozenset[tuple[str, str]]  # (variable, attribute): while any of them is absent the answer is unknown
     evaluate: Evaluate
     question: Question | None  # the same as a test of a subject that other programs ask about too, when it is one
+    # The operands of a `||` that asks about a key, each as what must hold together; there are as many such as keys.
+    alternatives: tuple[tuple[Program, ...], ...]
     node: Node
 
     def __call__(self, activation: Mapping[str, Any]) -> Value:
@@ -83,8 +85,25 @@ def compile(checked: CheckedNode) -> Program:
         needs=needs_of(checked),
         evaluate=run,
         question=None if metered else built.question,
+        alternatives=() if metered or built.question is not None else _alternatives(checked),
         node=checked.node,
     )
+
+
+def _alternatives(checked: CheckedNode) -> tuple[tuple[Program, ...], ...]:
+    match checked.node:
+        case Logic("||") if all(part.type == BOOL for part in checked.parts):
+            operands = tuple(tuple(map(compile, _conditions(part))) for part in checked.parts)
+            asked = [program.question for operand in operands for program in operand]
+            return operands if any(question is not None and question.key is not None for question in asked) else ()
+    return ()
+
+
+def _conditions(checked: CheckedNode) -> tuple[CheckedNode, ...]:
+    match checked.node:
+        case Logic("&&") if all(part.type == BOOL for part in checked.parts):
+            return tuple(each for part in checked.parts for each in _conditions(part))
+    return (checked,)
 
 
 def _has_loop(checked: CheckedNode) -> bool:

@@ -30,13 +30,20 @@ class PredicateIndex:
         self._rows = tuple(tuple(row) for row in rows)
         programs: dict[str, Program] = {}
         masks: Counter[str] = Counter()
+        layers: list[dict[int, Program]] = []  # a row's first `||` about a key, its second, and so on
         for position, row in enumerate(self._rows):
             for program in row:
                 if program.type != BOOL:
                     raise ValueError(f"{program.text} is {program.type}; a predicate is checked to be bool")
-                programs.setdefault(program.text, program)
-                masks[program.text] |= 1 << position
+                if not program.alternatives:
+                    programs.setdefault(program.text, program)
+                    masks[program.text] |= 1 << position
+            divided = [program for program in row if program.alternatives]
+            layers += [{} for _ in divided[len(layers) :]]
+            for layer, program in zip(layers, divided, strict=False):
+                layer[position] = program
         self._groups = _grouped([(programs[text], masks[text]) for text in sorted(masks)], (1 << len(self._rows)) - 1)
+        self._groups += [Either(layer) for layer in layers]
 
     def evaluate(self, activation: Mapping[str, Any], among: int) -> tuple[int, int]:
         """Bit masks of the rows answered no and of those that stay unknown, disjoint; the rest of `among` holds.
@@ -65,6 +72,36 @@ class PredicateIndex:
     def predicates(self, row: int) -> tuple[Program, ...]:
         """The predicates of a row in their given order, for explanations."""
         return self._rows[row]
+
+
+class Either:
+    """One predicate `… || …` of each of its rows, divided into sides: a side is an index of what the rows have there,
+    and is asked about the rows that no side before it lets hold.
+    """
+
+    __slots__ = ("_sides", "rows")
+
+    def __init__(self, predicates: Mapping[int, Program]) -> None:
+        self.rows = sum(1 << row for row in predicates)
+        count = max(len(program.alternatives) for program in predicates.values())
+        self._sides = [_side(predicates, nth) for nth in range(count)]
+
+    def ask(self, activation: Mapping[str, Any], left: int, unknown: int) -> tuple[int, int]:
+        open_rows = left & self.rows
+        doubtful = 0
+        for side in self._sides:
+            no, not_known = side.evaluate(activation, open_rows)
+            doubtful |= not_known
+            open_rows = no | not_known
+        return left ^ (open_rows & ~doubtful), unknown | open_rows & doubtful
+
+
+def _side(predicates: Mapping[int, Program], nth: int) -> PredicateIndex:
+    """The nth operand of each row's predicate, its last where it has fewer: asking that again changes nothing."""
+    rows: list[tuple[Program, ...]] = [()] * (max(predicates) + 1)
+    for row, program in predicates.items():
+        rows[row] = program.alternatives[min(nth, len(program.alternatives) - 1)]
+    return PredicateIndex(rows)
 
 
 def _grouped(predicates: Iterable[tuple[Program, int]], every_row: int) -> list[Group]:

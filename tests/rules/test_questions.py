@@ -90,7 +90,12 @@ def _written(text: str, negated: bool, guarded: bool, turned: bool) -> str:
     return f"{text} || !has(customer.{found})" if turned else f"!has(customer.{found}) || {text}"
 
 
-TEXTS = st.builds(_written, st.sampled_from(list(_texts())), st.booleans(), st.booleans(), st.booleans())
+ALONE = st.builds(_written, st.sampled_from(list(_texts())), st.booleans(), st.booleans(), st.booleans())
+TEXTS = st.one_of(
+    ALONE,
+    st.builds("({}) || ({})".format, ALONE, ALONE),
+    st.builds("({}) && ({}) || ({}) || !({})".format, ALONE, ALONE, ALONE, ALONE),
+)
 ROWS = st.lists(st.lists(TEXTS.map(program), max_size=4), min_size=1, max_size=12)
 DAYS = [Timestamp.parse(f"2026-01-0{day}T00:00:00Z") for day in range(1, 6)]
 VALUES: dict[str, list[Any]] = {
@@ -149,7 +154,7 @@ ACTIVATIONS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(ROWS, st.lists(ACTIVATIONS, min_size=1, max_size=4), st.integers(0))
 def test_what_is_looked_up_agrees_with_what_is_evaluated(
     rows: list[list[Program]], activations: list[dict[str, Any]], some: int
@@ -188,6 +193,18 @@ def test_a_thousand_actions_ask_history_once() -> None:
     )
 
     assert (no, unknown) == (1 << 7, 1 << 8)
+
+
+def test_a_second_question_about_a_key_is_asked_where_the_first_leaves_it_open() -> None:
+    text = 'history.count("clicked", "action:a/{0}", duration("24h")) == 0 || "card{0}" in customer.owns'
+    rows = [[program(text.format(n))] for n in range(1000)]
+    asked = Asked({("clicked", f"a/{n}"): count for n, count in enumerate([1, 1, -1, -1, 0])})
+
+    no, unknown = PredicateIndex(rows).evaluate(
+        {"history": asked, "customer": {"owns": ["card1", "card3"]}}, every(rows)
+    )
+
+    assert (no, unknown) == (0b0001, 0b0100)
 
 
 def test_a_row_that_wants_two_keys_needs_both() -> None:
