@@ -6,6 +6,7 @@
     python -m loadtest growth             CPU per decision as actions, attributes, customers … become more
     python -m loadtest startup            seconds until ready, memory, and compiling a large strategy
     python -m loadtest profile            flame graphs of fresh decisions and of renders
+    python -m loadtest claims             what was claimed and found, of all reports
 
 Everything it starts ends with it. What is made once (simulated banks, environments of peers) stays in --cache.
 """
@@ -17,7 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from loadtest import comparison, growth, latency, profile, soak, startup
+from loadtest import claims, comparison, growth, latency, profile, soak, startup
 
 CACHE, OUT = Path(".nextbest/loadtest"), Path(".nextbest/loadtest/reports")
 
@@ -33,13 +34,14 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest", description=(__doc__ or "").partition("\n")[0])
-    commands = parser.add_subparsers(required=True, metavar="load | soak | peers | growth | startup | profile")
+    commands = parser.add_subparsers(required=True, metavar="load | soak | peers | growth | startup | profile | claims")
     _add_load(commands)
     _add_soak(commands)
     _add_peers(commands)
     _add_growth(commands)
     _add_startup(commands)
     _add_profile(commands)
+    _command(commands, "claims", claims.told, duration="a moment")
     return parser
 
 

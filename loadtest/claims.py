@@ -1,8 +1,13 @@
-"""Claims: what was aimed at beside what was found, in so many words. Nothing here fails anything."""
+"""Claims: what was aimed at beside what was found, in so many words. Nothing here fails anything.
+
+`python -m loadtest claims` tells those of all reports that lie there, as they were measured last.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +31,28 @@ class Claim:
 
     def as_json(self) -> dict[str, Any]:
         """All of it."""
-        aim = "at least" if self.is_least else "at most"
-        return {"claim": self.text, aim: self.limit, "found": self.found.as_json(), "holds": self.holds}
+        aim = f"{'≥' if self.is_least else '≤'} {self.limit:g}"
+        return {"claim": self.text, "aim": aim, "found": self.found.as_json(), "holds": self.holds}
+
+
+def told(options: argparse.Namespace) -> None:
+    """Print the claims of all reports."""
+    for path in sorted(options.out.glob("*.json")):
+        report = json.loads(path.read_text())
+        if made := report.get("claims"):
+            print(f"{report['what']}, measured {report['at']} at a load of {report['machine']['load_before']}")
+            print(f"{lines_of(made)}\n")
 
 
 def table_of(claims: Sequence[Claim]) -> str:
     """For people."""
+    return lines_of([claim.as_json() for claim in claims])
+
+
+def lines_of(claims: Sequence[Mapping[str, Any]]) -> str:
+    """The same of claims as a report keeps them."""
     rows: list[Sequence[str]] = [["claim", "aim", "found (range)", "verdict"]]
     for claim in claims:
-        aim = f"{'≥' if claim.is_least else '≤'} {claim.limit:g}"
-        rows.append([claim.text, aim, str(claim.found), "holds" if claim.holds else "NOT REACHED"])
+        verdict = "holds" if claim["holds"] else "NOT REACHED"
+        rows.append([claim["claim"], claim["aim"], str(Ratio(**claim["found"])), verdict])
     return in_columns(rows)

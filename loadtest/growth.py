@@ -17,7 +17,9 @@ from math import log
 from pathlib import Path
 from typing import Any
 
+from loadtest import claims
 from loadtest.chart import chart
+from loadtest.claims import Claim
 from loadtest.contest import CONNECTIONS, FRESH_NAME, LEASED_NAME, Contestant, Ratio, ours, run_rounds
 from loadtest.machine import machine
 from loadtest.measuring import started
@@ -28,6 +30,7 @@ from loadtest.traffic import CHANNEL_SHARES, ONE_PLACEMENT
 
 BASE = "get"
 BASE_TIMES = 3  # requests of a round beside those of a decision
+LINEAR_LIMIT, FLAT_LIMIT = 1.0, 1.1  # an exponent below 1 is sub-linear; within a tenth is as exact as this gets
 NAMES = (FRESH_NAME, LEASED_NAME)
 PATIENT = {"NEXTBEST_DEADLINE_MS": "5000"}  # 256 requests at once wait longer for each other than a customer would
 
@@ -86,13 +89,13 @@ Point = dict[str, Any]  # x, bank, and by name the figures of each contestant wi
 
 def growth(options: argparse.Namespace) -> None:
     """Measure the axes that are asked for, and report those together with the ones that were measured before."""
-    base = Setting(bank_of(options))
+    base, before = Setting(bank_of(options)), machine()
     for name in options.axis:
         points = []
         for number, x in enumerate(AXES[name].points, start=1):
             print(f"loadtest: {name} {x:,} ({number} of {len(AXES[name].points)})", file=sys.stderr, flush=True)
             points.append(measured_at(x, AXES[name].at(base, x), base.bank, options))
-        _report(options.out, {**head("growth", machine()), "axis": name, "rounds": options.rounds, "points": points})
+        _report(options.out, name, {**head("growth", before), "rounds": options.rounds, "points": points})
 
 
 def measured_at(x: int, setting: Setting, base: Bank, options: argparse.Namespace) -> Point:
@@ -147,6 +150,23 @@ def table_of(axis: str, points: Sequence[Point]) -> str:
     return "\n".join([in_columns(rows), *(growth_of(name, axis, points) for name in NAMES)])
 
 
+def claims_of(axis: str, points: Sequence[Point]) -> list[Claim]:
+    """Sub-linear in actions, flat in customers; of fresh decisions and of renders."""
+    made = []
+    for name in NAMES if axis in ("actions", "customers") else ():
+        (first, least), (last, most) = (
+            (point["x"], Ratio(**point[name][f"times_{BASE}"])) for point in (points[0], points[-1])
+        )
+        # The range is what the extremes of both ends allow; they were not measured in the same rounds.
+        grown = Ratio(most.median / least.median, most.low / least.high, most.high / least.low)
+        if axis == "customers":
+            made.append(Claim(f"{name}, {last:,} customers × {first:,}", grown, FLAT_LIMIT))
+        else:
+            exponent = Ratio(*(log(each) / log(last / first) for each in (grown.median, grown.low, grown.high)))
+            made.append(Claim(f"{name}, exponent of actions {first:,} → {last:,}", exponent, LINEAR_LIMIT))
+    return made
+
+
 def growth_of(name: str, axis: str, points: Sequence[Point]) -> str:
     """In words: from the first point to the last, and the steepest step. An exponent below 1 is sub-linear growth."""
     ratios = [(point["x"], point[name][f"times_{BASE}"]["median"]) for point in points]
@@ -158,17 +178,22 @@ def growth_of(name: str, axis: str, points: Sequence[Point]) -> str:
     return told
 
 
-def _report(out: Path, axis: dict[str, Any]) -> None:
+def _report(out: Path, axis: str, found: dict[str, Any]) -> None:
     """Merge an axis into the report and write all of it."""
     path = out / "growth.json"
     before = json.loads(path.read_text())["axes"] if path.exists() else {}
-    measured = before | {axis["axis"]: axis}
+    measured = before | {axis: found}
     axes = {name: measured[name] for name in AXES if name in measured}
     tables = [
         f"{name}, measured {each['at']}\n{table_of(name, each['points'])}" for name, each in axes.items()
     ]  # fmt: skip
     charts = {f"growth-{name}": _chart(AXES[name], each["points"]) for name, each in axes.items()}
-    write(out, "growth", {"what": "growth", "axes": axes}, "\n\n".join(tables), charts)
+    made = [claim for name, each in axes.items() for claim in claims_of(name, each["points"])]
+    report = {name: found[name] for name in ("what", "at", "machine")} | {
+        "axes": axes,
+        "claims": [claim.as_json() for claim in made],
+    }
+    write(out, "growth", report, "\n\n".join([*tables, claims.table_of(made)]), charts)
 
 
 def _chart(axis: Axis, points: Sequence[Point]) -> str:

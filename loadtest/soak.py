@@ -26,6 +26,7 @@ RETENTION = {"NEXTBEST_RECORDS_MB": "32"}  # a minute or two of decisions
 
 WARM_SHARE = 0.1  # of the windows, left out of trends: caches fill and memory is taken in the beginning
 SECONDS_PER_HOUR = 3_600.0
+FLAT = ("p99", "memory server", "stored records")
 
 
 def soak(options: argparse.Namespace) -> None:
@@ -48,6 +49,7 @@ def soak(options: argparse.Namespace) -> None:
         "settings": RETENTION,
         "phases": [long_run.as_json()],
         "drift_per_hour": drift.as_json(),
+        "claims": drift.claims(measured.errors.total()),
     }
     told = f"{bank}, {', '.join(f'{name}={value}' for name, value in RETENTION.items())}"
     errors = f"{measured.count:,} answers, {measured.errors.total():,} errors"
@@ -80,6 +82,21 @@ class Drift:
     def as_json(self) -> dict[str, Any]:
         """Slopes per hour with their 95 % intervals."""
         return {name: asdict(trend) for name, trend in self.trends.items()}
+
+    def claims(self, errors: int) -> list[dict[str, Any]]:
+        """No error, and nothing rises that should not; customers' histories may, up to their bounds."""
+        none = {"claim": "errors", "aim": "= 0", "found": dict.fromkeys(("median", "low", "high"), errors)}
+        slopes = [
+            {
+                "claim": f"{name}, slope per hour",
+                "aim": "0 in range",
+                "found": {"median": trend.slope, "low": trend.low, "high": trend.high},
+                "holds": trend.is_flat,
+            }
+            for name, trend in self.trends.items()
+            if name.startswith(FLAT)
+        ]
+        return [{**none, "holds": not errors}, *slopes]
 
     def table(self) -> str:
         """For people."""

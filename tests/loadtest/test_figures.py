@@ -195,6 +195,8 @@ def test_a_soak_tells_what_rises() -> None:
     assert drift.trends["memory server MB"].slope == pytest.approx(60.0)
     assert [name for name, trend in drift.trends.items() if not trend.is_flat] == ["memory server MB"]
     assert "RISES" in drift.table()
+    assert [claim["claim"] for claim in drift.claims(0) if not claim["holds"]] == ["memory server MB, slope per hour"]
+    assert not drift.claims(1)[0]["holds"]
 
 
 @pytest.mark.parametrize("is_log", [False, True])

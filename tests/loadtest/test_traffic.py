@@ -13,7 +13,8 @@ from loadtest.claims import Claim
 from loadtest.claims import table_of as claims_table
 from loadtest.comparison import claims_of, figures_of, table_of
 from loadtest.contest import FRESH_NAME, LEASED_NAME, Contestant, Ratio
-from loadtest.growth import AXES, Setting, growth_of
+from loadtest.growth import AXES, Point, Setting, growth_of
+from loadtest.growth import claims_of as growth_claims
 from loadtest.peers.running import PEERS, PeerTraffic
 from loadtest.service import Bank, roles_below
 from loadtest.traffic import FRESH, LEASED, ONLY_LEASED, RESPONSE, Asked, DecisionTraffic, Moment
@@ -151,6 +152,21 @@ def test_every_point_of_an_axis_changes_that_alone() -> None:
     assert settings["actions"][1] == settings["interactions"][1] == settings["attributes"][1] == base
     assert settings["workers"] == [base, replace(base, workers=2)]
     assert len({each.bank for each in settings["placements"]}) == 1
+
+
+def test_actions_may_cost_less_than_in_proportion_and_customers_nothing() -> None:
+    def point(x: int, ratio: float) -> Point:
+        return {
+            "x": x,
+            **{name: {"times_get": Ratio(ratio, ratio, ratio).as_json()} for name in (FRESH_NAME, LEASED_NAME)},
+        }
+
+    actions = growth_claims("actions", [point(50, 1.0), point(5_000, 10.0)])
+    customers = growth_claims("customers", [point(10_000, 1.0), point(1_000_000, 1.2)])
+
+    assert [(round(claim.found.median, 2), claim.holds) for claim in actions] == [(0.5, True)] * 2
+    assert [(round(claim.found.median, 2), claim.holds) for claim in customers] == [(1.2, False)] * 2
+    assert growth_claims("placements", [point(1, 1.0), point(10, 9.0)]) == []
 
 
 def test_growth_is_told_as_an_exponent_of_the_ratios() -> None:
