@@ -26,6 +26,7 @@ class Lane:
         """deadline_s bounds every call, its turn and connecting included."""
         self._url = url
         self._deadline_s = deadline_s
+        self._loop: asyncio.AbstractEventLoop  # kept: each look for the one that runs is a system call under 3.11
         self._open: deque[Call] = deque()  # all calls that are not settled, and some that are; the first ends first
         self._waiting: deque[Call] = deque()  # of these, what was not sent yet
         self._link: Link | None = None
@@ -41,14 +42,14 @@ class Lane:
         """
         if not commands:
             return []
-        loop = asyncio.get_running_loop()
-        call = Call(commands, loop.create_future(), loop.time() + self._deadline_s)
+        if self._alarm is None:
+            self._loop = asyncio.get_running_loop()
+            self._alarm = self._loop.call_later(self._deadline_s, self._ring)
+        call = Call(commands, self._loop.create_future(), self._loop.time() + self._deadline_s)
         while self._open and self._open[0].is_settled:
             self._open.popleft()
         self._open.append(call)
         self._waiting.append(call)
-        if self._alarm is None:
-            self._alarm = loop.call_at(call.until_s, self._ring)
         self._gather()
         return await call.replies
 
@@ -70,7 +71,7 @@ class Lane:
     def _gather(self) -> None:
         if not self._is_gathering and (self._link is None or self._link.batch_count < BATCHES_MAX):
             self._is_gathering = True
-            asyncio.get_running_loop().call_soon(self._send)
+            self._loop.call_soon(self._send)
 
     def _send(self) -> None:
         self._is_gathering = False
@@ -81,7 +82,7 @@ class Lane:
             self._waiting.clear()
             self._link.send(batch)
         elif batch and self._connecting is None:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            self._connecting = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
         try:
@@ -102,14 +103,14 @@ class Lane:
 
     def _ring(self) -> None:
         """Fail every call whose time is over; a link that has kept one waiting carries no other."""
-        loop = asyncio.get_running_loop()
-        while self._open and (self._open[0].is_settled or self._open[0].until_s <= loop.time()):
+        now_s = self._loop.time()
+        while self._open and (self._open[0].is_settled or self._open[0].until_s <= now_s):
             late = self._open.popleft()
             if not late.is_settled:
                 late.fail(f"the store did not answer within {self._deadline_s * 1000:.0f} ms")
                 if late.link is not None:
                     late.link.retire()
-        self._alarm = loop.call_at(self._open[0].until_s, self._ring) if self._open else None
+        self._alarm = self._loop.call_at(self._open[0].until_s, self._ring) if self._open else None
 
     def _fail_waiting(self, reason: str) -> None:
         while self._waiting:
