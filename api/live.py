@@ -198,7 +198,8 @@ class Live:
         except NextbestError as error:
             self._refuse(role, both, error)
             return None
-        await rehearse(paired, now_ms=wall_ms())
+        if before is None or replace(before.versions, model_state=number) != versions:
+            await rehearse(paired, now_ms=wall_ms())  # not for a new state alone: there is one every few seconds
         if role == MODEL:
             self._state_since_s = time.monotonic()
         return paired

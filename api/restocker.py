@@ -50,6 +50,8 @@ class Restocker:
             interest |= drops.get("volume_wait", 0) | drops.get("volume_constraint", 0)
         for placed in decision.placements:
             interest |= 0 if placed.action is None else 1 << strategy.action_index[placed.action]
+        if not interest:
+            return
         occasion = Occasion(request.channel, snapshot.now_ms)
         partition = partition_of(snapshot.customer_key)
         low = sought(interest, strategy, snapshot.quotas, occasion, decision.movements, self._left)

@@ -15,9 +15,11 @@ from api.deployed import Deployed
 from api.rehearsal import rehearse
 from decisioning.catalog.load import load_directory
 from decisioning.customer import Snapshot
+from decisioning.learning.model_state import Standing, pack, states_of
 from decisioning.records import Versions
 from decisioning.request import Decision, Request
-from decisioning.scoring import StatedScorer
+from decisioning.scoring import StatedScorer, load_model
+from models.adaptive import Learner
 from tests.api.test_live import Process
 from tests.decisioning.bank import FILES
 
@@ -97,6 +99,19 @@ async def test_what_is_taken_up_is_rehearsed_before_it_decides(tmp_path: Path, m
     await process.live.refresh()
 
     assert in_force == [(first, None), (second, first)]
+    await publish_state(process)
+    assert process.live.current is not None
+    assert process.live.current.versions.model_state == "1"
+    assert len(in_force) == 2  # a state alone makes nothing anew
+
+
+async def publish_state(process: Process) -> None:
+    """As the learner does, every few seconds."""
+    assert process.live.current is not None
+    model = load_model(process.models_dir / process.live.current.versions.model)
+    standing = pack(Standing(1, NOW_MS, {}), Learner(model, half_life=60.0))
+    await process.store.append(states_of(model.version), 1, standing)
+    await process.live.refresh()
 
 
 def counted() -> dict[str, float]:
