@@ -105,7 +105,7 @@ def unpack_profile(packed: bytes) -> Profile:
     try:
         _check_version(packed)
         sources = _profile_decoder.decode(memoryview(packed)[1:])
-        return Profile({name: _source_facts(each) for name, each in sources.items()})
+        return Profile({name: SourceFacts(one.at_ms, one.attributes, one.times_ms) for name, one in sources.items()})
     except _DAMAGE as error:
         raise StoreDamaged(f"a customer's profile cannot be read: {error}") from error
 
@@ -152,10 +152,6 @@ def _check_version(packed: bytes) -> None:
 def _pack_profile(profile: Profile) -> bytes:
     sources = {name: _Facts(each.at_ms, each.attributes, each.times_ms) for name, each in profile.sources.items()}
     return bytes((VERSION,)) + _encoder.encode(sources)
-
-
-def _source_facts(packed: _Facts) -> SourceFacts:
-    return SourceFacts(packed.at_ms, packed.attributes, packed.times_ms)
 
 
 class _Texts(dict[str, int]):

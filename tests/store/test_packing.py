@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -23,6 +24,7 @@ from decisioning.customer import (
     Render,
     SourceFacts,
     State,
+    copy_of,
 )
 from decisioning.errors import StoreDamaged
 from decisioning.opening import RENDER_COUNT_MAX, with_render
@@ -30,12 +32,14 @@ from decisioning.store.packing import (
     _State,
     canonical,
     fresh_state,
+    json_of,
     pack,
     parsed,
     state_of,
     unpack_profile,
     unpack_state,
 )
+from rules import Duration, Timestamp
 
 NOW_MS = 1_790_000_000_000
 WORST_STATE_BYTES = 9_000  # with bounds full and keys as long as the example's; see docs/operations.md
@@ -88,6 +92,25 @@ def test_a_state_comes_back_as_it_was(state):
 @given(filled(State))
 def test_a_state_comes_back_from_a_record(state):
     assert state_of(parsed(canonical(state))) == state
+
+
+@given(filled(State))
+def test_a_copied_state_is_another_with_the_same_in_it(state):
+    copied = copy_of(state)
+
+    assert copied == dataclasses.replace(state)
+    assert copied is not state
+
+
+@given(json_values)
+def test_json_says_the_same_sorted_and_not(value):
+    assert parsed(json_of(value)) == parsed(canonical(value)) == parsed(json.dumps(value).encode())
+
+
+def test_a_time_is_its_text_in_json_and_anything_else_no_value():
+    assert json_of({"at": Timestamp.from_ms(NOW_MS)}) == b'{"at":"%s"}' % str(Timestamp.from_ms(NOW_MS)).encode()
+    with pytest.raises(TypeError, match="Duration"):
+        json_of([Duration(1)])
 
 
 @given(profiles)
