@@ -28,7 +28,9 @@ Measurement = Callable[[argparse.Namespace], None]
 def main(words: Sequence[str] | None = None) -> None:
     """Run one measurement."""
     options = _parser().parse_args(words)
-    print(f"loadtest: {options.duration}; the first run also prepares", file=sys.stderr, flush=True)
+    if options.duration:
+        told = f"loadtest: {options.command} takes {options.duration}; the first run also prepares"
+        print(told, file=sys.stderr, flush=True)
     options.measure(options)
 
 
@@ -41,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_growth(commands)
     _add_startup(commands)
     _add_profile(commands)
-    _command(commands, "claims", claims.told, duration="a moment")
+    _command(commands, "claims", claims.told, duration="")
     return parser
 
 
@@ -103,7 +105,7 @@ def _command(
     duration: str,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name)
-    command.set_defaults(measure=measure, duration=f"{name} takes {duration}")
+    command.set_defaults(measure=measure, command=name, duration=duration)
     command.add_argument("--seed", type=int, default=7)
     command.add_argument("--cache", type=Path, default=CACHE)
     command.add_argument("--out", type=Path, default=OUT)

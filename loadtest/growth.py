@@ -189,10 +189,8 @@ def _report(out: Path, axis: str, found: dict[str, Any]) -> None:
     ]  # fmt: skip
     charts = {f"growth-{name}": _chart(AXES[name], each["points"]) for name, each in axes.items()}
     made = [claim for name, each in axes.items() for claim in claims_of(name, each["points"])]
-    report = {name: found[name] for name in ("what", "at", "machine")} | {
-        "axes": axes,
-        "claims": [claim.as_json() for claim in made],
-    }
+    latest = {name: found[name] for name in ("what", "at", "machine")}
+    report = {**latest, "axes": axes, "claims": [claim.as_json() for claim in made]}
     write(out, "growth", report, "\n\n".join([*tables, claims.table_of(made)]), charts)
 
 

@@ -156,10 +156,8 @@ def test_every_point_of_an_axis_changes_that_alone() -> None:
 
 def test_actions_may_cost_less_than_in_proportion_and_customers_nothing() -> None:
     def point(x: int, ratio: float) -> Point:
-        return {
-            "x": x,
-            **{name: {"times_get": Ratio(ratio, ratio, ratio).as_json()} for name in (FRESH_NAME, LEASED_NAME)},
-        }
+        figures = {"times_get": Ratio(ratio, ratio, ratio).as_json()}
+        return {"x": x, FRESH_NAME: figures, LEASED_NAME: figures}
 
     actions = growth_claims("actions", [point(50, 1.0), point(5_000, 10.0)])
     customers = growth_claims("customers", [point(10_000, 1.0), point(1_000_000, 1.2)])
