@@ -18,18 +18,6 @@ from decisioning.moment import Moment
 from decisioning.volume import Occasion, withheld
 
 
-def live(strategy: Strategy, *, now_ms: int) -> Mask:
-    """Actions whose dates include now."""
-    mask = (1 << len(strategy.actions)) - 1
-    for index in strategy.dated:
-        action = strategy.actions[index]
-        if (action.start_ms is not None and now_ms < action.start_ms) or (
-            action.end_ms is not None and now_ms >= action.end_ms
-        ):
-            mask &= ~(1 << index)
-    return mask
-
-
 @dataclass(slots=True)
 class Gated:
     """What the gates leave of the candidates of one answer. Each is asked about once, when it is first wanted."""
@@ -73,7 +61,7 @@ class Gated:
     def _after_rules(self, left: Mask) -> Mask:
         """What dates, consent, quiet hours and the rules of each stage leave, in this order."""
         strategy, moment = self.strategy, self.moment
-        left = self._keep(left, live(strategy, now_ms=moment.now_ms), "not_live")
+        left = self._keep(left, strategy.calendar.live(moment.now_ms), "not_live")
         left = self._keep(left, permitted(strategy, self.snapshot.state.consents, channel=moment.channel), "consent")
         if moment.quiet_until_ms is not None:
             left = self._keep(left, strategy.mandatory_mask, "quiet_hours")

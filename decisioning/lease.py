@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from decisioning.catalog.strategy import Mask, Strategy
 from decisioning.customer import LeaseEntry
-from decisioning.eligibility import Gated, live
+from decisioning.eligibility import Gated
 from decisioning.moment import Moment
 from rules import EvaluationError
 
@@ -59,7 +59,7 @@ def end_by_answer(entries: Sequence[LeaseEntry], actions: Collection[str], *, at
 def _cause_of_end(index: int | None, moment: Moment, strategy: Strategy) -> str | None:
     if index is None:
         return "withdrawn"
-    if not live(strategy, now_ms=moment.now_ms) >> index & 1:
+    if not strategy.calendar.live(moment.now_ms) >> index & 1:
         return "not_live"
     for stage in strategy.gates:
         for predicate in stage.index.predicates(index):

@@ -34,6 +34,7 @@ from decisioning.catalog.actions import (
 )
 from decisioning.catalog.channels import channels_of, consents_of
 from decisioning.catalog.content import Showing
+from decisioning.catalog.dates import calendar_of
 from decisioning.catalog.decision_table import DecisionTable
 from decisioning.catalog.derivations import derived_of
 from decisioning.catalog.expressions import Expressions
@@ -268,7 +269,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         bypass_mask=mask_of([action for action in actions if action.bypasses]),
         mandatory_mask=mask_of([action for action in actions if action.mandatory]),
         offer_mask=mask_of([action for action in actions if action.kind == "offer"]),
-        dated=tuple(each.index for each in actions if each.start_ms is not None or each.end_ms is not None),
+        calendar=calendar_of((each.start_ms, each.end_ms) for each in actions),
         reads=expressions.attributes_behind(_reads(gates, weights, tables, actions, named)),
         features=features_of(schema, derived.values()),
         barred=barred_of(actions, schema, derived.values()),

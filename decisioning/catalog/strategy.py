@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decisioning.catalog.content import Content
+from decisioning.catalog.dates import Calendar
 from decisioning.catalog.decision_table import DecisionTable
 from decisioning.catalog.derived import DerivedAttribute
 from decisioning.catalog.faults import Fault
@@ -319,7 +320,7 @@ class Strategy:
     bypass_mask: Mask  # service and mandatory actions
     mandatory_mask: Mask
     offer_mask: Mask
-    dated: tuple[int, ...]  # indexes of actions with a start or an end
+    calendar: Calendar  # which actions are live when
     reads: frozenset[str]  # attribute paths that rules, content and weights can ask for
     features: Mapping[str, str]  # attribute path -> numeric, categorical or flag: what models may learn from
     barred: Mapping[str, frozenset[str]]  # action -> attributes that its purpose forbids, when there are any

@@ -74,7 +74,7 @@ def meaning(strategy: Strategy) -> dict[str, Any]:
             strategy.masks_under,
             strategy.bypass_mask,
             strategy.offer_mask,
-            strategy.dated,
+            strategy.calendar,
         ),
         "policies": [(each.name, each.mask) for each in strategy.contact_policies],
         "weights": [(each.when.text, each.weight, each.mask) for each in strategy.context_weights],
@@ -159,7 +159,7 @@ def test_dates_are_the_strategys_midnights_and_ends_are_exclusive(strategy: Stra
 
     assert talk.start_ms == 1_767_222_000_000  # 2025-12-31T23:00:00Z, midnight in Budapest
     assert talk.end_ms == 1_798_758_000_000
-    assert strategy.dated == (talk.index,)
+    assert strategy.calendar.changes_ms == (talk.start_ms, talk.end_ms)
 
 
 def test_everything_an_expression_asks_for_is_read(strategy: Strategy) -> None:
