@@ -78,7 +78,7 @@ def _add_peers(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _add_growth(commands: Commands[argparse.ArgumentParser]) -> None:
     command = _command(commands, "growth", growth.growth, duration="two minutes an axis")
-    _bank(command, customers=4_000, interactions=20)
+    _bank(command, customers=8_000, interactions=20)  # banks that peers are measured with, too
     command.add_argument("--axis", nargs="+", choices=growth.AXES, default=tuple(growth.AXES))
     command.add_argument("--rounds", type=int, default=5)
     command.add_argument("--requests", type=int, default=600, help="of each kind in a round")

@@ -31,12 +31,11 @@ Contestants = Mapping[str, Contestant]
 
 def peers(options: argparse.Namespace) -> None:
     """Bank by bank, interleaved rounds of all that are asked for; fresh decisions and renders apart."""
+    banks = {name: _bank(name, options) for name in options.banks}
+    for bank in banks.values():
+        prepare(bank, options.cache)
     before = machine()
-    found: dict[str, tuple[Bank, dict[str, Contestant]]] = {}
-    for name in options.banks:
-        form, _, actions = name.partition("-")
-        bank = Bank(int(actions), options.attributes, options.customers, options.interactions, options.seed, form)
-        found[name] = (bank, _contest(bank, options))
+    found = {name: (bank, _contest(bank, options)) for name, bank in banks.items()}
     made = [claim for name, (_, contestants) in found.items() for claim in claims_of(name, contestants)]
     report = {
         **head("peers", before),
@@ -47,6 +46,11 @@ def peers(options: argparse.Namespace) -> None:
     tables = [f"{bank}\n{table_of(contestants)}" for bank, contestants in found.values()]
     charts = {f"peers-{name}": _chart(bank, contestants) for name, (bank, contestants) in found.items()}
     write(options.out, "peers", report, "\n\n".join([*tables, claims.table_of(made)]), charts)
+
+
+def _bank(name: str, options: argparse.Namespace) -> Bank:
+    form, _, actions = name.partition("-")
+    return Bank(int(actions), options.attributes, options.customers, options.interactions, options.seed, form)
 
 
 def _contest(bank: Bank, options: argparse.Namespace) -> dict[str, Contestant]:

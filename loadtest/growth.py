@@ -89,7 +89,11 @@ Point = dict[str, Any]  # x, bank, and by name the figures of each contestant wi
 
 def growth(options: argparse.Namespace) -> None:
     """Measure the axes that are asked for, and report those together with the ones that were measured before."""
-    base, before = Setting(bank_of(options)), machine()
+    base = Setting(bank_of(options))
+    for name in options.axis:  # all of them first: what runs beside a measurement is kept on one core, and slow
+        for x in AXES[name].points:
+            prepare(AXES[name].at(base, x).bank, options.cache)
+    before = machine()
     for name in options.axis:
         points = []
         for number, x in enumerate(AXES[name].points, start=1):

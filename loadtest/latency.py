@@ -28,8 +28,9 @@ DECISIONS = "decisions"
 
 def load(options: argparse.Namespace) -> None:
     """Measure and report."""
-    bank, before = bank_of(options), machine()
+    bank = bank_of(options)
     prepared = prepare(bank, options.cache)
+    before = machine()
     with ExitStack() as stack:
         service = stack.enter_context(serving(prepared, workers=options.workers))
         traffic = started(service, bank, workers=options.workers, placement_shares=SOME_PLACEMENTS)

@@ -37,9 +37,10 @@ PLACES_TOLD = 25
 
 def profile(options: argparse.Namespace) -> None:
     """Measure and report."""
-    bank, before = bank_of(options), machine()
+    bank = bank_of(options)
     spy = python_of("profiler", options.cache).parent / "py-spy"
     prepared = prepare(bank, options.cache)
+    before = machine()
     stacks: dict[str, Stacks] = {}
     with serving(prepared) as service:
         traffic = started(service, bank)

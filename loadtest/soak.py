@@ -31,8 +31,9 @@ FLAT = ("p99", "memory server", "stored records")
 
 def soak(options: argparse.Namespace) -> None:
     """Measure and report."""
-    bank, before = bank_of(options), machine()
+    bank = bank_of(options)
     prepared = prepare(bank, options.cache)
+    before = machine()
     with serving(prepared, workers=options.workers, settings=RETENTION) as service:
         traffic = started(service, bank, workers=options.workers, placement_shares=SOME_PLACEMENTS)
         rate = options.rate or SOAK_SHARE * found_saturation(service.address, traffic)

@@ -46,10 +46,11 @@ Figures = dict[str, list[float]]
 
 def startup(options: argparse.Namespace) -> None:
     """Measure and report."""
+    prepared = example(options.strategy, options.cache)
     before = machine()
     pin_driver(other_core())
     figures: Figures = {"ready s": [], "CPU until ready s": [], "memory MB": [], "memory after decisions MB": []}
-    with serving(example(options.strategy, options.cache)) as service:
+    with serving(prepared) as service:
         pin(service.roles.values(), other_core())
         for _ in range(options.rounds):
             for name, figure in zip(figures, one_start(service), strict=True):
