@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from decisioning.arbitration import Floats, priorities
 from decisioning.catalog.decision_table import FACTOR_MAX, DecisionTable
-from decisioning.catalog.strategy import Mask, Strategy, members
+from decisioning.catalog.strategy import Mask, Strategy, indexes_of, members
 from decisioning.errors import ModelRefused, VersionMissing
 from decisioning.learning.model_state import ModelState
 from decisioning.moment import Moment
 from models import ModelError, PropensityModel, Scores, load_artifact
 from models.features import Numeric
-from rules import EvaluationError, Program
+from rules import EvaluationError
 
 Flags = NDArray[np.bool_]
 
@@ -119,9 +119,11 @@ def _factors(contenders: Mask, moment: Moment, strategy: Strategy) -> Factors:
     """
     worth, weight, lever = Factors(strategy.worth, 1.0, strategy.lever)
     count = len(strategy.actions)
-    for each in strategy.context_weights:
-        if each.mask & contenders and _holds(each.when, moment):
-            weight = np.where(members(each.mask, count), np.minimum(weight * each.weight, FACTOR_MAX), weight)
+    every = (1 << len(strategy.context_weights)) - 1
+    no, unknown = strategy.weight_index.evaluate(moment.activation, every)
+    for at in indexes_of(every ^ no ^ unknown).tolist():  # a weight is for those whose condition is known to hold
+        each = strategy.context_weights[at]
+        weight = np.where(members(each.mask, count), np.minimum(weight * each.weight, FACTOR_MAX), weight)
     for table in strategy.tables:
         if not table.mask & contenders or (answer := _answer(table, moment)) is None:
             continue
@@ -141,14 +143,6 @@ def _answer(table: DecisionTable, moment: Moment) -> Any:
         return table.answer(moment.activation)
     except EvaluationError:
         return None
-
-
-def _holds(when: Program, moment: Moment) -> bool:
-    """A context weight applies only where its condition is known to be true."""
-    try:
-        return bool(when(moment.activation))
-    except EvaluationError:
-        return False
 
 
 def load_model(folder: Path) -> Model:

@@ -63,6 +63,7 @@ from decisioning.catalog.writing import Writer, schemes_of
 from decisioning.catalog.yaml_text import Mapping, Node, read_yaml
 from decisioning.errors import StrategyFaulty
 from decisioning.request import slots_of
+from rules import PredicateIndex
 
 BUNDLE_BYTES_MAX = 64 << 20  # pictures included
 FOUNDATION = ("strategy.yaml", "channels.yaml", "placements.yaml", "schema.yaml")  # what all other files refer to
@@ -260,6 +261,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         contact_policies=contact_policies_of(policy_tree, around.channels, policies, faults),
         volume_constraints=_volume_constraints(reading, drafts, around, faults),
         context_weights=weights,
+        weight_index=PredicateIndex([(each.when,) for each in weights]),
         derived=MappingProxyType(derived),
         tables=tables,
         holdout=holdout_of(settings),

@@ -311,6 +311,7 @@ class Strategy:
     contact_policies: tuple[ContactPolicy, ...]
     volume_constraints: tuple[VolumeConstraint, ...]
     context_weights: tuple[ContextWeight, ...]
+    weight_index: PredicateIndex  # their conditions, a row each
     derived: Mapping[str, DerivedAttribute]  # by short name
     tables: tuple[DecisionTable, ...]
     holdout: Holdout | None
