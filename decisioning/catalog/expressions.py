@@ -105,6 +105,7 @@ class Expressions:
         self._environment = _environment(schema, self._derived)
         self._readings: dict[str, _Reading | RuleFault] = {}
         self._programs: dict[tuple[str, str, Type | None, bool], tuple[Program, ...] | RuleTypeError] = {}
+        self._constants: dict[str, Value | RuleFault | None] = {}
         self._by_text: dict[tuple[str, Type], Program] = {}  # by normal spelling, however it was written
         self._contextual: set[str] = set()
 
@@ -155,17 +156,25 @@ class Expressions:
 
     def constant(self, node: Scalar, piece: Piece) -> Value | None:
         """The value of an expression that reads nothing."""
-        try:
-            value = compile(check(parse(piece.text), self._environment))({})
-        except RuleFault as fault:
-            self._note(node, piece, fault)
+        value = self._constant(piece.text)
+        if isinstance(value, RuleFault):
+            self._note(node, piece, value)
             return None
-        except EvaluationError:
-            value = None
         if value is None:
             message = f"{piece.text!r} is not a constant"
             self._faults.add(node.at(piece.offset), message, "Write a text in quotes, or a number")
         return value
+
+    def _constant(self, text: str) -> Value | RuleFault | None:
+        """Thousands of texts have the same few defaults."""
+        if text not in self._constants:
+            try:
+                self._constants[text] = compile(check(parse(text), self._environment))({})
+            except RuleFault as fault:
+                self._constants[text] = fault
+            except EvaluationError:
+                self._constants[text] = None
+        return self._constants[text]
 
     def _compiled(
         self, node: Scalar, piece: Piece, owner: Owner, expected: Type | None, *, split: bool = True
