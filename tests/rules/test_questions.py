@@ -7,6 +7,7 @@ from functools import cache
 from math import inf, nan
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -217,6 +218,15 @@ def test_a_row_that_wants_two_keys_needs_both() -> None:
     assert index.evaluate({"customer": {"owns": ["fund"]}}, 0b11) == (0b11, 0)
     assert index.evaluate({"customer": {"owns": ["loan"]}}, 0b11) == (0b01, 0)
     assert index.evaluate({"customer": {"owns": ["loan", "fund"]}}, 0b11) == (0, 0)
+
+
+@pytest.mark.parametrize("text", ["customer.age > 3", "customer.age + size(customer.owns) > 3"])
+def test_a_guard_makes_up_for_no_other_attribute(text: str) -> None:
+    rows = [[program(f"!has(customer.owns) || {text}")]]
+    index = PredicateIndex(rows)
+
+    assert index.evaluate({"customer": {"owns": []}}, every(rows)) == (0, 1)
+    assert index.evaluate({"customer": {}}, every(rows)) == (0, 0)
 
 
 class Reading(dict[str, Any]):
