@@ -121,9 +121,10 @@ def _factors(contenders: Mask, moment: Moment, strategy: Strategy) -> Factors:
     count = len(strategy.actions)
     every = (1 << len(strategy.context_weights)) - 1
     no, unknown = strategy.weight_index.evaluate(moment.activation, every)
-    for at in indexes_of(every ^ no ^ unknown).tolist():  # a weight is for those whose condition is known to hold
-        each = strategy.context_weights[at]
-        weight = np.where(members(each.mask, count), np.minimum(weight * each.weight, FACTOR_MAX), weight)
+    if holding := every ^ no ^ unknown:
+        for at in indexes_of(holding).tolist():
+            each = strategy.context_weights[at]
+            weight = np.where(members(each.mask, count), np.minimum(weight * each.weight, FACTOR_MAX), weight)
     for table in strategy.tables:
         if not table.mask & contenders or (answer := _answer(table, moment)) is None:
             continue
@@ -132,9 +133,11 @@ def _factors(contenders: Mask, moment: Moment, strategy: Strategy) -> Factors:
             case "context_weight":
                 weight = np.where(concerned, np.minimum(weight * min(answer, FACTOR_MAX), FACTOR_MAX), weight)
             case "lever":
-                lever = np.where(concerned, min(answer, FACTOR_MAX), lever)
+                lever = lever.copy()
+                lever[concerned] = min(answer, FACTOR_MAX)
             case "value":
-                worth = np.where(concerned, answer, worth)
+                worth = worth.copy()
+                worth[concerned] = answer
     return Factors(worth, weight, lever)
 
 
@@ -164,15 +167,14 @@ class ModelScorer:
             _refuse_without_uplift(strategy, model)
         _refuse_texts_for_numbers(strategy, model)
         keys = [action.key for action in strategy.actions]
+        is_offer = members(strategy.offer_mask, len(keys))
         posterior, impressions = (None, {}) if state is None else (state.posterior, state.impressions)
         try:
-            self._paired = model.paired(keys, posterior=posterior, barred=strategy.barred)
+            self._paired = model.paired(keys, posterior=posterior, barred=strategy.barred, certain=~is_offer)
         except ModelError as error:  # a state that some other model has reached
             raise ModelRefused(str(error)) from error
         self.features = strategy.features_among(model.features)
         self.reads = strategy.reads | strategy.attributes_behind(self.features)
-        is_offer = members(strategy.offer_mask, len(keys))
-        self._is_message = ~is_offer
         self.launches = self._paired.is_new & is_offer
         if strategy.exploration is not None:
             seen = np.array([impressions.get(key, 0) for key in keys])
@@ -180,11 +182,7 @@ class ModelScorer:
 
     def scores(self, values: Mapping[str, Any]) -> Scores:
         """Propensity, optimistic propensity and uplift of every action."""
-        scores = self._paired.scores(values)
-        for each in scores:
-            if each is not None:
-                np.copyto(each, 1.0, where=self._is_message)
-        return scores
+        return self._paired.scores(values)
 
 
 def _refuse_without_uplift(strategy: Strategy, model: Model) -> None:

@@ -8,14 +8,14 @@ for budgets of a channel, which are charged when it is first rendered there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from decisioning.catalog.strategy import Mask, Share, Strategy, VolumeConstraint
+from decisioning.catalog.strategy import Mask, Share, Strategy, VolumeConstraint, indexes_of
 from decisioning.customer import EXHAUSTED, PARTITION_COUNT, LeaseEntry
 from decisioning.store.protocol import Movement
 
@@ -145,7 +145,7 @@ def _tariff(constraints: tuple[VolumeConstraint, ...], channel: str, day: str, i
             due[name] = Due(share, _as_budget(name, constraint, share))
             for units, mask in share.steps:
                 charge = Charge(name, units, constraint.spend_on == "accepted")
-                for index in _indexes(mask):
+                for index in indexes_of(mask).tolist():
                     charged.setdefault(index, []).append((constraint, charge))
     return Tariff(due, charged)
 
@@ -304,12 +304,6 @@ def local_day(strategy: Strategy, now_ms: int) -> str:
 @lru_cache(maxsize=1_024)  # since 1972 every clock is whole minutes away from UTC, so that days begin with a minute
 def _local_day(timezone: str, minute: int) -> str:
     return datetime.fromtimestamp(60 * minute, ZoneInfo(timezone)).date().isoformat()
-
-
-def _indexes(mask: Mask) -> Iterator[int]:
-    while mask:
-        yield (mask & -mask).bit_length() - 1
-        mask &= mask - 1
 
 
 def _as_budget(name: str, constraint: VolumeConstraint, share: Share) -> Budget:

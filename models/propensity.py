@@ -158,14 +158,17 @@ class PropensityModel:
         *,
         posterior: Posterior | None = None,
         barred: Mapping[str, frozenset[str]] = NOTHING_BARRED,
+        certain: Flags | None = None,
     ) -> Paired:
         """Ready to score these actions, known or new.
 
         posterior  newer than the model's own, from a learner that began with this model
         barred     by action key the attributes that may not be used for it, whatever the model learnt
+        certain    bool[actions]: those that nobody has to answer; all their numbers are 1
         Raises InvalidTable for a key that is not issue/group/action, or a posterior of another width.
         """
-        return Paired(self, action_keys, posterior or self.posterior, barred)
+        nobody = np.zeros(len(action_keys), dtype=np.bool_)
+        return Paired(self, action_keys, posterior or self.posterior, barred, nobody if certain is None else certain)
 
     def propensities_of_table(
         self,
@@ -213,7 +216,7 @@ class Paired:
     """A model and the actions it is asked for, in their order; immutable by convention."""
 
     __slots__ = (
-        "_encoder", "_forest", "_incremental", "_ones", "_reals", "_uplift_rows", "action_keys", "is_new",
+        "_certain", "_encoder", "_forest", "_incremental", "_ones", "_reals", "_uplift_rows", "action_keys", "is_new",
     )  # fmt: skip
 
     def __init__(
@@ -222,6 +225,7 @@ class Paired:
         action_keys: Sequence[str],
         posterior: Posterior,
         barred: Mapping[str, frozenset[str]],
+        certain: Flags,
     ) -> None:
         """See PropensityModel.paired."""
         if posterior.means.shape[1] != model.width:
@@ -237,6 +241,9 @@ class Paired:
         for paths in set(barred.values()):
             concerned = np.array([barred.get(key) == paths for key in self.action_keys], dtype=np.bool_)
             summed *= ~(model.columns_barred(paths)[:, None, None] & concerned)
+        summed *= ~certain
+        summed[0, 0, certain] = LOGIT_MAX  # of the constant: a chance of 1 once it is rounded
+        self._certain = certain
         real = np.r_[0 : model.encoder.real_count, model.encoder.width : model.width]
         self._reals = summed[real]
         # One row more than there are columns, of zeros: what stands for "no column" in a table.
@@ -256,6 +263,7 @@ class Paired:
                 reals = np.concatenate((reals, (self._forest.score(encoded),)))
             if self._incremental is not None:
                 uplift = self._incremental.uplifts(encoded, self._uplift_rows)
+                uplift[self._certain] = 1.0
         chances = self._chances(reals, ones)
         count = len(self.action_keys)
         return Scores(chances[:count], chances[count:], uplift)

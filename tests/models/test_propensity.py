@@ -15,7 +15,7 @@ from models.features import Numeric
 from models.golden import edges_of
 from models.propensity import Posterior, PriorVariances, PropensityModel
 from models.train import TrainedModel
-from tests.models.forests import boosted
+from tests.models.forests import boosted, with_uplifts
 from tests.models.tables import ACTIONS, Table
 
 UNTRAINED = ["grow/cards/new", "grow/new/new", "new/new/new"]
@@ -38,6 +38,20 @@ def test_a_score_does_not_depend_on_who_else_is_asked_for(
     alone = [model.paired([action]).scores(values) for action in asked]
     assert together.propensity.tolist() == [scores.propensity[0] for scores in alone]
     assert together.optimistic.tolist() == [scores.optimistic[0] for scores in alone]
+
+
+@pytest.mark.parametrize("form", ["constant", "ordered"])
+def test_what_nobody_has_to_answer_is_certain_and_changes_nothing_else(
+    model: PropensityModel, contacts: Table, form: str
+) -> None:
+    certain = np.arange(len(ACTIONS)) % 2 == 0
+    asked = with_uplifts(model, form)
+    plain, paired = asked.paired(ACTIONS), asked.paired(ACTIONS, certain=certain)
+
+    for row in range(20):
+        values = contacts.row(row)
+        for found, learnt in zip(paired.scores(values), plain.scores(values), strict=True):
+            assert found.tolist() == np.where(certain, 1.0, learnt).tolist()
 
 
 def test_a_table_gives_the_numbers_of_its_rows_one_by_one(model: PropensityModel, contacts: Table) -> None:
