@@ -217,9 +217,10 @@ class Expressions:
     ) -> tuple[Program, ...] | RuleTypeError:
         tree = transform(reading.tree, lambda node: _in_scope_of(owner, node)) if reading.scoped_at else reading.tree
         try:
-            check(tree, self._environment, expected)  # the whole first: all its faults, at once
+            whole = check(tree, self._environment, expected)  # first, for all its faults at once
             parts = conjuncts(tree) if split else (tree,)
-            programs = tuple(self._shared(compile(check(part, self._environment, expected))) for part in parts)
+            checked = [whole if part is tree else check(part, self._environment, expected) for part in parts]
+            programs = tuple(self._shared(compile(each)) for each in checked)
         except RuleTypeError as fault:
             return fault
         for program in programs:
