@@ -67,9 +67,10 @@ class Gated:
             left = self._keep(left, strategy.mandatory_mask, "quiet_hours")
         for stage in strategy.gates:
             no, unknown = stage.index.evaluate(moment.activation, left)
-            self._drop(stage.name, no)
-            self._drop(f"{stage.name}_unknown", unknown)
-            left ^= no | unknown
+            if no | unknown:
+                self._drop(stage.name, no)
+                self._drop(f"{stage.name}_unknown", unknown)
+                left ^= no | unknown
         return left
 
     def _after_limits(self, left: Mask) -> Mask:

@@ -78,9 +78,8 @@ def _render_entry(filling: Filling, entry: LeaseEntry, placements: Sequence[Plac
 def _keep_above(filling: Filling, placement: Placement, action: str) -> None:
     """Let the messages stay that stood above this offer when the placement was filled before."""
     group = action.rpartition("/")[0]
-    while _has_room(filling, placement):
-        shown = held(filling, placement)
-        if shown is None or shown.action is None:
+    while (shown := held(filling, placement)) is not None and shown.action is not None:
+        if not _has_room(filling, placement):
             break
         if placement.one_per_group and is_under(shown.action, group):
             break
