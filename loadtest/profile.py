@@ -15,15 +15,13 @@ from collections import Counter
 from pathlib import Path
 
 from loadtest.accounting import other_core, pin
-from loadtest.contest import CONNECTIONS, ours
-from loadtest.drive import Driver
+from loadtest.contest import Contestant, ours
 from loadtest.flames import Stacks, flame_graph
 from loadtest.machine import machine
 from loadtest.measuring import started
 from loadtest.peers.environment import python_of
 from loadtest.report import head, in_columns, write
 from loadtest.service import bank_of, prepare, serving
-from loadtest.traffic import Traffic
 
 SAMPLES_PER_SECOND = 250
 BATCH = 200  # requests between looks at whether the sampler has ended
@@ -44,25 +42,30 @@ def profile(options: argparse.Namespace) -> None:
     stacks: dict[str, Stacks] = {}
     with serving(prepared) as service:
         traffic = started(service, bank)
-        for name, contestant in ours(service, traffic, BATCH).items():
-            kind = name.rpartition(" ")[2]
-            stacks[kind] = _sampled(spy, service.roles["server"], service.address, contestant.traffic, options.seconds)
+        contestants = {name.rpartition(" ")[2]: each for name, each in ours(service, traffic, BATCH).items()}
+        for kind, contestant in contestants.items():
+            stacks[kind] = _sampled(spy, contestant, options.seconds)
     places = {kind: places_of(each) for kind, each in stacks.items()}
-    samples = {kind: sum(each.values()) for kind, each in stacks.items()}
-    report = {**head("profile", before), "bank": str(bank), "shares": places, "samples": samples}
+    sizes = {
+        kind: {"samples": sum(each.values()), "as_asked": round(contestants[kind].share_as_expected, 3)}
+        for kind, each in stacks.items()
+    }
+    report = {**head("profile", before), "bank": str(bank), "sizes": sizes, "shares": places}
     svgs = {f"profile-{kind}": flame_graph(f"{kind}: {bank}", each) for kind, each in stacks.items()}
-    write(options.out, "profile", report, f"{bank}\nsamples: {samples}\n\n{table_of(places)}", svgs)
+    told = [f"{kind}: {size['samples']:,} samples, {size['as_asked']:.0%} as asked" for kind, size in sizes.items()]
+    write(options.out, "profile", report, "\n".join([str(bank), *told, "", table_of(places)]), svgs)
 
 
-def _sampled(spy: Path, pid: int, address: tuple[str, int], traffic: Traffic, seconds: float) -> Stacks:
+def _sampled(spy: Path, contestant: Contestant, seconds: float) -> Stacks:
     """Stacks of the main thread while it is asked flat out."""
+    pid = contestant.roles["server"]
     with tempfile.NamedTemporaryFile(prefix="loadtest-", suffix=".raw") as raw:
         words = ["--pid", str(pid), "--duration", f"{seconds:.0f}", "--rate", str(SAMPLES_PER_SECOND), "--function"]
         command = [str(spy), "record", *words, "--threads", "--format", "raw", "--output", raw.name]
         sampler = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         pin([sampler.pid], other_core())
         while sampler.poll() is None:
-            Driver(address, traffic, connections_max=CONNECTIONS).flat_out(BATCH)
+            contestant.run()
         if sampler.returncode:
             assert sampler.stderr is not None
             sys.exit(f"py-spy failed; it needs root or kernel.yama.ptrace_scope=0:\n{sampler.stderr.read()}")
