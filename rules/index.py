@@ -3,9 +3,10 @@
 Rows share most of their predicates, so each distinct text is evaluated at most once per call, and its verdict is folded
 into all rows that have it by one operation on a bit mask. What asks about one subject, most often an attribute, is not
 even evaluated: the subject is read once and the rows it leaves are looked up, so that the work grows with attributes
-and not with predicates. Two things are skipped altogether: what none of the rows asked for has, or only rows that have
-been answered *no*, and what needs an absent attribute. The latter is most of the work for an anonymous visitor, and
-raising an error for each would cost ten times the look-up.
+and not with predicates. An `||` about a key, of which every action may have one of its own, is divided into sides that
+are looked up. Two things are skipped altogether: what none of the rows asked for has, or only rows that have been
+answered *no*, and what needs an absent attribute. The latter is most of the work for an anonymous visitor, and raising
+an error for each would cost ten times the look-up.
 """
 
 from __future__ import annotations
