@@ -232,8 +232,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
     if reading.has_all_actions:
         check_reached(policy_tree, policies, faults)
     placements = placements_of(reading.tree("placements.yaml"), around, reading.blocks, actions, writer)
-    gates = gates_of(drafts, expressions)
-    weights = context_weights_of(drafts, expressions, faults)
+    gates, weights = gates_of(drafts, expressions), context_weights_of(drafts, expressions, faults)
     tables = tables_of(table_drafts, actions, expressions, faults) if reading.has_all_actions else ()
     language_attribute, timezone_attribute = named = _named_attributes(settings, schema, faults)
     return Strategy(
