@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -40,6 +41,9 @@ from decisioning.store.redis import connect
 
 LOG = logging.getLogger("nextbest")
 KEYS_S = 1.0  # until a new token key is known
+# Made and not yet gone, before the garbage collector looks among them. 64 requests under way have thousands, none of
+# them garbage: at Python's 700 it looked once in ten requests, for 3 % of their CPU. Looking at 10,000 takes 2 ms.
+YOUNG_OBJECTS = 10_000
 
 
 def create_app() -> FastAPI:
@@ -47,6 +51,7 @@ def create_app() -> FastAPI:
     if (parent := parent_process()) is not None and parent.pid is not None:
         die_with_parent(parent.pid)  # one of several workers, which must not stay when their server is killed
     configure_logging()
+    gc.set_threshold(YOUNG_OBJECTS)
     settings = Settings.from_environment()
     store = connect(url_of(settings), deadline_ms=settings.deadline_ms)
     keys = KeyRing(settings.demo)

@@ -4,8 +4,7 @@ What decides now is taken from here, and what decided once is asked for to expla
 explains its neighbours, and compiling a strategy or reading a model takes a hundred times as long as deciding with it.
 
 A collection of garbage that walks a strategy stops every request for 60 ms and more, to find nothing: nothing in one
-refers back to itself, so that it goes when the last who holds it lets go. What is loaded is therefore frozen. What
-requests leave behind is collected as Python has it, in 0.1 ms every thousand requests; rarer would only be longer.
+refers back to itself, so that it goes when the last who holds it lets go. What is loaded is therefore frozen.
 """
 
 from __future__ import annotations
