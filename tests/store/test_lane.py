@@ -133,11 +133,11 @@ def run(factory: Callable[[], asyncio.AbstractEventLoop], whole: Callable[[], Aw
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_every_caller_gets_its_own_replies_or_none_at_all(seed: int, loop: str, tmp_path: Path) -> None:
     chance = random.Random(seed)
     fared: Counter[str] = Counter()
-    server = Fickle(chance, trouble=(0.0, 0.01, 0.05)[seed % 3])
+    server = Fickle(chance, trouble=(0.0, 0.01, 0.05)[seed])
 
     async def caller(lane: Lane, number: int) -> None:
         numbers = [number * 10 + each for each in range(chance.randint(1, 5))]
