@@ -15,7 +15,8 @@ from pathlib import Path
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # Fields of /proc/PID/stat, counted from behind the name, which may hold spaces; see `man 5 proc_pid_stat`.
-PARENT, RESIDENT = 1, 21
+PARENT, CHILDREN_USER, CHILDREN_SYSTEM, RESIDENT = 1, 13, 14, 21
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 SCHEDULED = 2  # of the three clocks of a process: all the time it ran
 
 
@@ -36,10 +37,15 @@ class Usage:
 
 
 def usage_of(pid: int) -> Usage:
-    """A process with its descendants; one that is gone counts nothing."""
+    """A process with its descendants, also those that have ended; one that is gone itself counts nothing.
+
+    A store forks to rewrite its file: what that took moves from the child's clock to its parent's account of children.
+    """
     family = family_of(pid)
-    pages = sum(stat[RESIDENT] for each in family if (stat := _stat(each)))
-    return Usage(sum(map(_cpu_s, family)), pages * PAGE_BYTES)
+    stats = [stat for each in family if (stat := _stat(each))]
+    ended_ticks = sum(stat[CHILDREN_USER] + stat[CHILDREN_SYSTEM] for stat in stats)
+    pages = sum(stat[RESIDENT] for stat in stats)
+    return Usage(sum(map(_cpu_s, family)) + ended_ticks / TICKS_PER_SECOND, pages * PAGE_BYTES)
 
 
 def usages(roles: Mapping[str, int]) -> dict[str, Usage]:

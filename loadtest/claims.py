@@ -46,7 +46,7 @@ def told(options: argparse.Namespace) -> None:
 
 def table_of(claims: Sequence[Claim]) -> str:
     """For people."""
-    return lines_of([claim.as_json() for claim in claims])
+    return lines_of([claim.as_json() for claim in claims]) if claims else "Nothing is claimed of this alone."
 
 
 def lines_of(claims: Sequence[Mapping[str, Any]]) -> str:

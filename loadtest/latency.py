@@ -60,7 +60,7 @@ def load(options: argparse.Namespace) -> None:
     beside = beside_floor(mixed.measured, nothing.measured)
     latencies = {each.name: each.measured.latencies for each in (mixed, nothing)}
     svg = percentile_chart(f"Latency at {rate:.0f} requests/s", latencies)
-    tables = [told, table_of(phases), beside, claims.table_of(made)] if made else [told, table_of(phases), beside]
+    tables = [told, table_of(phases), beside, claims.table_of(made)]
     write(options.out, "load", report, "\n\n".join(tables), {"load": svg})
 
 

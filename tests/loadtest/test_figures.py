@@ -79,6 +79,19 @@ def test_cpu_is_what_a_process_and_its_children_burnt(where: str) -> None:
     assert 3e6 < usage.memory_bytes < 100e6
 
 
+def test_what_a_child_burnt_stays_when_it_has_ended() -> None:
+    script = BURN.replace("os.wait()", "os.wait(); print(flush=True); sys.stdin.readline()").replace(
+        "    print(flush=True)\n    sys.stdin.readline()\n", "    pass\n"
+    )
+    command = [sys.executable, "-S", "-c", script, "child"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdout.readline()
+
+        assert usage_of(process.pid).cpu_s == pytest.approx(0.3, abs=0.06)
+        process.stdin.close()
+
+
 def test_a_process_that_is_gone_costs_nothing() -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
