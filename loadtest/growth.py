@@ -90,16 +90,25 @@ Point = dict[str, Any]  # x, bank, and by name the figures of each contestant wi
 def growth(options: argparse.Namespace) -> None:
     """Measure the axes that are asked for, and report those together with the ones that were measured before."""
     base = Setting(bank_of(options))
-    for name in options.axis:  # all of them first: what runs beside a measurement is kept on one core, and slow
-        for x in AXES[name].points:
-            prepare(AXES[name].at(base, x).bank, options.cache)
+    # All of them first: what runs beside a measurement is kept on one core, and slow.
+    possible = {name: [x for x in AXES[name].points if _is_prepared(name, x, base, options)] for name in options.axis}
     before = machine()
-    for name in options.axis:
+    for name, found in possible.items():
         points = []
-        for number, x in enumerate(AXES[name].points, start=1):
-            print(f"loadtest: {name} {x:,} ({number} of {len(AXES[name].points)})", file=sys.stderr, flush=True)
+        for number, x in enumerate(found, start=1):
+            print(f"loadtest: {name} {x:,} ({number} of {len(found)})", file=sys.stderr, flush=True)
             points.append(measured_at(x, AXES[name].at(base, x), base.bank, options))
         _report(options.out, name, {**head("growth", before), "rounds": options.rounds, "points": points})
+
+
+def _is_prepared(axis: str, x: int, base: Setting, options: argparse.Namespace) -> bool:
+    """Whether a point can be measured; one that cannot is told, and does not cost the others."""
+    try:
+        prepare(AXES[axis].at(base, x).bank, options.cache)
+    except RuntimeError as error:
+        print(f"loadtest: {axis} {x:,} is left out: {error}", file=sys.stderr, flush=True)
+        return False
+    return True
 
 
 def measured_at(x: int, setting: Setting, base: Bank, options: argparse.Namespace) -> Point:
