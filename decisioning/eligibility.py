@@ -65,8 +65,8 @@ class Gated:
         left = self._keep(left, permitted(strategy, self.snapshot.state.consents, channel=moment.channel), "consent")
         if moment.quiet_until_ms is not None:
             left = self._keep(left, strategy.mandatory_mask, "quiet_hours")
-        for stage in strategy.gates:
-            no, unknown = stage.index.evaluate(moment.activation, left)
+        asked = strategy.gate_index.evaluate(moment.activation, left)
+        for stage, (no, unknown) in zip(strategy.gates, asked, strict=True):
             if no | unknown:
                 self._drop(stage.name, no)
                 self._drop(f"{stage.name}_unknown", unknown)

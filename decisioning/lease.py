@@ -62,7 +62,7 @@ def _cause_of_end(index: int | None, moment: Moment, strategy: Strategy) -> str 
     if not strategy.calendar.live(moment.now_ms) >> index & 1:
         return "not_live"
     for stage in strategy.gates:
-        for predicate in stage.index.predicates(index):
+        for predicate in stage.predicates(index):
             if stage.reads_context(predicate):
                 continue
             try:

@@ -8,7 +8,7 @@ from rules.checked import CheckedNode
 from rules.compile import Program, compile
 from rules.environment import Environment, Signature, Together
 from rules.errors import EvaluationError, RuleError, RuleFault, RuleSyntaxError, RuleTypeError
-from rules.index import PredicateIndex
+from rules.index import PredicateIndex, StagedIndex
 from rules.parse import parse
 from rules.timestamps import Duration, Timestamp
 from rules.tree import (
@@ -85,6 +85,7 @@ __all__ = [
     "RuleTypeError",
     "Select",
     "Signature",
+    "StagedIndex",
     "Timestamp",
     "Together",
     "Type",

@@ -12,7 +12,7 @@ an error for each would cost ten times the look-up.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rules.analysis import Attribute
@@ -70,9 +70,30 @@ class PredicateIndex:
                 unknown = row
         return 0, unknown
 
-    def predicates(self, row: int) -> tuple[Program, ...]:
-        """The predicates of a row in their given order, for explanations."""
-        return self._rows[row]
+
+class StagedIndex:
+    """Rows that have to pass stages, one after the other, each with predicates of its own.
+
+    Stages ask about the same attributes, so about many rows all are asked together, and each attribute is read once.
+    One row alone is asked stage by stage.
+    """
+
+    def __init__(self, stages: Sequence[Sequence[Sequence[Program]]]) -> None:
+        """stages: the rows of each stage, all in one order. Raises ValueError as PredicateIndex does."""
+        count = len(stages[0])
+        self._index = PredicateIndex([row for rows in stages for row in rows])
+        self._shifts = tuple(count * nth for nth in range(len(stages)))  # where the rows of each begin
+        self._in_every_stage = sum(1 << shift for shift in self._shifts)
+
+    def evaluate(self, activation: Mapping[str, Any], among: int) -> Iterator[tuple[int, int]]:
+        """For each stage the rows answered no and those unknown, of the rows that all stages before let pass."""
+        is_alone = not among & among - 1
+        together = None if is_alone else self._index.evaluate(activation, among * self._in_every_stage)
+        for shift in self._shifts:
+            no, unknown = together or self._index.evaluate(activation, among << shift)
+            out = no >> shift & among, unknown >> shift & among
+            among ^= out[0] | out[1]
+            yield out
 
 
 class Either:

@@ -9,7 +9,7 @@ from decisioning.catalog.expressions import Expressions
 from decisioning.catalog.faults import Faults
 from decisioning.catalog.strategy import ContextWeight, Gate, Mask, Rule
 from decisioning.catalog.template import Piece
-from rules import BOOL, PredicateIndex, Program
+from rules import BOOL, Program, StagedIndex
 
 STAGES = ("eligibility", "applicability", "suitability")
 
@@ -17,20 +17,18 @@ STAGES = ("eligibility", "applicability", "suitability")
 def gates_of(drafts: Sequence[Draft], expressions: Expressions) -> tuple[Gate, ...]:
     """One gate per stage over all actions, in order of their indexes."""
     rules = [[_rules(stage, draft, expressions) for draft in drafts] for stage in STAGES]
-    return tuple(
-        Gate(stage, PredicateIndex([_row(each) for each in rows]), tuple(rows), expressions.contextual)
-        for stage, rows in zip(STAGES, rules, strict=True)
-    )
+    return tuple(Gate(stage, tuple(rows), expressions.contextual) for stage, rows in zip(STAGES, rules, strict=True))
+
+
+def index_of(gates: Sequence[Gate]) -> StagedIndex:
+    """The rules of all stages together, a row for each action."""
+    return StagedIndex([[gate.predicates(index) for index in range(len(gate.rules))] for gate in gates])
 
 
 def _rules(stage: str, draft: Draft, expressions: Expressions) -> tuple[Rule, ...]:
     return tuple(
         Rule(node.value, node.where, expressions.predicates(node, draft.owner)) for node in draft.node.scalars(stage)
     )
-
-
-def _row(rules: Sequence[Rule]) -> tuple[Program, ...]:
-    return tuple(clause for rule in rules for clause in rule.clauses)
 
 
 def context_weights_of(drafts: Sequence[Draft], expressions: Expressions, faults: Faults) -> tuple[ContextWeight, ...]:

@@ -40,7 +40,7 @@ from decisioning.catalog.derivations import derived_of
 from decisioning.catalog.expressions import Expressions
 from decisioning.catalog.faults import Fault, Faults, known
 from decisioning.catalog.features import barred_of, features_of
-from decisioning.catalog.gates import context_weights_of, gates_of
+from decisioning.catalog.gates import context_weights_of, gates_of, index_of
 from decisioning.catalog.layout import FILES_BESIDE, FOLDERS_BESIDE, REQUIRED_FILES, shape_of
 from decisioning.catalog.personas import personas_of
 from decisioning.catalog.placements import fields_of, placements_of
@@ -54,7 +54,7 @@ from decisioning.catalog.policies import (
 from decisioning.catalog.satisfiability import Satisfiability
 from decisioning.catalog.schema import Schema, schema_of
 from decisioning.catalog.shape import Shape
-from decisioning.catalog.strategy import Action, ContextWeight, Gate, Persona, Strategy, VolumeConstraint
+from decisioning.catalog.strategy import Action, ContextWeight, Gate, Mask, Persona, Strategy, VolumeConstraint
 from decisioning.catalog.table_warnings import table_warnings
 from decisioning.catalog.tables import TableDraft, table_drafts_of, tables_of
 from decisioning.catalog.volume import volume_constraints_of
@@ -228,9 +228,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
     derived = derived_of(reading.tree("derived.yaml"), table_drafts, expressions, faults)
     writer = Writer(languages, reading.images, Showing(around.zone), expressions, faults, schemes_of(settings, faults))
     actions = actions_of(drafts, around, writer, faults)
-    policies = policy_masks(drafts)
-    if reading.has_all_actions:
-        check_reached(policy_tree, policies, faults)
+    policies = _policy_masks(reading, drafts, faults)
     placements = placements_of(reading.tree("placements.yaml"), around, reading.blocks, actions, writer)
     gates, weights = gates_of(drafts, expressions), context_weights_of(drafts, expressions, faults)
     tables = tables_of(table_drafts, actions, expressions, faults) if reading.has_all_actions else ()
@@ -254,6 +252,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         lever=np.array([action.lever for action in actions], dtype=np.float64),
         action_hash=hashes_of(actions),
         gates=gates,
+        gate_index=index_of(gates),
         purpose_masks=purpose_masks(actions, schema.purposes),
         masks_under=masks_under(actions),
         consent_defaults=consents_of(reading.tree("consents.yaml"), around.channels, schema.purposes, faults),
@@ -277,6 +276,13 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         images=MappingProxyType(reading.images),
         warnings=() if faults else _warnings(drafts, table_drafts, actions, expressions, around),
     )
+
+
+def _policy_masks(reading: _Reading, drafts: Sequence[Draft], faults: Faults) -> Names[str, Mask]:
+    masks = policy_masks(drafts)
+    if reading.has_all_actions:
+        check_reached(reading.tree("contact_policies.yaml"), masks, faults)
+    return masks
 
 
 def _personas(

@@ -22,7 +22,7 @@ from decisioning.catalog.derived import DerivedAttribute
 from decisioning.catalog.faults import Fault
 from decisioning.catalog.picture import Picture
 from decisioning.catalog.schema import Schema
-from rules import PredicateIndex, Program
+from rules import PredicateIndex, Program, StagedIndex
 
 Mask = int  # a set of actions: bit i stands for strategy.actions[i]
 
@@ -125,18 +125,20 @@ class Rule:
 class Gate:
     """One stage of rules over all actions: eligibility, applicability or suitability.
 
-    `index` evaluates each distinct predicate once and folds the verdicts into action sets; `rules[i]` are the rules of
-    action i as written, for explanations.
+    `rules[i]` are the rules of action i as written.
     """
 
     name: str
-    index: PredicateIndex
     rules: tuple[tuple[Rule, ...], ...]
     contextual: frozenset[str]  # texts of predicates that read context, channel or the channel's history
 
     def reads_context(self, predicate: Program) -> bool:
         """True when the predicate's verdict belongs to this moment, not to the customer's own facts."""
         return predicate.text in self.contextual
+
+    def predicates(self, action_index: int) -> tuple[Program, ...]:
+        """What an action has to pass here, in the order of its rules."""
+        return tuple(clause for rule in self.rules[action_index] for clause in rule.clauses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +307,7 @@ class Strategy:
     lever: NDArray[np.float64]  # of each action
     action_hash: NDArray[np.uint64]  # of each action's key: breaks ties together with the person
     gates: tuple[Gate, ...]  # eligibility, applicability, suitability
+    gate_index: StagedIndex  # the rules of all of them, a stage each; evaluates each distinct predicate once
     purpose_masks: Mapping[str, Mask]  # purpose -> its actions
     masks_under: Mapping[str, Mask]  # issue, issue/group and issue/group/action -> the actions under it
     consent_defaults: Mapping[tuple[str, str], ConsentDefault]  # (channel, purpose)

@@ -62,7 +62,7 @@ def test_rules_read_a_derived_attribute_as_any_other(rule: str, balance: float |
     strategy = load_bundle(bundle("yearly: {expression: 'customer.balance_avg_3m * 4.0'}", rule))
     customer = {"age": 44, "products": ["x"]} | ({} if balance is None else {"balance_avg_3m": balance})
     roots: dict[str, Any] = {"customer": customer, "context": {}}
-    (predicate,) = strategy.gates[2].index.predicates(strategy.action_index["grow/cards/gold_upgrade"])
+    (predicate,) = strategy.gates[2].predicates(strategy.action_index["grow/cards/gold_upgrade"])
 
     try:
         found = predicate({**roots, "derived": DerivedValues(strategy.derived, roots)})
@@ -113,9 +113,7 @@ def test_a_gate_knows_what_reads_the_moment_through_a_derived_attribute(expressi
     strategy = load_bundle(bundle(derived, "derived.value > 1"))
     gate = strategy.gates[2]
 
-    assert (
-        gate.reads_context(gate.index.predicates(strategy.action_index["grow/cards/gold_upgrade"])[0]) is reads_context
-    )
+    assert gate.reads_context(gate.predicates(strategy.action_index["grow/cards/gold_upgrade"])[0]) is reads_context
 
 
 def test_purposes_hold_through_derived_attributes() -> None:
@@ -143,7 +141,7 @@ def test_equal_conditions_are_one_program_however_they_are_spelled() -> None:
     strategy = with_rule("customer.age>=18")
     gold = strategy.action_index["grow/cards/gold_upgrade"]
 
-    assert strategy.gates[2].index.predicates(gold)[0] is strategy.gates[0].index.predicates(gold)[0]
+    assert strategy.gates[2].predicates(gold)[0] is strategy.gates[0].predicates(gold)[0]
 
 
 LONG = "\n".join(["a0: {expression: '1'}", *(f"a{n}: {{expression: 'derived.a{n - 1} + 1'}}" for n in range(1, 18))])

@@ -41,7 +41,7 @@ def ask(rule: str) -> tuple[object, RecordedHistory]:
     history = RecordedHistory()
     strategy = with_rule(rule)
     activation = {"customer": {}, "context": {}, "now": Timestamp.from_ms(0), "channel": "web", "history": history}
-    (predicate,) = suitability(strategy).index.predicates(gold(strategy))
+    (predicate,) = suitability(strategy).predicates(gold(strategy))
     return predicate(activation), history
 
 
@@ -80,7 +80,7 @@ def test_a_rule_is_split_into_its_clauses() -> None:
         "customer.age < 9 || customer.in_arrears",
         'channel == "web"',
     ]
-    assert rule.clauses == suitability(strategy).index.predicates(gold(strategy))
+    assert rule.clauses == suitability(strategy).predicates(gold(strategy))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_gate_knows_which_predicates_read_the_moment(rule: str, reads_context:
     strategy = with_rule(rule)
     gate = suitability(strategy)
 
-    assert gate.reads_context(gate.index.predicates(gold(strategy))[0]) is reads_context
+    assert gate.reads_context(gate.predicates(gold(strategy))[0]) is reads_context
 
 
 def test_equal_rules_of_many_actions_are_one_program() -> None:

@@ -18,6 +18,7 @@ from rules import (
     EvaluationError,
     PredicateIndex,
     Program,
+    StagedIndex,
     check,
     compile,
     object_of,
@@ -152,12 +153,35 @@ def test_an_absent_attribute_costs_no_evaluation() -> None:
     assert index.evaluate({"customer": {}}, 0b111) == (0, 0b011)
 
 
-def test_a_row_keeps_its_predicates_in_the_given_order() -> None:
-    rows = [[PROGRAMS[3], PROGRAMS[0]], []]
+STAGES = st.integers(0, 6).flatmap(
+    lambda count: st.lists(
+        st.lists(st.lists(st.sampled_from(PROGRAMS), max_size=3), min_size=count, max_size=count),
+        min_size=1,
+        max_size=3,
+    )
+)
 
-    index = PredicateIndex(rows)
 
-    assert (index.predicates(0), index.predicates(1)) == ((PROGRAMS[3], PROGRAMS[0]), ())
+@given(STAGES, ACTIVATIONS, st.integers(0))
+def test_stages_asked_together_agree_with_stages_asked_in_turn(
+    stages: list[list[list[Program]]], activation: dict[str, Any], some: int
+) -> None:
+    index = StagedIndex(stages)
+
+    for among in (every(stages[0]), every(stages[0]) & some, *(1 << row for row in range(len(stages[0])))):
+        left, expected = among, []
+        for rows in stages:
+            expected.append(twin(rows, activation, left))
+            left &= ~(expected[-1][0] | expected[-1][1])
+        assert list(index.evaluate(activation, among)) == expected
+
+
+def test_a_predicate_of_several_stages_is_evaluated_once() -> None:
+    host = Counting()
+    rows = [[program("host.age >= 18")], [program("true")]]
+
+    assert list(StagedIndex([rows, rows]).evaluate({"host": host}, 0b11)) == [(0, 0), (0, 0)]
+    assert host.count == 1
 
 
 def test_a_program_that_was_not_checked_to_be_bool_is_refused() -> None:
