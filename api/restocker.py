@@ -48,10 +48,10 @@ class Restocker:
         interest = 0
         for drops in decision.stages:
             interest |= drops.get("volume_wait", 0) | drops.get("volume_constraint", 0)
+        if not (interest or decision.movements):  # as of most answers: what only repeats takes nothing
+            return
         for placed in decision.placements:
             interest |= 0 if placed.action is None else 1 << strategy.action_index[placed.action]
-        if not interest:
-            return
         occasion = Occasion(request.channel, snapshot.now_ms)
         partition = partition_of(snapshot.customer_key)
         low = sought(interest, strategy, snapshot.quotas, occasion, decision.movements, self._left)
