@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -83,8 +84,8 @@ class FeatureEncoder:
     """Turns attribute values into float64[width]; see the module's docstring for the columns."""
 
     __slots__ = (
-        "_band_start", "_coded", "_first_mark", "_has_logarithms", "_highest", "_inverse_sd", "_knot_lists", "_knots",
-        "_logarithmic", "_lowest", "_mean", "_median", "_numeric_paths", "column_paths", "features", "is_band",
+        "_band_start", "_coded", "_first_mark", "_has_logarithms", "_highest", "_inverse_sd", "_knots", "_logarithmic",
+        "_lowest", "_mean", "_median", "_numeric_paths", "_numerics", "column_paths", "features", "is_band",
         "real_count", "width",
     )  # fmt: skip
 
@@ -100,7 +101,10 @@ class FeatureEncoder:
         band_counts = [len(feature.knots) + 1 for feature in numerics]
         first_band = self._first_mark + len(numerics)
         self._band_start = first_band + np.cumsum([0, *band_counts], dtype=np.int64)[:-1]
-        self._knot_lists = [(int(start), one.knots) for start, one in zip(self._band_start, numerics, strict=True)]
+        self._numerics = [  # what `sparse` walks
+            (one.path, one.median, int(start), one.knots, self._first_mark + position)
+            for position, (start, one) in enumerate(zip(self._band_start, numerics, strict=True))
+        ]
         first_level = first_band + sum(band_counts)
         self._coded, self.width = _lookups(coded, first_level)
         self.is_band = np.zeros(self.width, dtype=np.bool_)
@@ -152,20 +156,22 @@ class FeatureEncoder:
         Most columns of a customer are 0: multiplying only these costs what its attributes do, not what all levels do.
         """
         value_of = values.get
-        numbers = numbers_of([value_of(path) for path in self._numeric_paths])
-        missing = ~np.isfinite(numbers)
-        np.copyto(numbers, self._median, where=missing)
-        ones = [
-            start + bisect_left(knots, number)
-            for (start, knots), number in zip(self._knot_lists, numbers.tolist(), strict=True)
-        ]
+        numbers: list[float] = []
+        ones: list[int] = []
+        marks: list[int] = []
         try:
+            for path, median, first_band, knots, mark in self._numerics:
+                number = value_of(path)
+                if number is None or not isfinite(number):
+                    number = median
+                    marks.append(mark)
+                number = float(number)
+                numbers.append(number)
+                ones.append(first_band + bisect_left(knots, number))
             ones += [lookup.get(value_of(path), other) for path, lookup, other in self._coded]
-        except TypeError as error:
-            raise InvalidFeature(f"a list or mapping cannot be a feature's value: {error}") from error
-        if np.count_nonzero(missing):
-            ones += (self._first_mark + missing.nonzero()[0]).tolist()
-        return self._reals(numbers), ones
+        except (TypeError, OverflowError) as error:
+            raise _unreadable(values, self._numeric_paths, error) from error
+        return self._reals(np.array(numbers)), ones + marks
 
     def encode_table(self, columns: Mapping[str, Column]) -> Floats:
         """float64[rows, width]; each row equals `encode` of that row's values, bit by bit."""
@@ -282,6 +288,15 @@ def _lookups(coded: Sequence[Coded], start: int) -> tuple[tuple[tuple[str, dict[
         lookups.append((feature.path, columns, start + 1))
         start += 2 + len(feature.levels)
     return tuple(lookups), start
+
+
+def _unreadable(values: Mapping[str, Any], numeric_paths: Sequence[str], error: Exception) -> InvalidFeature:
+    """What is wrong with one customer's values, in the words that a table's column would be refused with."""
+    try:
+        numbers_of([values.get(path) for path in numeric_paths])
+    except InvalidFeature as refusal:
+        return refusal
+    return InvalidFeature(f"a list or mapping cannot be a feature's value: {error}")
 
 
 def numbers_of(values: Column) -> Floats:
