@@ -22,13 +22,19 @@ FACTORS = [np.array(each, dtype=np.uint64) for each in (0xBF58476D1CE4E5B9, 0x94
 
 
 def priorities(
-    propensity: Floats, worth: Floats, context_weight: Floats | float, lever: Floats, contact_cost: float
+    propensity: Floats, worth: Floats, context_weight: Floats | None, lever: Floats, contact_cost: float
 ) -> Floats:
-    """Priority of each candidate, in the strategy's currency; all arrays float64[n], propensity 1 for messages."""
+    """Priority of each candidate, in the strategy's currency; all arrays float64[n], propensity 1 for messages.
+
+    propensity may have several rows, one for each guess, and then priorities have them too. context_weight: None where
+    all are 1.
+    """
     priority = propensity * worth
-    priority *= context_weight
+    if context_weight is not None:
+        priority *= context_weight
     priority *= lever
-    priority -= contact_cost
+    if contact_cost:
+        priority -= contact_cost
     return priority
 
 
@@ -50,11 +56,12 @@ def best_first(priority: Floats, action_hash: Hashes, *, person: str) -> Iterato
     """The positions that `arbitrate` gives, one by one: who asks for two of fifty need not wait for the others."""
     left = priority.copy()
     for _ in range(left.size):
-        best = left.argmax()
-        tied = (left == left[best]).nonzero()[0]
-        if tied.size > 1:
-            best = tied[mixed(action_hash[tied], person).argmin()]
-        yield int(best)
+        best = int(left.argmax())
+        tied = left == left[best]
+        if np.count_nonzero(tied) > 1:
+            among = tied.nonzero()[0]
+            best = int(among[mixed(action_hash[among], person).argmin()])
+        yield best
         left[best] = -np.inf
 
 

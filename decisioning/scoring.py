@@ -81,7 +81,7 @@ class Factors(NamedTuple):
     """What is multiplied with the response of each action, tables and context weights included."""
 
     worth: Floats
-    context_weight: Floats | float
+    context_weight: Floats | None  # None: 1 for all
     lever: Floats
 
 
@@ -90,48 +90,40 @@ def appraise(contenders: Mask, moment: Moment, strategy: Strategy, scorer: Score
     scores = _scored(contenders, moment, strategy, scorer)
     factors = _factors(contenders, moment, strategy)
     contact_cost = strategy.channels[moment.channel].contact_cost
-    uplift, best_guess, optimistic = None, scores.propensity, scores.optimistic
+    guesses, uplift = scores.chances, None
     if strategy.ranking == INCREMENTAL and scores.uplift is not None:
-        uplift = best_guess = scores.uplift
-        optimistic = uplift + (optimistic - scores.propensity)  # nobody measures how sure an uplift is: as sure as that
-    return Appraisal(
-        scores.propensity,
-        uplift,
-        factors.worth,
-        priorities(best_guess, *factors, contact_cost),
-        priorities(optimistic, *factors, contact_cost),
-        scorer.launches,
-        contact_cost,
-    )
+        uplift = scores.uplift  # nobody measures how sure it is: as sure as the propensity
+        guesses = np.stack((uplift, uplift + (scores.optimistic - scores.propensity)))
+    priority, hope = priorities(guesses, *factors, contact_cost)
+    return Appraisal(scores.propensity, uplift, factors.worth, priority, hope, scorer.launches, contact_cost)
 
 
 def _scored(contenders: Mask, moment: Moment, strategy: Strategy, scorer: Scorer) -> Scores:
     """The model's numbers, where an offer is among the contenders."""
     if contenders & strategy.offer_mask:
         return scorer.scores(moment.values(scorer.features))
-    certain = np.ones(len(strategy.actions))
-    return Scores(certain, certain, None)
+    return Scores(np.ones((2, len(strategy.actions))), None)
 
 
 def _factors(contenders: Mask, moment: Moment, strategy: Strategy) -> Factors:
     """What actions say of themselves, but where a table has its say. Where no row of it holds, or that is unknown, it
     has none.
     """
-    worth, weight, lever = Factors(strategy.worth, 1.0, strategy.lever)
+    worth, weight, lever = Factors(strategy.worth, None, strategy.lever)
     count = len(strategy.actions)
     every = (1 << len(strategy.context_weights)) - 1
     no, unknown = strategy.weight_index.evaluate(moment.activation, every)
     if holding := every ^ no ^ unknown:
         for at in indexes_of(holding).tolist():
             each = strategy.context_weights[at]
-            weight = np.where(members(each.mask, count), np.minimum(weight * each.weight, FACTOR_MAX), weight)
+            weight = _weighted(weight, members(each.mask, count), each.weight)
     for table in strategy.tables:
         if not table.mask & contenders or (answer := _answer(table, moment)) is None:
             continue
         concerned = members(table.mask, count)
         match table.gives:
             case "context_weight":
-                weight = np.where(concerned, np.minimum(weight * min(answer, FACTOR_MAX), FACTOR_MAX), weight)
+                weight = _weighted(weight, concerned, min(answer, FACTOR_MAX))
             case "lever":
                 lever = lever.copy()
                 lever[concerned] = min(answer, FACTOR_MAX)
@@ -139,6 +131,14 @@ def _factors(contenders: Mask, moment: Moment, strategy: Strategy) -> Factors:
                 worth = worth.copy()
                 worth[concerned] = answer
     return Factors(worth, weight, lever)
+
+
+def _weighted(weight: Floats | None, concerned: Flags, factor: float) -> Floats:
+    """Context weights with one more factor for those concerned."""
+    if weight is None:
+        weight = np.ones(concerned.size)
+    np.multiply(weight, factor, out=weight, where=concerned)
+    return np.minimum(weight, FACTOR_MAX, out=weight)
 
 
 def _answer(table: DecisionTable, moment: Moment) -> Any:
@@ -219,7 +219,7 @@ class StatedScorer:
         default = stated.get("default", 0.0)
         stated = {action.key: stated.get(action.key, default) for action in strategy.actions if action.kind == "offer"}
         numbers = np.array([stated.get(action.key, 1.0) for action in strategy.actions], dtype=np.float64)
-        self._scores = Scores(numbers, numbers, numbers)
+        self._scores = Scores(np.stack((numbers, numbers)), numbers)
         self.reads = strategy.reads
         self.launches = np.zeros(len(numbers), dtype=np.bool_)
 

@@ -79,9 +79,20 @@ class PriorVariances:
 class Scores(NamedTuple):
     """One customer's numbers, per action in the order they were paired."""
 
-    propensity: Floats  # 0..1, the mean of what is known, rounded
-    optimistic: Floats  # 0..1, one standard deviation of the logit above it, rounded
+    chances: Floats  # [2, actions] 0..1, rounded: the mean of what is known, then one standard deviation above it
     uplift: Floats | None  # what acting adds over doing nothing; None where the model has learnt none
+
+    @property
+    def propensity(self) -> Floats:
+        """float64[actions]: by the mean of what is known."""
+        chances: Floats = self.chances[0]
+        return chances
+
+    @property
+    def optimistic(self) -> Floats:
+        """float64[actions]: one standard deviation of the logit above it."""
+        chances: Floats = self.chances[1]
+        return chances
 
 
 class PropensityModel:
@@ -247,8 +258,8 @@ class Paired:
         real = np.r_[0 : model.encoder.real_count, model.encoder.width : model.width]
         self._reals = summed[real]
         # One row more than there are columns, of zeros: what stands for "no column" in a table.
-        self._ones = np.zeros((model.encoder.width + 1, 2 * len(self.action_keys)))
-        self._ones[:-1] = summed[: model.encoder.width].reshape(model.encoder.width, -1)
+        self._ones = np.zeros((model.encoder.width + 1, 2, len(self.action_keys)))
+        self._ones[:-1] = summed[: model.encoder.width]
 
     def scores(self, values: Mapping[str, Any]) -> Scores:
         """Scores of all actions; values are keyed by attribute path, absent means missing.
@@ -264,20 +275,16 @@ class Paired:
             if self._incremental is not None:
                 uplift = self._incremental.uplifts(encoded, self._uplift_rows)
                 uplift[self._certain] = 1.0
-        chances = self._chances(reals, ones)
-        count = len(self.action_keys)
-        return Scores(chances[:count], chances[count:], uplift)
+        return Scores(self._chances(reals, ones), uplift)
 
     def _chances(self, reals: Floats, ones: list[int]) -> Floats:
-        """float64[2 * actions]: the propensity of each action, then the optimistic one."""
+        """float64[2, actions]: the propensity of each action, then the optimistic one."""
         amounts = np.empty((len(reals), 2, 1))  # a mean goes with a regressor, a variance with its square
         amounts[:, 0, 0] = reals
         np.multiply(reals, reals, out=amounts[:, 1, 0])
-        terms = self._reals * amounts
-        sums = np.add.reduce(terms.reshape(len(reals), -1), axis=0)
+        sums = np.add.reduce(self._reals * amounts, axis=0)
         sums += np.add.reduce(self._ones.take(np.array(ones, dtype=np.int64), axis=0), axis=0)
-        count = len(self.action_keys)
-        logits, spreads = sums[:count], sums[count:]
+        logits, spreads = sums
         np.sqrt(spreads, out=spreads)
         spreads += logits
         return _rounded_sigmoid(sums)
@@ -296,7 +303,7 @@ class Paired:
             logits += reals[:, column] * self._reals[column, 0, action_index]
         lit = np.zeros(len(logits))
         for column in ones.T:
-            lit += self._ones[column, action_index]
+            lit += self._ones[column, 0, action_index]
         return _rounded_sigmoid(logits + lit)
 
     def uplifts_of_table(self, columns: Mapping[str, Column]) -> Floats | None:

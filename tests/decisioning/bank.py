@@ -193,7 +193,7 @@ class GivenScorer(StatedScorer):
             bound[bank.action_index[key]] = each
         none = {action.key: 0.0 if action.kind == "offer" else 1.0 for action in bank.actions}
         uplift = None if uplifts is None else np.array(list((none | dict(uplifts)).values()))
-        self._scores = Scores(chance, bound, uplift)
+        self._scores = Scores(np.stack((chance, bound)), uplift)
 
 
 def later(snapshot: Snapshot, decision: Decision, *, minutes: float = 1.0) -> Snapshot:

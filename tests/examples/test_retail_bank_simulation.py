@@ -172,7 +172,7 @@ class _TrueScorer:
         return self
 
     def scores(self, values: object) -> Scores:
-        return Scores(self._chances[self._row], self._chances[self._row], None)
+        return Scores(self._chances[[self._row, self._row]], None)
 
 
 def _outcome(strategy: Strategy, scorer: _TrueScorer, customer: dict[str, Any], channel: str, placement: str) -> str:
