@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from decisioning.arbitration import Floats, Ints, best_first
-from decisioning.catalog.strategy import Exploration, Mask, Placement, indexes_of, members
+from decisioning.catalog.strategy import Exploration, Mask, Placement, Strategy, indexes_of, members
 from decisioning.experiments.assignment import draw
 from decisioning.exploration import chosen, selection_probabilities
 from decisioning.filling import Filling
@@ -22,8 +22,7 @@ from decisioning.request import MESSAGE, NOTHING, OFFER, Placed
 WAIT_MS = 1_000  # how long an outcome holds that only waits: for units of a budget, or for others to finish
 SALT = "exploration"  # keeps these draws apart from all others of the same person
 # What stands for nothing, last in a row of contenders.
-NOTHING_HASH = np.array([int.from_bytes(blake2b(NOTHING.encode(), digest_size=8).digest())], dtype=np.uint64)
-YES, NO = np.array([True]), np.array([False])
+NOTHING_HASH = int.from_bytes(blake2b(NOTHING.encode(), digest_size=8).digest())
 
 
 def arbitrated(
@@ -63,21 +62,21 @@ def explored(
     """
     state = filling.snapshot.state
     contenders = _showable(filling, placement, contenders)
-    index = indexes_of(contenders)
-    best = _best(filling, placement, index, placement.nothing_value, reasons)
+    index = and_nothing(contenders, filling.strategy)
+    best = _best(filling, placement, index[:-1], placement.nothing_value, reasons)
     is_fixed = best.action is not None and filling.strategy.bypass_mask >> filling.index_of(best.action) & 1
     if is_fixed or not contenders:
         return best
     probabilities = chances(filling, placement, exploration, index)
     choice = chosen(
         probabilities,
-        np.concatenate((filling.strategy.action_hash[index], NOTHING_HASH)),
+        _each(filling.strategy.action_hash, index, NOTHING_HASH),
         person=state.assignment_key,
         draw_index=state.draw_index,
         position=len(filling.placed),
         salt=SALT,
     )
-    action = None if choice == index.size else filling.strategy.actions[index[choice]].key
+    action = None if choice == index.size - 1 else filling.strategy.actions[index[choice]].key
     probability = float(probabilities[choice])
     if action == best.action:
         best.selection_probability = probability
@@ -91,13 +90,25 @@ def explored(
     return tried
 
 
+def and_nothing(contenders: Mask, strategy: Strategy) -> Ints:
+    """The contenders, ascending, and nothing, as if it were the action behind the last."""
+    return indexes_of(contenders | 1 << len(strategy.actions))
+
+
+def _each(of_actions: NDArray[Any], index: Ints, of_nothing: Any) -> NDArray[Any]:
+    """What each of them has, nothing included."""
+    found = of_actions.take(index, mode="clip")
+    found[-1] = of_nothing
+    return found
+
+
 def chances(filling: Filling, placement: Placement, exploration: Exploration, index: Ints) -> Floats:
-    """The probability of each of these contenders and, last, of nothing."""
+    """The probability of each contender and, last, of nothing; index as `and_nothing` gives it."""
     appraisal = filling.appraisal
     return selection_probabilities(
-        np.concatenate((appraisal.hope[index], (placement.nothing_value,))),
-        explores=np.concatenate((members(exploration.mask, appraisal.hope.size)[index], YES)),
-        launches=np.concatenate((appraisal.launches[index], NO)),
+        _each(appraisal.hope, index, placement.nothing_value),
+        explores=_each(members(exploration.mask, appraisal.hope.size), index, True),
+        launches=_each(appraisal.launches, index, False),
         sacrifice=exploration.sacrifice,
         scale_min=exploration.scale_min,
         launch_share=exploration.launch_share,

@@ -13,7 +13,7 @@ import numpy as np
 
 from decisioning.arbitration import arbitrate
 from decisioning.catalog.strategy import Action, Candidates, Strategy, indexes_of
-from decisioning.draws import chances
+from decisioning.draws import and_nothing, chances
 from decisioning.evidence import Evidence
 from decisioning.filling import Filling
 from decisioning.records import instant
@@ -93,8 +93,8 @@ def _chances(placed: Placed, filling: Filling, stood: Iterable[int]) -> dict[int
     is_certain = placed.selection_probability in (None, 1.0)
     if exploration is None or is_certain or filling.standing.draws_at_random:
         return {}
-    index = np.array(sorted(stood), dtype=np.int64)
-    return dict(zip(index.tolist(), chances(filling, placement, exploration, index).tolist(), strict=False))
+    index = and_nothing(sum(1 << at for at in stood), filling.strategy)
+    return dict(zip(index.tolist(), chances(filling, placement, exploration, index).tolist(), strict=True))
 
 
 def _lost_to(placed: Placed) -> dict[str, Any]:

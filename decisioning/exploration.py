@@ -40,8 +40,7 @@ def selection_probabilities(
     even = 1.0 / (best_count + np.count_nonzero(others))
     probability: Floats = even * sacrifice / (sacrifice + _relative_gap(value, best, scale_min))
     probability *= others
-    lifted = launches & others
-    if np.count_nonzero(lifted):
+    if np.count_nonzero(launches) and np.count_nonzero(lifted := launches & others):
         probability += _lifts(probability, lifted, launch_share, even_of_best=best_count * even)
     probability[is_best] = (1.0 - float(np.add.reduce(probability))) / best_count
     return probability
@@ -78,7 +77,10 @@ def _relative_gap(value: Floats, best: float, scale_min: float) -> Floats:
     a candidate that loses money relatively nearer, and lose probability to it.
     """
     scale = max(best, scale_min)
-    gap: Floats = best / scale - value / np.where(value > 0.0, scale, scale_min)
+    gap: Floats = best / scale - value / scale
+    losing = value < 0.0
+    if np.count_nonzero(losing):
+        gap[losing] = best / scale - value[losing] / scale_min
     return gap
 
 

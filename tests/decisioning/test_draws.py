@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from scipy.stats import chi2
 
-from decisioning.catalog.strategy import Strategy, indexes_of
+from decisioning.catalog.strategy import Strategy
 from decisioning.decide import decide, prepare
-from decisioning.draws import chances
+from decisioning.draws import and_nothing, chances
 from decisioning.explain import explain
 from decisioning.personas import meet
 from decisioning.placement import contenders_for
@@ -49,9 +49,9 @@ def chances_of(bank: Strategy, who: Mapping[str, Any], propensities: Mapping[str
     placement = bank.placements["web.hero"]
     contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
     assert bank.exploration is not None
-    at = indexes_of(contenders)
+    at = and_nothing(contenders, bank)
     probabilities = chances(filling, placement, bank.exploration, at)
-    keys = [bank.actions[index].key for index in at]
+    keys = [bank.actions[index].key for index in at[:-1]]
     return dict(zip([*keys, None], probabilities.tolist(), strict=True))
 
 
@@ -121,7 +121,7 @@ def test_an_offer_that_is_new_gets_its_floor_and_a_message_never_counts_as_new()
         filling = prepare(request, customer(), bank, scorer, decision_id="d")
         placement = bank.placements["web.hero"]
         contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
-        at = indexes_of(contenders)
+        at = and_nothing(contenders, bank)
         probabilities = chances(filling, placement, bank.exploration, at)
         index = at.tolist()
         return float(probabilities[index.index(bank.action_index[SILVER])])

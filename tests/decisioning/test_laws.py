@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decisioning.catalog.load import load_bundle
-from decisioning.catalog.strategy import indexes_of
 from decisioning.consent import is_granted
 from decisioning.decide import decide, prepare
+from decisioning.draws import and_nothing
 from decisioning.draws import chances as chances_of
 from decisioning.explain import ranks
 from decisioning.placement import contenders_for
@@ -215,9 +215,9 @@ def probabilities_of(filling, name):
     """The probability of each contender of an empty answer's placement, and of nothing under None."""
     strategy, placement = filling.strategy, filling.strategy.placements[name]
     contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
-    at = indexes_of(contenders)
+    at = and_nothing(contenders, strategy)
     probabilities = chances_of(filling, placement, strategy.exploration, at)
-    keys = [strategy.actions[index].key for index in at]
+    keys = [strategy.actions[index].key for index in at[:-1]]
     return dict(zip([*keys, None], probabilities.tolist(), strict=True))
 
 
