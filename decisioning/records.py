@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
+import msgspec
+
 from decisioning.catalog.strategy import Strategy
 from decisioning.consent import in_force
 from decisioning.customer import Profile, Snapshot, SourceFacts, State
@@ -43,6 +45,7 @@ CORE = (
 _RECORDED_STATE = tuple(each.name for each in fields(State) if each.name not in UNRECORDED_STATE)
 _core_values = attrgetter(*CORE)
 _state_values = attrgetter(*_RECORDED_STATE)
+_RecordedState = msgspec.defstruct("_RecordedState", _RECORDED_STATE)  # a dict of them takes three times as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def decision_record(
             "api_key": key_id,
             "snapshot": {
                 "attributes": attributes,
-                "state": dict(zip(_RECORDED_STATE, _state_values(state), strict=True)),
+                "state": _RecordedState(*_state_values(state)),
                 "state_version": snapshot.state_version,
                 "quotas": _quotas_read(request, snapshot, strategy),
             },
@@ -108,8 +111,10 @@ def decision_record(
     )
 
 
-def _parted(values: Mapping[str, Any], personal: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parted(values: Mapping[str, Any], personal: Iterable[str]) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """What everybody may read, and what is sealed."""
+    if not personal:
+        return values, {}
     readable = dict(values)
     return readable, {name: readable.pop(name) for name in personal if name in readable}
 

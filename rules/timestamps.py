@@ -18,6 +18,7 @@ NANOS = 10**9  # in a second
 _DAY_S = 86_400
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_BARE_EPOCH = datetime(1970, 1, 1)  # as text it names no zone, and takes half as long to write
 _TIMESTAMP_MIN = (1 - _EPOCH_DAY) * _DAY_S * NANOS  # 0001-01-01T00:00:00Z
 _TIMESTAMP_MAX = 253_402_300_800 * NANOS - 1  # 9999-12-31T23:59:59.999999999Z
 _DURATION_MAX = 315_576_000_000 * NANOS  # 10,000 years of 365.25 days, as protobuf bounds it
@@ -101,8 +102,7 @@ class Timestamp(_Nanos):
 
     def __str__(self) -> str:
         seconds, nanos = divmod(self.nanos, NANOS)
-        moment = _EPOCH + timedelta(seconds=seconds)
-        return f"{moment.isoformat()[:19]}{_fraction(nanos)}Z"
+        return f"{(_BARE_EPOCH + timedelta(0, seconds)).isoformat()}{_fraction(nanos)}Z"
 
     def in_zone(self, zone: str = "") -> datetime:
         """The calendar there, to the second: `zone` is an IANA name or an offset such as `+02:00`; empty means UTC."""
