@@ -25,8 +25,7 @@ _DURATION_MAX = 315_576_000_000 * NANOS  # 10,000 years of 365.25 days, as proto
 _UNITS = {"h": 3600 * NANOS, "m": 60 * NANOS, "s": NANOS, "ms": 10**6, "us": 10**3, "µs": 10**3, "μs": 10**3, "ns": 1}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|µs|μs|ns)")
 _TIMESTAMP = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
-    r"(?:Z|([+-])([0-9]{2}):([0-9]{2}))"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.([0-9]{1,9}))?(?:Z|([+-])([0-9]{2}):([0-9]{2}))"
 )
 _OFFSET = re.compile(r"([+-]?)([0-9]{1,2}):([0-9]{2})")
 _ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+/-]{0,63}")
@@ -88,17 +87,18 @@ class Timestamp(_Nanos):
         found = _TIMESTAMP.fullmatch(text)
         if found is None:
             raise EvaluationError(f"{text[:40]!r} is not a timestamp such as 2025-11-24T08:00:00Z")
-        year, month, day, hour, minute, second = (int(part) for part in found.groups()[:6])
-        offset_h, offset_m = int(found[9] or 0), int(found[10] or 0)
-        if hour > 23 or minute > 59 or second > 59 or offset_h > 23 or offset_m > 59:
+        fraction, sign, offset_h, offset_m = found.groups("")
+        # All of them are two digits, which stand in the order of their numbers.
+        if text[11:13] > "23" or text[14:16] > "59" or text[17:19] > "59" or offset_h > "23" or offset_m > "59":
             raise EvaluationError(f"{text[:40]!r} has no such time of day")
         try:
-            days = date(year, month, day).toordinal() - _EPOCH_DAY
+            since = datetime.fromisoformat(text[:19]) - _BARE_EPOCH
         except ValueError:
             raise EvaluationError(f"{text[:40]!r} has no such date") from None
-        offset_s = (offset_h * 3600 + offset_m * 60) * (-1 if found[8] == "-" else 1)
-        seconds = days * _DAY_S + hour * 3600 + minute * 60 + second - offset_s
-        return cls(seconds * NANOS + int((found[7] or "").ljust(9, "0")))
+        seconds = since.days * _DAY_S + since.seconds
+        if sign:
+            seconds += (int(offset_h) * 3600 + int(offset_m) * 60) * (1 if sign == "-" else -1)
+        return cls(seconds * NANOS + (int(fraction.ljust(9, "0")) if fraction else 0))
 
     def __str__(self) -> str:
         seconds, nanos = divmod(self.nanos, NANOS)
