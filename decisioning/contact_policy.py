@@ -82,9 +82,12 @@ def _held_back(
         for policy in policies if since_ms else ():
             if policy.mask & candidates and is_holding(policy, _forgotten(policy, since_ms), now_ms=now_ms):
                 found[policy.name] = policy.mask & candidates
-        for key, rows in _rows_by_key(counting, past).items():
-            if len(rows) < policies[0].limit and not (since_ms or state.day_counts):
-                continue  # as with almost everybody: each row is one time
+        # As with almost everybody, each row is one time: then what has fewer than the lowest limit holds nobody.
+        rows_min = 1 if since_ms or state.day_counts else policies[0].limit
+        counted = _counted(counting, past)
+        for key, rows in _by_key(counted, counting.depth).items() if len(counted) >= rows_min else ():
+            if len(rows) < rows_min:
+                continue
             concerned = strategy.masks_under.get(key, 0) & candidates if key else candidates
             if not concerned:
                 continue
@@ -148,7 +151,8 @@ def times_within(policy: ContactPolicy, spans: Sequence[Span], restraint: Restra
 def counted_for(policy: ContactPolicy, action: str, state: State, channel: str) -> list[Span]:
     """What a policy counts against one action, oldest first, without what is forgotten."""
     counting = _counting(policy, channel)
-    return _spans(_rows_by_key(counting, _past(state, ())).get(key_of(action, counting.depth), ()))
+    rows = _counted(counting, _past(state, ()))
+    return _spans(_by_key(rows, counting.depth).get(key_of(action, counting.depth), ()))
 
 
 def unknown_until_ms(policy: ContactPolicy, action: str, state: State, channel: str) -> int:
@@ -193,14 +197,19 @@ def _known(policy: ContactPolicy, since_ms: int, spans: list[Span]) -> list[Span
     return _forgotten(policy, since_ms) + [each for each in spans if each.to_ms >= since_ms] if since_ms else spans
 
 
-def _rows_by_key(counting: Counting, past: Past) -> Mapping[str, list[Row]]:
-    """What is counted, by what it counts for; the key "" stands for everything a policy covers."""
-    _, depth, channel = counting
-    found: dict[str, list[Row]] = {}
+def _counted(counting: Counting, past: Past) -> list[Row]:
+    """What is counted, in no order."""
+    rows: list[Row] = []
     for outcome in counting.outcomes:
-        for row in past.get(outcome, ()):
-            if channel is None or row.channel == channel:
-                found.setdefault(key_of(row.action, depth), []).append(row)
+        rows += past.get(outcome, ())
+    return rows if counting.channel is None else [row for row in rows if row.channel == counting.channel]
+
+
+def _by_key(rows: Iterable[Row], depth: int) -> Mapping[str, list[Row]]:
+    """The rows by what they count for; the key "" stands for everything a policy covers."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(key_of(row.action, depth), []).append(row)
     return found
 
 

@@ -9,7 +9,7 @@ state. What a window cannot know for certain is unknown, never zero.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import TypeVar
@@ -128,7 +128,10 @@ class History:
     def count(self, outcome: str, scope: str, window: Duration) -> int:
         """How many interactions of this outcome lie within the window before now."""
         since_ms = self._start_ms(outcome, window)
-        times = sum(1 for each in self.matching(outcome, scope) if each.at_ms > since_ms)
+        times = 0
+        for each in self.matching(outcome, scope):
+            if each.at_ms > since_ms:
+                times += 1
         for count in self.counted(outcome, scope):
             if count.last_ms <= since_ms:
                 continue
@@ -181,21 +184,17 @@ class History:
             raise EvaluationError(f"no interaction {outcome!r} in scope {scope!r}")
         return latest_ms
 
-    def matching(self, outcome: str, scope: str) -> Iterator[Interaction]:
+    def matching(self, outcome: str, scope: str) -> list[Interaction]:
         """The interactions of this outcome in this scope that are kept one by one, oldest first."""
         return self._within(self._state.interactions, outcome, scope)
 
-    def counted(self, outcome: str, scope: str) -> Iterator[DayCount]:
+    def counted(self, outcome: str, scope: str) -> list[DayCount]:
         """What was before those, counted by the day, oldest day first."""
         return self._within(self._state.day_counts, outcome, scope)
 
-    def _within(self, rows: Iterable[Row], outcome: str, scope: str) -> Iterator[Row]:
+    def _within(self, rows: Sequence[Row], outcome: str, scope: str) -> list[Row]:
         kind, _, key = scope.partition(":")
-        outcomes = (outcome, JOINED) if kind == "channel" and outcome == "selected" else (outcome,)
-        for each in rows:
-            if each.outcome not in outcomes:
-                continue
-            if kind == "customer" or (
-                each.channel == self._channel if kind == "channel" else is_under(each.action, key)
-            ):
-                yield each
+        if kind == "channel":
+            outcomes = (outcome, JOINED) if outcome == "selected" else (outcome,)
+            return [each for each in rows if each.outcome in outcomes and each.channel == self._channel]
+        return [each for each in rows if each.outcome == outcome and (kind == "customer" or is_under(each.action, key))]
