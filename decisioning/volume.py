@@ -23,8 +23,7 @@ RETRY_MS = 5_000  # after a counter was found empty, before a partition asks it 
 DAY_TTL_S = 3 * 86_400  # a day's counter is kept so long after its last use, for whoever wants to know how it ended
 
 
-@dataclass(frozen=True, slots=True)
-class Occasion:
+class Occasion(NamedTuple):
     """Where and when something is selected."""
 
     channel: str
