@@ -28,11 +28,11 @@ class PredicateIndex:
 
     def __init__(self, rows: Sequence[Sequence[Program]]) -> None:
         """Raises ValueError for a program that is not of type bool."""
-        self._rows = tuple(tuple(row) for row in rows)
+        self._rows = [tuple(program.evaluate for program in row) for row in rows]
         programs: dict[str, Program] = {}
         masks: Counter[str] = Counter()
         layers: list[dict[int, Program]] = []  # a row's first `||` about a key, its second, and so on
-        for position, row in enumerate(self._rows):
+        for position, row in enumerate(rows):
             for program in row:
                 if program.type != BOOL:
                     raise ValueError(f"{program.text} is {program.type}; a predicate is checked to be bool")
@@ -43,7 +43,7 @@ class PredicateIndex:
             layers += [{} for _ in divided[len(layers) :]]
             for layer, program in zip(layers, divided, strict=False):
                 layer[position] = program
-        self._groups = _grouped([(programs[text], masks[text]) for text in sorted(masks)], (1 << len(self._rows)) - 1)
+        self._groups = _grouped([(programs[text], masks[text]) for text in sorted(masks)], (1 << len(rows)) - 1)
         self._groups += [Either(layer) for layer in layers]
 
     def evaluate(self, activation: Mapping[str, Any], among: int) -> tuple[int, int]:
@@ -62,9 +62,9 @@ class PredicateIndex:
     def _asked_alone(self, activation: Mapping[str, Any], row: int) -> tuple[int, int]:
         """The same for one row or none: its predicates take half as long as look-ups that answer for all rows."""
         unknown = 0
-        for program in self._rows[row.bit_length() - 1] if row else ():
+        for holds in self._rows[row.bit_length() - 1] if row else ():
             try:
-                if not program.evaluate(activation):
+                if not holds(activation):
                     return row, 0
             except EvaluationError:
                 unknown = row
