@@ -161,8 +161,8 @@ def _found(raw: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-# What decoding needs of one attribute (short name, age, reader), and of all that come from one source.
-_Step = tuple[str, float, Reader]
+# What decoding needs of one attribute (short name, when it is stale, reader), and of all that come from one source.
+_Step = tuple[str, int | None, Reader]
 _Plan = tuple[tuple[str | None, tuple[_Step, ...]], ...]
 
 
@@ -227,8 +227,7 @@ class Schema:
             steps: dict[str | None, list[_Step]] = {}
             for path, each in self.attributes.items():
                 if path.startswith("customer.") and (names is None or path in names):
-                    age_ms_max = math.inf if each.stale_after_ms is None else each.stale_after_ms
-                    steps.setdefault(each.source, []).append((each.short_name, age_ms_max, reader_of(each)))
+                    steps.setdefault(each.source, []).append((each.short_name, each.stale_after_ms, reader_of(each)))
             plan = tuple((source, tuple(found)) for source, found in steps.items())
             self._plans[names] = plan
         return plan
@@ -236,9 +235,9 @@ class Schema:
 
 def _decode(facts: SourceFacts, now_ms: int, steps: Iterable[_Step], values: dict[str, Any]) -> None:
     raw, times_ms, at_ms = facts.attributes, facts.times_ms, facts.at_ms
-    for name, age_ms_max, read in steps:
+    for name, stale_after_ms, read in steps:
         found = raw.get(name)
-        if found is None or now_ms - (times_ms.get(name, at_ms) if times_ms else at_ms) > age_ms_max:
+        if found is None or (stale_after_ms is not None and now_ms - times_ms.get(name, at_ms) > stale_after_ms):
             continue
         value = read(found)
         if value is not None:
