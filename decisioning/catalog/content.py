@@ -64,11 +64,9 @@ class Content:
     def _version(self, language: str | None) -> Version:
         if language is None:
             return self.default
-        for tag in chain_of(language):
-            version = self.versions.get(tag)
-            if version is not None:
-                return version
-        return self.default
+        if language in self.versions:  # mostly it is stated as the strategy has it
+            return self.versions[language]
+        return next((self.versions[tag] for tag in chain_of(language) if tag in self.versions), self.default)
 
 
 def chain_of(language: str) -> Iterator[str]:
