@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
+import subprocess
 from collections import Counter, defaultdict
 from dataclasses import replace
 from random import Random
+from subprocess import PIPE
+
+import pytest
 
 from loadtest.accounting import words_of
 from loadtest.claims import Claim
@@ -176,9 +180,16 @@ def test_growth_is_told_as_an_exponent_of_the_ratios() -> None:
     assert growth_of("ours", "interactions", [{**points[0], "x": 0}, points[1]]).endswith("10.00 times as much")
 
 
-def test_roles_are_found_by_the_words_of_a_command_line() -> None:
-    assert words_of(os.getpid())
-    assert roles_below(os.getpid()) == {}
+@pytest.mark.parametrize(("word", "role"), [("valkey-server", "store"), ("cat", None)])
+def test_roles_are_found_by_the_words_of_a_command_line(word: str, role: str | None) -> None:
+    with subprocess.Popen([word, "-"], executable=shutil.which("cat"), stdin=PIPE, stdout=PIPE, bufsize=0) as child:
+        assert child.stdin and child.stdout
+        child.stdin.write(b"are you there?\n")
+        assert child.stdout.readline()
+
+        assert words_of(child.pid) == [word, "-"]
+        assert roles_below(child.pid) == ({} if role is None else {role: child.pid})
+        child.stdin.close()
 
 
 def test_a_bank_is_named_by_everything_it_was_made_of() -> None:
