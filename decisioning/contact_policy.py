@@ -77,15 +77,18 @@ def _held_back(
         return {}
     found: dict[str, Mask] = {}
     past = _past(state, met)
+    # As with almost everybody, each row is one time: then fewer rows than the lowest limit hold nobody.
+    is_exact = not (state.day_counts or state.complete_since_ms or state.answers_since_ms)
     for counting, policies in countings.items():
+        counted = _counted(counting, past)
+        rows_min = policies[0].limit if is_exact else 0
+        if len(counted) < rows_min:
+            continue
         since_ms = complete_since(state, counting.outcomes)
         for policy in policies if since_ms else ():
             if policy.mask & candidates and is_holding(policy, _forgotten(policy, since_ms), now_ms=now_ms):
                 found[policy.name] = policy.mask & candidates
-        # As with almost everybody, each row is one time: then what has fewer than the lowest limit holds nobody.
-        rows_min = 1 if since_ms or state.day_counts else policies[0].limit
-        counted = _counted(counting, past)
-        for key, rows in _by_key(counted, counting.depth).items() if len(counted) >= rows_min else ():
+        for key, rows in _by_key(counted, counting.depth).items():
             if len(rows) < rows_min:
                 continue
             concerned = strategy.masks_under.get(key, 0) & candidates if key else candidates
