@@ -12,9 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
-from redis.exceptions import RedisError
-
-from decisioning.store.link import Call, Command, Link, Reply, linked
+from decisioning.store.link import Call, Command, Link, Reply, linked, packed
 
 BATCHES_MAX = 4  # a server runs one command at a time, so more under way only make smaller batches
 
@@ -37,16 +35,17 @@ class Lane:
     async def exchange(self, commands: Sequence[Command]) -> list[Reply]:
         """Send the commands in one round trip, one after the other on one connection; replies in order.
 
-        Raises StoreUnavailable after the deadline or when the connection breaks. A caller who gives up before its turn
-        has sent nothing.
+        Raises StoreUnavailable after the deadline or when the connection breaks; TypeError or ValueError for an
+        argument that cannot be sent. A caller who gives up before its turn has sent nothing.
         """
         if not commands:
             return []
+        ready = [packed(command) for command in commands]
         if self._alarm is None:
             self._loop = asyncio.get_running_loop()
             self._alarm = self._loop.call_later(self._deadline_s, self._ring)
-        call = Call(commands, self._loop.create_future(), self._loop.time() + self._deadline_s)
-        while self._open and self._open[0].is_settled:
+        call = Call(ready, self._loop.create_future(), self._loop.time() + self._deadline_s)
+        while self._open and self._open[0].is_over:
             self._open.popleft()
         self._open.append(call)
         self._waiting.append(call)
@@ -78,18 +77,21 @@ class Lane:
         if self._link is not None and self._link.is_closing:
             self._link.end("the store is not available: the connection broke")
         batch = [call for call in self._waiting if not call.replies.done()]
+        self._waiting.clear()
         if batch and self._link is not None:
-            self._waiting.clear()
             self._link.send(batch)
-        elif batch and self._connecting is None:
-            self._connecting = self._loop.create_task(self._connect())
+        elif batch:
+            self._waiting.extend(batch)
+            if self._connecting is None:
+                self._connecting = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(self._deadline_s) as limit:
                 self._link = await linked(self._url, self._heed)
-        except (RedisError, OSError) as error:  # TimeoutError is an OSError
-            self._fail_waiting(f"the store is not available: {type(error).__name__}: {error}")
+        except Exception as error:  # whatever it is, who waits must not wait for the deadline
+            if not limit.expired():  # else who still has time waits for the next attempt, and the alarm ends the others
+                self._fail_waiting(f"the store is not available: {type(error).__name__}: {error}")
         finally:
             self._connecting = None
         self._gather()
@@ -104,7 +106,7 @@ class Lane:
     def _ring(self) -> None:
         """Fail every call whose time is over; a link that has kept one waiting carries no other."""
         now_s = self._loop.time()
-        while self._open and (self._open[0].is_settled or self._open[0].until_s <= now_s):
+        while self._open and (self._open[0].is_over or self._open[0].until_s <= now_s):
             late = self._open.popleft()
             if not late.is_settled:
                 late.fail(f"the store did not answer within {self._deadline_s * 1000:.0f} ms")

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from hiredis import PushNotification, Reader, pack_command
 from redis._parsers import BaseParser
@@ -40,12 +40,17 @@ Reply = Any  # bytes, int, None, lists of them, or a ResponseError: the server r
 class Call:
     """Commands of one caller, and where it waits for the replies."""
 
-    commands: Sequence[Command]
+    packed: Sequence[bytes]  # each command, before anything is counted: one that cannot be sent is its caller's alone
     replies: asyncio.Future[list[Reply]]  # cancelled once the caller has given up
     until_s: float
     link: Link | None = None  # that carries it
     ends_batch: bool = False
     is_settled: bool = False  # answered or failed: what still comes is for nobody
+
+    @property
+    def is_over(self) -> bool:
+        """True when nobody waits and no link carries it."""
+        return self.is_settled or (self.link is None and self.replies.done())
 
     def answer(self, replies: list[Reply]) -> None:
         self.is_settled = True
@@ -85,14 +90,14 @@ class Link(asyncio.Protocol):
         batch[-1].ends_batch = True
         self.batch_count += 1
         self._under_way.extend(batch)
-        self._transport.write(b"".join([_packed(command) for call in batch for command in call.commands]))
+        self._transport.write(b"".join([command for call in batch for command in call.packed]))
 
     def data_received(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not _INCOMPLETE:
                 self._take(reply)
-        except RedisError as error:
+        except (RedisError, ValueError) as error:  # the latter from redis-py, of a refusal that it cannot read
             self.end(f"the store is not available: {type(error).__name__}: {error}")
 
     def eof_received(self) -> None:
@@ -126,7 +131,7 @@ class Link(asyncio.Protocol):
             raise InvalidResponse("a reply that nobody asked for")
         call = self._under_way[0]
         self._replies.append(reply)
-        if len(self._replies) == len(call.commands):
+        if len(self._replies) == len(call.packed):
             self._under_way.popleft()
             call.answer(self._replies)
             self._replies = []
@@ -138,8 +143,7 @@ class Link(asyncio.Protocol):
 
 
 async def linked(url: str, tell: Callable[[Link], None]) -> Link:
-    pool = ConnectionPool.from_url(url, **_OPTIONS)  # only reads the URL for us
-    connection: AbstractConnection = pool.connection_class(**pool.connection_kwargs)
+    connection = connection_to(url)
     try:
         await connection.connect()  # type: ignore[no-untyped-call]
         return Link(connection, tell)
@@ -148,6 +152,16 @@ async def linked(url: str, tell: Callable[[Link], None]) -> Link:
         raise
 
 
-def _packed(command: Command) -> bytes:
-    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # the stub asks for a tuple of one
-    return packed
+def connection_to(url: str) -> AbstractConnection:
+    """What would connect to this server. Raises ValueError when the URL or one of its options cannot be read."""
+    pool = ConnectionPool.from_url(url, **_OPTIONS)  # only reads the URL for us
+    try:
+        connection: AbstractConnection = pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, AttributeError, RedisError) as error:  # redis-py hands on whatever stands there
+        raise ValueError(f"an option in the URL of the store cannot be read: {error}") from error
+    return connection
+
+
+def packed(command: Command) -> bytes:
+    """As it goes over the wire. Raises TypeError or ValueError for an argument that cannot."""
+    return cast(bytes, pack_command(command))  # type: ignore[arg-type]  # the stub asks for a tuple of one

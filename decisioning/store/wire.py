@@ -9,11 +9,9 @@ import asyncio
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from redis.asyncio.connection import parse_url
-
 from decisioning.store.cluster import Cluster, limited
 from decisioning.store.lane import Lane
-from decisioning.store.link import Command, Reply
+from decisioning.store.link import Command, Reply, connection_to
 
 CLUSTER_MARK = "+cluster://"
 
@@ -64,12 +62,12 @@ class Wire:
 def _seeds(url: str) -> list[str]:
     """The URL of each server that it names: `redis+cluster://` may name several, as host:port,host:port."""
     if CLUSTER_MARK not in url:
-        parse_url(url)
+        connection_to(url)
         return [url]
     parts = urlsplit(url)
     user, at, hosts = parts.netloc.rpartition("@")
     scheme = parts.scheme.removesuffix("+cluster")
     seeds = [parts._replace(scheme=scheme, netloc=f"{user}{at}{host}").geturl() for host in hosts.split(",")]
     for seed in seeds:
-        parse_url(seed)
+        connection_to(seed)
     return seeds

@@ -11,9 +11,10 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import hiredis
 import pytest
@@ -31,6 +32,7 @@ DEADLINE_S = 0.3
 LATE_S = 3.0  # by which a busy machine may miss a deadline; what hangs misses it by more
 CALLERS = 100
 KINDS = 6
+PATIENCE_S = 30.0  # the deadline of a call that must not need it
 
 
 def said(number: int) -> bytes:
@@ -119,6 +121,32 @@ class Fickle:
                 await asyncio.sleep(chance.choice([0, 0, 0.001]))
 
 
+@asynccontextmanager
+async def saying(directory: Path, answer: Callable[[bytes, int], bytes]) -> AsyncIterator[str]:
+    """The URL of a server that gives this answer to what comes over its first connection, its second, and so on.
+
+    It is silent from the start where it has nothing to say to b"".
+    """
+    serving: list[asyncio.Task[None] | None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.current_task())
+        connection = len(serving)
+        with suppress(ConnectionError):
+            while data := await reader.read(1 << 16):
+                if b"ECHO" in data:
+                    writer.write(answer(data, connection))
+                elif answer(b"", connection):
+                    hello = b"%1\r\n$5\r\nproto\r\n:3\r\n" if b"HELLO" in data else b""
+                    writer.write(hello + b"+OK\r\n" * data.count(b"\r\nCLIENT"))
+        writer.close()
+
+    listening = await asyncio.start_unix_server(serve, directory / "socket")
+    yield f"unix://{directory}/socket"
+    await asyncio.gather(*(each for each in serving if each is not None))
+    listening.close()
+
+
 def run(factory: Callable[[], asyncio.AbstractEventLoop], whole: Callable[[], Awaitable[None]]) -> list[str]:
     """Run to the end; what the loop had to complain about."""
     complaints: list[str] = []
@@ -143,6 +171,9 @@ def test_every_caller_gets_its_own_replies_or_none_at_all(seed: int, loop: str, 
         numbers = [number * 10 + each for each in range(chance.randint(1, 5))]
         await asyncio.sleep(chance.choice([0, 0, 0.001, 0.2, 0.4]))
         commands: list[Command] = [("ECHO", b"%d" % each) for each in numbers]
+        is_unfit = chance.random() < 0.1
+        if is_unfit:
+            commands.insert(chance.randint(0, len(commands)), ("ECHO", cast(bytes, None)))
         began_s = time.monotonic()
         try:
             async with asyncio.timeout(chance.choice([None, None, 0, 0.001, 0.01, DEADLINE_S])):
@@ -151,6 +182,9 @@ def test_every_caller_gets_its_own_replies_or_none_at_all(seed: int, loop: str, 
             fared["answered"] += 1
         except StoreUnavailable:
             fared["unavailable"] += 1
+        except TypeError:
+            assert is_unfit
+            fared["unfit"] += 1
         except TimeoutError:
             fared["left"] += 1
         assert time.monotonic() - began_s < DEADLINE_S + LATE_S
@@ -171,7 +205,92 @@ def test_every_caller_gets_its_own_replies_or_none_at_all(seed: int, loop: str, 
     assert complaints == []
     assert not server.received or max(server.received.values()) == 1
     assert fared["answered"] > 0
+    assert fared["unfit"] > 0
     assert fared.total() == 3 * CALLERS
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("unfit", [None, "\ud800"])
+def test_a_command_that_cannot_be_sent_fails_its_caller_alone(loop: str, unfit: object, server: EmbeddedServer) -> None:
+    async def whole() -> None:
+        lane = Lane(server.url, deadline_s=PATIENCE_S)
+        bad: Command = ("ECHO", cast(bytes, unfit))
+        found = await asyncio.gather(
+            *(lane.exchange(each) for each in ([("ECHO", b"a")], [("ECHO", b"b"), bad], [("ECHO", b"c")])),
+            return_exceptions=True,
+        )
+        after = await lane.exchange([("ECHO", b"d")])
+        await lane.close()
+
+        assert [found[0], found[2], after] == [[b"a"], [b"c"], [b"d"]]
+        assert isinstance(found[1], TypeError if unfit is None else ValueError)
+
+    assert run(LOOPS[loop], whole) == []
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_refusal_that_cannot_be_read_ends_the_connection_and_nothing_else(loop: str, tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with saying(
+            tmp_path, lambda data, _: b"-MOVED garbage\r\n" if b"first" in data else b"+second\r\n"
+        ) as url:
+            lane = Lane(url, deadline_s=PATIENCE_S)
+            with pytest.raises(StoreUnavailable, match="ValueError"):
+                await lane.exchange([("ECHO", b"first")])
+            assert await lane.exchange([("ECHO", b"second")]) == [b"second"]
+            await lane.close()
+
+    assert run(LOOPS[loop], whole) == []
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_who_comes_while_a_connection_fails_waits_for_the_next_until_its_own_deadline(
+    loop: str, tmp_path: Path
+) -> None:
+    """The first connection is never answered; whoever came for it in time is served by the second."""
+
+    async def whole() -> None:
+        async with saying(tmp_path, lambda _, connection: b"" if connection == 1 else b"+second\r\n") as url:
+            lane = Lane(url, deadline_s=1.0)
+            first = asyncio.create_task(lane.exchange([("ECHO", b"first")]))
+            await asyncio.sleep(0.5)
+            second = asyncio.create_task(lane.exchange([("ECHO", b"second")]))
+
+            with pytest.raises(StoreUnavailable, match="did not answer within 1000 ms"):
+                await first
+            assert await second == [b"second"]
+            assert not lane._waiting
+            await lane.close()
+
+    assert run(LOOPS[loop], whole) == []
+
+
+async def test_what_breaks_while_connecting_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(url: str, tell: object) -> None:
+        raise ZeroDivisionError("as it should")
+
+    monkeypatch.setattr("decisioning.store.lane.linked", broken)
+    lane = Lane("redis://nowhere", deadline_s=PATIENCE_S)
+
+    began_s = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="ZeroDivisionError: as it should"):
+        await lane.exchange([("PING",)])
+
+    assert time.monotonic() - began_s < PATIENCE_S / 2
+    await lane.close()
+
+
+async def test_who_left_before_its_turn_keeps_nobody_in_memory(server: EmbeddedServer) -> None:
+    lane = Lane(server.url, deadline_s=PATIENCE_S)
+    gone = asyncio.ensure_future(lane.exchange([("PING",)]))
+    await asyncio.sleep(0)
+    gone.cancel()
+
+    for _ in range(100):
+        await lane.exchange([("PING",)])
+
+    assert len(lane._open) <= 1
+    await lane.close()
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from dataclasses import dataclass, field
 
 import pytest
+from hiredis import Reader
 
 from decisioning.store.lane import Lane
 from decisioning.store.link import Call, Command, Link, Reply
@@ -33,9 +34,10 @@ class Counter:
             await self.before_commits.pop()()
 
 
-def _said(command: Command) -> str:
+def _said(command: Sequence[str | bytes | int]) -> str:
+    verb, first = (each.decode() if isinstance(each, bytes) else str(each) for each in command[:2])
     scripts = {COMMIT.digest: "commit", READ.digest: "read", CLAIM.digest: "claim", DELIVER.digest: "deliver"}
-    return scripts.get(command[1], command[0]) if command[0] == "EVALSHA" else command[0]
+    return scripts.get(first.encode(), verb) if verb == "EVALSHA" else verb
 
 
 @pytest.fixture
@@ -48,7 +50,9 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter]:
         return await plain_exchange(self, commands)
 
     def send(self: Link, batch: Sequence[Call]) -> None:
-        counting.trips.append("+".join(_said(command) for call in batch for command in call.commands))
+        commands = Reader()
+        commands.feed(b"".join(command for call in batch for command in call.packed))
+        counting.trips.append("+".join(_said(commands.gets()) for call in batch for _ in call.packed))
         plain_send(self, batch)
 
     monkeypatch.setattr(Lane, "exchange", exchange)

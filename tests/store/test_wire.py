@@ -197,3 +197,10 @@ async def test_a_closed_store_fails_those_who_wait(server: EmbeddedServer, store
 def test_an_unreadable_url_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match=r"scheme|[Pp]ort"):
         connect(url)
+
+
+@pytest.mark.parametrize("option", ["foo=bar", "ssl_cert_reqs=none", "retry=3", "protocol=x"])
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
+def test_an_option_that_nobody_knows_is_refused_at_once(scheme: str, option: str) -> None:
+    with pytest.raises(ValueError, match=r"foo|ssl_cert_reqs|option|protocol"):
+        connect(f"{scheme}://127.0.0.1:1?{option}")
