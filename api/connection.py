@@ -19,7 +19,13 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to serve it."""
-        super().connection_made(Gathering(cast(asyncio.Transport, transport), self.loop))
+        self._gathering = Gathering(cast(asyncio.Transport, transport), self.loop)
+        super().connection_made(self._gathering)
+
+    def eof_received(self) -> None:
+        """The client asks no more, but may still read; the loop closes the connection after this."""
+        self._gathering.flush()
+        super().eof_received()
 
 
 class Gathering(asyncio.Transport):
@@ -35,20 +41,21 @@ class Gathering(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send this at the end of the turn."""
         if not self._held:
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self.flush)
         self._held.append(data)
         self._held_bytes += len(data)
         if self._held_bytes > HELD_BYTES_MAX:
-            self._send()
+            self.flush()
 
-    def _send(self) -> None:
+    def flush(self) -> None:
+        """Send what is held now."""
         held, self._held, self._held_bytes = self._held, [], 0
         if held and not self._transport.is_closing():  # the client may have gone since it was written
             self._transport.write(b"".join(held))
 
     def close(self) -> None:
         """Send what is held, then close."""
-        self._send()
+        self.flush()
         self._transport.close()
 
     def is_closing(self) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
+import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.connection import HELD_BYTES_MAX, Connection, Gathering
@@ -59,6 +61,28 @@ async def answered(port: int, asked: bytes) -> bytes:
 async def test_a_client_reads_the_same_bytes(what: str) -> None:
     async with served(app, Connection) as gathered, served(app, HttpToolsProtocol) as plain:
         assert await answered(gathered, ASKED[what]) == await answered(plain, ASKED[what]) != b""
+
+
+def half_closed(port: int, asked: bytes) -> bytes:
+    """All that comes back to a client that says with its request that there will be no other."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(asked)
+        client.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: client.recv(65_536), b""))
+
+
+@pytest.mark.parametrize("what", ["an answer", "no body", "chunks", "the last"])
+def test_a_client_that_says_no_more_reads_its_answer(what: str) -> None:
+    async def whole() -> list[bytes]:
+        async with served(app, Connection) as port:
+            return [await asyncio.to_thread(half_closed, port, ASKED[what]) for _ in range(20)]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        answers = set(runner.run(whole()))
+
+    [answer] = answers
+    assert answer.startswith(b"HTTP/1.1 20")
+    assert answer.endswith({"chunks": b"\r\n0\r\n\r\n", "no body": b"\r\n\r\n"}.get(what, b"whole"))
 
 
 async def test_a_client_that_leaves_early_disturbs_nobody() -> None:
