@@ -35,17 +35,19 @@ class Deadlines:
         """The result of this work; cancels it and raises TimeoutError when it takes longer than all requests may."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
-        each = _Work(task, loop.time() + seconds)
+        each, cancelling = _Work(task, loop.time() + seconds), task.cancelling()
         self._open.append(each)
         if self._alarm is None:
             self._alarm = loop.call_at(each.until_s, self._ring)
         try:
             return await work
         except asyncio.CancelledError:
-            if each.is_late and task.uncancel() == 0:  # else somebody beside us wants it to end
+            if each.is_late and task.cancelling() == cancelling + 1:  # else somebody beside us wants it to end
                 raise TimeoutError from None
             raise
         finally:
+            if each.is_late:
+                task.uncancel()  # even where the work made something else of it: what comes next is not late
             each.task = None
             while self._open and self._open[0].task is None:
                 self._open.popleft()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import nullcontext
 
 import pytest
 
@@ -82,6 +83,28 @@ async def test_of_many_at_once_exactly_the_late_ones_end() -> None:
 
     assert found == ["late" if seconds == LONG_S else seconds for seconds in lengths]
     assert await deadlines.keep(LONG_S, _slept(0)) == 0, "and it goes on"
+
+
+@pytest.mark.parametrize("made_of_it", [None, ValueError("as it should")])
+async def test_late_work_that_makes_something_else_of_its_end_leaves_nothing_behind(
+    made_of_it: ValueError | None,
+) -> None:
+    async def stubborn() -> str:
+        try:
+            await asyncio.sleep(LONG_S)
+        except asyncio.CancelledError:
+            if made_of_it is not None:
+                raise made_of_it from None
+        return "went on"
+
+    with nullcontext() if made_of_it is None else pytest.raises(ValueError, match="as it should"):
+        assert await Deadlines().keep(SHORT_S, stubborn()) == "went on"
+
+    task = asyncio.current_task()
+    assert task is not None and task.cancelling() == 0
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(SHORT_S):
+            await asyncio.sleep(LONG_S)
 
 
 async def test_who_comes_after_a_pause_is_kept_as_well() -> None:
