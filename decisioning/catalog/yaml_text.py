@@ -8,6 +8,7 @@ ours follow the YAML 1.2 core schema, where `no`, `on` and `2026-01-01` are text
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -22,6 +23,9 @@ from decisioning.catalog.faults import Faults
 FILE_BYTES_MAX = 2 << 20  # 1,000 actions are about 1 MB; reading takes about 0.1 s per MB
 DEPTH_MAX = 24  # the deepest form (the text of a link, per language) needs 10
 
+# libyaml compares each directive with all others before it says anything. A value has no such line: its are indented.
+_DIRECTIVE = re.compile("(?:^|[\r\n])\ufeff*(%)")
+_ONE_DOCUMENT = "a file is one document without directives", "Remove lines that begin with --- or %"
 _OLD_BREAK = re.compile("[\x85\u2028\u2029]")  # end a line for libyaml and YAML 1.1, but not for YAML 1.2
 
 _SPECIAL: dict[str, bool | None] = {"null": None, "Null": None, "NULL": None, "~": None, "": None}
@@ -125,9 +129,10 @@ def read_yaml(file: str, content: bytes, faults: Faults) -> Node | None:
         return None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Node(file, mark.line + 1, mark.column + 1) if mark else start
         faults.add(
-            place, f"this is not YAML: {error.problem or error.context}", "Check indentation, quotes and brackets here"
+            _place_of(mark, text, start) if mark else start,
+            f"this is not YAML: {error.problem or error.context}",
+            "Check indentation, quotes and brackets here",
         )
     except YAMLError as error:
         faults.add(
@@ -142,23 +147,38 @@ def _events(text: str) -> Iterator[Any]:
         yield parser.get_event()
 
 
+def _place_of(mark: Any, text: str, start: Node) -> Node:
+    """Where a mark of libyaml stands; behind the end of the text, which no editor can show, its last character."""
+    end = len(text.rstrip())
+    if mark.index < end or not end:
+        return Node(start.file, mark.line + 1, mark.column + 1)
+    return _at(text, end - 1, start)
+
+
+def _at(text: str, index: int, start: Node) -> Node:
+    return Node(start.file, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
+
+
 def _decode(content: bytes, start: Node, faults: Faults) -> str | None:
     if len(content) > FILE_BYTES_MAX:
         faults.add(
             start, f"the file has {len(content)} bytes, at most {FILE_BYTES_MAX} are read", "Split it into several"
         )
         return None
+    content = content.removeprefix(BOM_UTF8)
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = len(content[content.rfind(b"\n", 0, error.start) + 1 : error.start].decode()) + 1
         faults.add(Node(start.file, line, column), "this is not UTF-8", "Save the file as UTF-8")
         return None
+    if found := _DIRECTIVE.search(text):
+        faults.add(_at(text, found.start(1), start), *_ONE_DOCUMENT)
+        return None
     if found := _OLD_BREAK.search(text):
-        line, column = text.count("\n", 0, found.start()) + 1, found.start() - text.rfind("\n", 0, found.start())
         message = f"the separator U+{ord(found[0]):04X} is not read here"
-        faults.add(Node(start.file, line, column), message, f'Remove it, or write "\\u{ord(found[0]):04x}" in quotes')
+        faults.add(_at(text, found.start(), start), message, f'Remove it, or write "\\u{ord(found[0]):04x}" in quotes')
         return None
     return text
 
@@ -177,10 +197,8 @@ class _Reader:
         for event in events:
             if isinstance(event, DocumentStartEvent):
                 document_count += 1
-                if document_count > 1 or event.version is not None or event.tags:
-                    self._refuse(
-                        event, "a file is one document without directives", "Remove lines that begin with --- or %"
-                    )
+                if document_count > 1:
+                    self._refuse(event, *_ONE_DOCUMENT)
             elif isinstance(event, (ScalarEvent, MappingStartEvent, SequenceStartEvent, AliasEvent)):
                 root = self._node(event, events, 0)
         return root
@@ -219,6 +237,8 @@ class _Reader:
                 continue
             if isinstance(value, Mapping):
                 value.name = key
+            elif isinstance(value, Scalar) and value.source == "" and value.line > key.line:
+                value.line, value.column = key.line, key.column  # where it was left out, not behind comments
             mapping.keys[name] = key
             mapping.entries[name] = value
         return mapping

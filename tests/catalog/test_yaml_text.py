@@ -89,6 +89,9 @@ BOMBS = {
     "deep questions": "? " * 100_000,
     "deep indents": "".join(" " * depth + "a:\n" for depth in range(1_000)),
     "python objects": "a: !!python/object/apply:os.system [x]",
+    "many directives": "".join(f"%TAG !{number:x}! x\n" for number in range(100_000)) + "---\na: 1\n",
+    "directives behind a mark": "\ufeff\ufeff" + "%TAG !a! x\n" * 100_000,
+    "directives after the end": "a: 1\r...\r" + "".join(f"%TAG !{number:x}! x\r" for number in range(100_000)),
     "another version": "%YAML 1.1\n---\na: yes\n",
     "too large": "a: " + "x" * (3 << 20),
 }
@@ -102,6 +105,39 @@ def test_a_bomb_is_refused_at_once(name: str) -> None:
     assert node is None
     assert len(faults) == 1
     assert time.process_time() - started < 2.0
+
+
+@pytest.mark.parametrize("text", ["a: '% b'\n", "a: |\n  %b\n", "{a:\n  '%b'}"])
+def test_a_value_may_begin_with_what_begins_a_directive(text: str) -> None:
+    node, faults = read(text)
+
+    assert node is not None and "%" in plain(node)["a"]
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        (b"\xef\xbb\xbfa: \xff", "1:4"),
+        (b"\xef\xbb\xbfa: 1\nb: \xc3\xa9 \xff", "2:6"),
+        (b"a: [x,\n", "1:6"),
+        (b"{k: a #b}", "1:9"),
+        (b'a: 1\r\nb: "x\r\n\r\n', "2:5"),
+        (b"", None),
+    ],
+)
+def test_a_fault_is_placed_where_an_editor_can_show_it(content: bytes, where: str | None) -> None:
+    faults = Faults()
+    read_yaml("f.yaml", content, faults)
+
+    assert [f"{fault.line}:{fault.column}" for fault in faults.sorted()] == ([where] if where else [])
+
+
+@pytest.mark.parametrize("text", ["a: # why\nb: 1\n", "{a: # why\n, b: 1}", "? a\n# why\n? b\n"])
+def test_a_value_left_out_is_placed_in_the_line_of_its_name(text: str) -> None:
+    node, _ = read(text)
+
+    assert node.entries["a"].line == 1
 
 
 @settings(deadline=None)
