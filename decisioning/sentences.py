@@ -167,7 +167,7 @@ def _lease(entry: Entry, zone: tzinfo) -> tuple[str, list[str]]:
     if promised is None:
         return "no new offer may stand here now", []
     headline = f"{promised['action']!r} is promised to this customer until {_time(promised['until'], zone)}"
-    return headline, ["A promise holds in every channel, and no other offer competes with it."]
+    return headline, ["A promise holds in every channel; what is not promised does not compete with it."]
 
 
 def _settled(text: str) -> Callable[[Entry, tzinfo], tuple[str, list[str]]]:
