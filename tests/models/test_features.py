@@ -135,9 +135,17 @@ def test_values_of_the_wrong_kind_are_refused_by_name(feature: Feature, values: 
     assert said in str(refused.value)
 
 
-@pytest.mark.parametrize("values", [{"customer.age": "45"}, {"customer.tier": ["gold"]}])
-def test_serving_guesses_no_value_of_the_wrong_kind(values: dict[str, Any]) -> None:
-    with pytest.raises(InvalidFeature):
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"customer.age": "45"}, "'45' is a text where a number belongs"),
+        ({"customer.age": 10**400}, "not every value is a number"),
+        ({"customer.age": [45]}, "not every value is a number"),
+        ({"customer.tier": ["gold"]}, "a list or mapping cannot be a feature's value"),
+    ],
+)
+def test_serving_guesses_no_value_of_the_wrong_kind(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidFeature, match=said):
         ENCODER.encode(values)
 
 
