@@ -13,8 +13,6 @@ from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-import msgspec
-
 PARTITION_COUNT = 256  # fixed at installation: changing it would orphan every stored customer
 
 
@@ -24,12 +22,13 @@ def partition_of(customer_key: str) -> int:
     return blake2b(customer_key.encode(), digest_size=1).digest()[0]
 
 
-class SourceFacts(msgspec.Struct, array_like=True):
-    """What one source last said about a customer; packed as it is, so fields are only added at the end."""
+@dataclass(slots=True)
+class SourceFacts:
+    """What one source last said about a customer."""
 
     at_ms: int  # when the source observed it
     attributes: dict[str, Any]  # attribute name without its `customer.` prefix -> JSON value
-    times_ms: dict[str, int] = {}  # of attributes observed at another time than at_ms
+    times_ms: dict[str, int] = field(default_factory=dict)  # of attributes observed at another time than at_ms
 
 
 @dataclass(slots=True)

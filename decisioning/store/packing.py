@@ -4,7 +4,7 @@ Both stores keep these bytes. A version comes first, then MessagePack in arrays:
 (action, channel, outcome) stands once in a table, a time is the step from the one before it, a random key is raw bytes.
 
     state    version, length of the person key, person key, MessagePack of _State
-    profile  version, MessagePack of {source: SourceFacts}
+    profile  version, MessagePack of {source: _Facts}
 
 The person key stands in the open because the script that erases a customer has to find it. Fields behind the known ones
 are passed over, so that two versions of the service can run beside each other during an upgrade: a new field is added
@@ -48,6 +48,14 @@ _new = tuple.__new__  # a named tuple's own way in, `_make`, is Python and takes
 _DAMAGE = (msgspec.DecodeError, ValueError, LookupError, TypeError)  # what reading other bytes leads to
 
 
+class _Facts(msgspec.Struct, array_like=True):
+    """SourceFacts, packed."""
+
+    at_ms: int
+    attributes: dict[str, Any]
+    times_ms: dict[str, int]
+
+
 class _State(msgspec.Struct, array_like=True):
     """State, packed. Lists that can be long are kept by column."""
 
@@ -73,7 +81,7 @@ def _text_of(value: Any) -> str:
 
 _encoder = msgspec.msgpack.Encoder()
 _state_decoder = msgspec.msgpack.Decoder(_State)
-_profile_decoder = msgspec.msgpack.Decoder(dict[str, SourceFacts])
+_profile_decoder = msgspec.msgpack.Decoder(dict[str, _Facts])
 _json_encoder = msgspec.json.Encoder(enc_hook=_text_of)
 _canonical_encoder = msgspec.json.Encoder(order="deterministic", enc_hook=_text_of)
 
@@ -96,7 +104,8 @@ def unpack_profile(packed: bytes) -> Profile:
     """Raises StoreDamaged for bytes that are no profile."""
     try:
         _check_version(packed)
-        return Profile(_profile_decoder.decode(memoryview(packed)[1:]))
+        sources = _profile_decoder.decode(memoryview(packed)[1:])
+        return Profile({name: SourceFacts(one.at_ms, one.attributes, one.times_ms) for name, one in sources.items()})
     except _DAMAGE as error:
         raise StoreDamaged(f"a customer's profile cannot be read: {error}") from error
 
@@ -141,7 +150,8 @@ def _check_version(packed: bytes) -> None:
 
 
 def _pack_profile(profile: Profile) -> bytes:
-    return bytes((VERSION,)) + _encoder.encode(profile.sources)
+    sources = {name: _Facts(each.at_ms, each.attributes, each.times_ms) for name, each in profile.sources.items()}
+    return bytes((VERSION,)) + _encoder.encode(sources)
 
 
 class _Texts(dict[str, int]):
