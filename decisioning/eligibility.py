@@ -68,8 +68,8 @@ class Gated:
         asked = strategy.gate_index.evaluate(moment.activation, left)
         for stage, (no, unknown) in zip(strategy.gates, asked, strict=True):
             if no | unknown:
-                self._drop(stage.name, no)
-                self._drop(f"{stage.name}_unknown", unknown)
+                self.drop(stage.name, no)
+                self.drop(f"{stage.name}_unknown", unknown)
                 left ^= no | unknown
         return left
 
@@ -83,9 +83,10 @@ class Gated:
         return left
 
     def _keep(self, left: Mask, kept: Mask, reason: str) -> Mask:
-        self._drop(reason, left & ~kept)
+        self.drop(reason, left & ~kept)
         return left & kept
 
-    def _drop(self, reason: str, mask: Mask) -> None:
+    def drop(self, reason: str, mask: Mask) -> None:
+        """Note who did not pass, and why."""
         if mask:
             self.drops[reason] = self.drops.get(reason, 0) | mask

@@ -15,11 +15,19 @@ from decisioning.filling import Filling
 
 
 def may_enter(filling: Filling, entry: LeaseEntry) -> bool:
-    """True for an offer that stood in this channel before, or whose first render here every limit of it permits."""
+    """True for an offer that stood in this channel before, or whose first render here every limit of it permits.
+
+    What a budget withholds is noted as a drop: whoever fetches units learns of it there, also where nobody is drawn.
+    """
     if filling.request.channel in entry.channels:
         return True
     action = 1 << filling.index_of(entry.action)
-    return not (_is_limited(filling, action) or filling.withheld(action, filling.occasion(is_join=True)))
+    if _is_limited(filling, action):
+        return False
+    withheld = filling.withheld(action, filling.occasion(is_join=True))
+    for reason, mask in withheld.items():
+        filling.gated.drop(reason, mask)
+    return not withheld
 
 
 def enter(state: State, action: str, channel: str) -> None:

@@ -21,7 +21,7 @@ from decisioning.store.packing import parsed
 from decisioning.store.protocol import Block, Claim, Grant
 from decisioning.volume import RETRY_MS, budgets_of
 from tests.api.desk import Desk
-from tests.decisioning.bank import GOLD, NOW_MS, SILVER
+from tests.decisioning.bank import GOLD, NOW_MS, SILVER, TIPS
 from tests.decisioning.test_volume import bank_with, constraint
 
 HERE = partition_of("C-1")
@@ -123,6 +123,23 @@ async def test_what_is_used_up_does_not_make_every_decision_twice(monkeypatch: p
 
     assert (shown, later["placements"][0]["action"]) == ([GOLD, SILVER, SILVER, SILVER], SILVER)
     assert [decided.count(customer) for customer in customers[:5]] == [3, 3, 1, 1, 3]
+
+
+@pytest.mark.parametrize("limit", [100, 5_000])
+async def test_a_promise_fetches_what_a_further_channel_takes_though_the_placement_holds_a_message(limit: int) -> None:
+    limited = bank_with(constraint("mails", limit=limit, channel="email"), gold={"mails": 1})
+    desk = Desk(MemoryStore(), limited)
+    mailed = await desk.ask("email.hero")  # before anything is known of the customer
+    await desk.know()
+    promised = await desk.ask("web.hero")
+
+    again = await desk.ask("email.hero")
+
+    assert [each["placements"][0]["action"] for each in (mailed, promised)] == [TIPS, GOLD]
+    [shown] = again["placements"]
+    assert (shown["action"], shown["reasons"]) == (GOLD, ["lease"])
+    blocks = await desk.store.blocks([HERE])
+    assert blocks[0]["mails"].spent == 1
 
 
 class DeafCounters(MemoryStore):
