@@ -56,10 +56,13 @@ bench: $(dev)
 	@ls tests/bench/*.py >/dev/null 2>&1 || { echo 'Nothing is measured yet: tests/bench/ holds no benchmark.'; exit 1; }
 	@for benchmark in tests/bench/*.py; do $(python) $$benchmark || exit 1; done
 
-measurement := $(firstword $(SOAK:%=soak) $(PEERS:%=peers) $(GROWTH:%=growth) $(STARTUP:%=startup) $(PROFILE:%=profile) load)
+measurements := $(foreach each,SOAK PEERS GROWTH STARTUP PROFILE,$(if $($(each)),$(shell echo $(each) | tr A-Z a-z)))
 
-load: $(dev)
-	$(python) -m loadtest $(measurement) $(LOAD)
+.NOTPARALLEL: load  # measurements at the same time would measure each other
+load: $(dev) $(or $(strip $(measurements:%=load-%)),load-load)
+
+load-%: $(dev)
+	$(python) -m loadtest $* $(LOAD)
 
 prove: $(dev)
 	$(python) -m tests.evidence $(CLAIM)
