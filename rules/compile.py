@@ -71,6 +71,12 @@ class Program:
 
 def compile(checked: CheckedNode) -> Program:
     """Compile a checked tree."""
+    whole = _undivided(checked)
+    is_divided = whole.question is None and not _has_loop(checked)
+    return replace(whole, alternatives=_alternatives(checked)) if is_divided else whole
+
+
+def _undivided(checked: CheckedNode) -> Program:
     metered = _has_loop(checked)
     built = _Compiler(metered=metered).build(checked)
     run = built.run
@@ -85,25 +91,30 @@ def compile(checked: CheckedNode) -> Program:
         needs=needs_of(checked),
         evaluate=run,
         question=None if metered else built.question,
-        alternatives=() if metered or built.question is not None else _alternatives(checked),
+        alternatives=(),
         node=checked.node,
     )
 
 
 def _alternatives(checked: CheckedNode) -> tuple[tuple[Program, ...], ...]:
-    match checked.node:
-        case Logic("||") if all(part.type == BOOL for part in checked.parts):
-            operands = tuple(tuple(map(compile, _conditions(part))) for part in checked.parts)
-            asked = [program.question for operand in operands for program in operand]
-            return operands if any(question is not None and question.key is not None for question in asked) else ()
-    return ()
+    """Divided once: an `||` further in, behind an `&&`, is evaluated, else each level would be compiled again."""
+    if not _joins("||", checked):
+        return ()
+    operands = tuple(tuple(map(_undivided, _joined("&&", each))) for each in _joined("||", checked))
+    asked = [program.question for operand in operands for program in operand]
+    return operands if any(question is not None and question.key is not None for question in asked) else ()
 
 
-def _conditions(checked: CheckedNode) -> tuple[CheckedNode, ...]:
-    match checked.node:
-        case Logic("&&") if all(part.type == BOOL for part in checked.parts):
-            return tuple(each for part in checked.parts for each in _conditions(part))
-    return (checked,)
+def _joined(symbol: str, checked: CheckedNode) -> tuple[CheckedNode, ...]:
+    """The operands, however they are bracketed."""
+    if not _joins(symbol, checked):
+        return (checked,)
+    return tuple(each for part in checked.parts for each in _joined(symbol, part))
+
+
+def _joins(symbol: str, checked: CheckedNode) -> bool:
+    node = checked.node
+    return isinstance(node, Logic) and node.operator == symbol and all(part.type == BOOL for part in checked.parts)
 
 
 def _has_loop(checked: CheckedNode) -> bool:

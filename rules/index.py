@@ -152,7 +152,7 @@ def _grouped(predicates: Iterable[tuple[Program, int]], every_row: int) -> list[
 def _wants_a_second_key(question: Question, rows: int, wanted: dict[tuple[Subject, str | None], int]) -> bool:
     """Whether a row wants more keys to be listed than one, which a `Listed` cannot tell apart from any of them."""
     subject, key = question.subject, question.key
-    if not subject.lists or question.holds(subject.unlisted, question.constants):
+    if not subject.lists or question.holds(subject.unlisted):
         return False
     any_key, own = wanted.get((subject, None), 0), wanted.get((subject, key), 0)
     if rows & (any_key ^ own):

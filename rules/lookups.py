@@ -8,45 +8,36 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from math import nan
+from functools import reduce
+from itertools import accumulate
+from operator import or_
 
 from rules.questions import Question
 from rules.values import Value
 
 Asked = Sequence[tuple[Question, int]]  # questions about one subject, each with the rows that have it
+Constants = Sequence[Value]  # in order
 
 
 class Limits:
     """Questions about a value."""
 
-    __slots__ = ("constants", "kept_at", "rows")
+    __slots__ = ("constants", "kept_at")
 
     def __init__(self, asked: Asked, every_row: int) -> None:
-        self.constants = sorted({constant for question, _ in asked for constant in question.constants})
-        self.rows = 0
-        # A place of a value is to the place of a constant what the value is to the constant. NaN has the last of all.
-        places = (*range(2 * len(self.constants) + 1), nan)
-        self.kept_at = [every_row] * len(places)
-        for question, rows in asked:
-            self.rows |= rows
-            others = every_row ^ rows
-            constants = [2 * bisect_left(self.constants, each) + 1 for each in question.constants]
-            for position, place in enumerate(places):
-                if not question.holds(place, constants):
-                    self.kept_at[position] &= others
-
-    def kept(self, value: Value) -> int:
-        """Every row but those that are answered no."""
-        constants = self.constants
-        return self.kept_at[bisect_left(constants, value) + bisect_right(constants, value) if value == value else -1]
+        self.constants, no_at, _ = _answered_no(asked)
+        self.kept_at = [every_row ^ no for no in no_at]
 
     def left(self, value: Value, left: int, unknown: int) -> tuple[int, int]:
         """Of the rows left those that are not answered no, and the unknown ones."""
-        return left & self.kept(value), unknown
+        return left & self.kept_at[_place(self.constants, value)], unknown
 
 
 class Listed:
-    """Questions about keys of a mapping. Only keys that it lists are looked at, however many are asked about."""
+    """Questions about keys of a mapping. Only keys that it lists are looked at, however many are asked about.
+
+    A key keeps the rows that are answered no, not those left: most are asked about by one row of thousands.
+    """
 
     __slots__ = ("_by_key", "_kept")
 
@@ -55,24 +46,67 @@ class Listed:
         for question, rows in asked:
             by_key.setdefault(question.key, []).append((question, rows))
         self._kept = every_row  # while nothing is listed
-        self._by_key: dict[str | None, tuple[Limits, int]] = {}  # with the rows that a key has to be listed for
+        self._by_key: dict[str | None, tuple[Constants, list[int], int, int]] = {}
         for key, about in by_key.items():
-            limits = Limits(about, every_row)
-            kept = limits.kept(about[0][0].subject.unlisted)
-            self._by_key[key] = limits, every_row ^ kept
-            self._kept &= kept
+            constants, no_at, rows = _answered_no(about)
+            wanting = no_at[_place(constants, about[0][0].subject.unlisted)]  # the rows that want it to be listed
+            self._by_key[key] = constants, no_at, rows, wanting
+            self._kept &= ~wanting
 
     def left(self, answers: Mapping[str, Value], left: int, unknown: int) -> tuple[int, int]:
         """Of the rows left those that are not answered no, and the unknown ones."""
-        kept, listed_for = left, self._kept
+        kept, no = self._kept, 0
         for key, answer in answers.items():
             about = self._by_key.get(key)
             if about is None:
                 continue
-            limits, wanting = about
-            listed_for |= wanting
+            constants, no_at, rows, wanting = about
+            kept |= wanting
             if answer is None:
-                unknown |= limits.rows
+                unknown |= rows
             else:
-                kept &= limits.kept(answer)
-        return kept & listed_for, unknown
+                no |= no_at[_place(constants, answer)]
+        return left & kept & ~no, unknown
+
+
+def _place(constants: Constants, value: Value) -> int:
+    return bisect_left(constants, value) + bisect_right(constants, value) if value == value else -1
+
+
+def _answered_no(asked: Asked) -> tuple[Constants, list[int], int]:
+    """All constants, for each place beside them the rows that a value there is answered no, and all rows. NaN has the
+    last place.
+
+    A question is noted where its answer changes, and one walk over the places adds the notes up: asked at every place,
+    some thousand actions with a limit of their own would take seconds.
+    """
+    constants = sorted({constant for question, _ in asked for constant in question.constants})
+    place_of = {constant: 2 * position + 1 for position, constant in enumerate(constants)}
+    here, from_here, up_to_here, member_here = ([0] * (2 * len(constants) + 1) for _ in range(4))
+    members = unordered = 0  # rows that ask for one of a few values; rows that NaN is answered no
+    for question, rows in asked:
+        places = [place_of[each] for each in question.constants]
+        if not question.negated:
+            unordered |= rows
+        if question.operator != "in":
+            [place] = places
+            change = place + (question.operator in ("<=", ">"))
+            if (question.operator in ("<", "<=")) is question.negated:
+                up_to_here[change - 1] |= rows
+            else:
+                from_here[change] |= rows
+        elif question.negated:
+            for place in places:
+                here[place] |= rows
+        else:
+            again = rows & members  # what they ask for has to be in both lists
+            if again:
+                member_here = [held if at in places else held & ~again for at, held in enumerate(member_here)]
+            for place in places:
+                member_here[place] |= rows ^ again
+            members |= rows
+    before, after = accumulate(from_here, or_), list(accumulate(reversed(up_to_here), or_))[::-1]
+    no_at = [members ^ held | a | b | c for held, a, b, c in zip(member_here, before, after, here, strict=True)]
+    every = reduce(or_, (rows for _, rows in asked))
+    shared = {every: every}  # the masks of a key are mostly of one row, as long as all the rest about it, and equal
+    return constants, [shared.setdefault(no, no) for no in (*no_at, unordered)], every

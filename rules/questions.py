@@ -46,9 +46,10 @@ class Question:
     negated: bool = False
     without: Evaluate | None = None  # !has(…) of the attribute it needs, when it holds without that attribute
 
-    def holds(self, value: Value, constants: Sequence[Value]) -> bool:
-        """The answer for a value beside the constants, or for numbers that stand in the same order."""
-        holds = value in constants if self.operator == "in" else ORDER[self.operator](value, constants[0])
+    def holds(self, value: Value) -> bool:
+        """The answer for a value of the subject's type."""
+        among = self.constants
+        holds = value in among if self.operator == "in" else ORDER[self.operator](value, among[0])
         return holds is not self.negated
 
 
