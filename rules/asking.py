@@ -16,8 +16,8 @@ from rules.analysis import Attribute
 from rules.closures import CLASSES, is_absent
 from rules.compile import Program
 from rules.errors import EvaluationError
-from rules.lookups import Asked, Limits, Listed
-from rules.questions import Subject
+from rules.lookups import Asked, Constants, Limits, Listed
+from rules.questions import Topic
 
 Activation = Mapping[str, Any]
 Predicates = Sequence[tuple[Program, int]]  # each with the rows that have it
@@ -62,23 +62,23 @@ class Evaluated:
 
 
 class LookedUp:
-    """Questions about one subject, which is read once for all of them."""
+    """Questions about one topic, which is read once for all of them."""
 
-    __slots__ = ("_need", "_without", "lookup", "rows", "strict", "subject")
+    __slots__ = ("_need", "_without", "lookup", "rows", "strict", "topic")
 
-    def __init__(self, subject: Subject, asked: Asked, every_row: int) -> None:
+    def __init__(self, topic: Topic, asked: Asked, every_row: int) -> None:
         self.rows = _all_rows(asked)
-        self.subject = subject
-        self.lookup = Listed(asked, every_row) if subject.lists else Limits(asked, every_row)
+        self.topic = topic
+        self.lookup = Listed(asked, every_row) if topic.lists else Limits(asked, every_row)
         self.strict = _all_rows([each for each in asked if each[0].without is None])  # unknown without what it needs
-        self._need = min(subject.needs, default=None)
+        self._need = min(topic.needs, default=None)
         self._without = next((question.without for question, _ in asked if question.without is not None), None)
 
     def ask(self, activation: Activation, left: int, unknown: int) -> tuple[int, int]:
         if self._need is not None and is_absent(activation, self._need):
             return left, unknown | self.strict
         try:
-            value = self.subject.read(activation)
+            value = self.topic.read(activation)
         except EvaluationError:
             return left, unknown | (self.strict if self._does_without(activation) else self.rows)
         return self.lookup.left(value, left, unknown)
@@ -91,7 +91,7 @@ class LookedUp:
 
 
 class LookedUpAttributes:
-    """Questions about the attributes of one variable; each attribute is the subject of a group."""
+    """Questions about the attributes of one variable; each attribute is the topic of a group."""
 
     __slots__ = ("_attributes", "_groups", "_variable", "rows")
 
@@ -120,10 +120,10 @@ class LookedUpAttributes:
         return left, unknown
 
 
-def _spelled_out(group: LookedUp) -> tuple[str, type | None, list[Any], list[int], int, LookedUp]:
-    assert group.subject.attribute is not None and isinstance(group.lookup, Limits)
-    class_ = CLASSES.get(group.subject.type.kind)
-    return group.subject.attribute[1], class_, group.lookup.constants, group.lookup.kept_at, group.strict, group
+def _spelled_out(group: LookedUp) -> tuple[str, type | None, Constants, list[int], int, LookedUp]:
+    assert group.topic.attribute is not None and isinstance(group.lookup, Limits)
+    class_ = CLASSES.get(group.topic.type.kind)
+    return group.topic.attribute[1], class_, group.lookup.constants, group.lookup.kept_at, group.strict, group
 
 
 def _all_rows(about: Sequence[tuple[object, int]]) -> int:

@@ -59,7 +59,7 @@ class Program:
     reads: frozenset[str]  # attribute paths it may ask for, such as "customer.age"; a variable by its name
     needs: frozenset[tuple[str, str]]  # (variable, attribute): while any of them is absent the answer is unknown
     evaluate: Evaluate
-    question: Question | None  # the same as a test of a subject that other programs ask about too, when it is one
+    question: Question | None  # the same as a test of a topic that other programs ask about too, when it is one
     # The operands of a `||` that asks about a key, each as what must hold together; there are as many such as keys.
     alternatives: tuple[tuple[Program, ...], ...]
     node: Node

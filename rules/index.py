@@ -1,8 +1,8 @@
 """Many predicates over many rows (actions), answered in one pass.
 
 Rows share most of their predicates, so each distinct text is evaluated at most once per call, and its verdict is folded
-into all rows that have it by one operation on a bit mask. What asks about one subject, most often an attribute, is not
-even evaluated: the subject is read once and the rows it leaves are looked up, so that the work grows with attributes
+into all rows that have it by one operation on a bit mask. What asks about one topic, most often an attribute, is not
+even evaluated: the topic is read once and the rows it leaves are looked up, so that the work grows with attributes
 and not with predicates. An `||` about a key, of which every action may have one of its own, is divided into sides that
 are looked up. Two things are skipped altogether: what none of the rows asked for has, or only rows that have been
 answered *no*, and what needs an absent attribute. The latter is most of the work for an anonymous visitor, and raising
@@ -19,7 +19,7 @@ from rules.analysis import Attribute
 from rules.asking import Evaluated, Group, LookedUp, LookedUpAttributes
 from rules.compile import Program
 from rules.errors import EvaluationError
-from rules.questions import Question, Subject
+from rules.questions import Question, Topic
 from rules.types import BOOL
 
 
@@ -128,34 +128,34 @@ def _side(predicates: Mapping[int, Program], nth: int) -> PredicateIndex:
 
 def _grouped(predicates: Iterable[tuple[Program, int]], every_row: int) -> list[Group]:
     """Groups asked together, those of many rows first."""
-    asked: dict[Subject, list[tuple[Question, int]]] = {}
+    asked: dict[Topic, list[tuple[Question, int]]] = {}
     evaluated: dict[Attribute | None, list[tuple[Program, int]]] = {}
-    wanted: dict[tuple[Subject, str | None], int] = {}  # the rows that want a key to be listed, and under None any key
+    wanted: dict[tuple[Topic, str | None], int] = {}  # the rows that want a key to be listed, and under None any key
     for program, rows in predicates:
         question = program.question
         if question is None or _wants_a_second_key(question, rows, wanted):
             evaluated.setdefault(min(program.needs, default=None), []).append((program, rows))
         else:
-            asked.setdefault(question.subject, []).append((question, rows))
+            asked.setdefault(question.topic, []).append((question, rows))
     groups: list[Group] = [Evaluated(*each, every_row) for each in evaluated.items()]
     attributes: dict[str, list[LookedUp]] = {}
-    for subject, questions in asked.items():
-        group = LookedUp(subject, questions, every_row)
-        if subject.attribute is None:
+    for topic, questions in asked.items():
+        group = LookedUp(topic, questions, every_row)
+        if topic.attribute is None:
             groups.append(group)
         else:
-            attributes.setdefault(subject.attribute[0], []).append(group)
+            attributes.setdefault(topic.attribute[0], []).append(group)
     groups += [LookedUpAttributes(*each) for each in attributes.items()]
     return sorted(groups, key=lambda group: -group.rows.bit_count())
 
 
-def _wants_a_second_key(question: Question, rows: int, wanted: dict[tuple[Subject, str | None], int]) -> bool:
+def _wants_a_second_key(question: Question, rows: int, wanted: dict[tuple[Topic, str | None], int]) -> bool:
     """Whether a row wants more keys to be listed than one, which a `Listed` cannot tell apart from any of them."""
-    subject, key = question.subject, question.key
-    if not subject.lists or question.holds(subject.unlisted):
+    topic, key = question.topic, question.key
+    if not topic.lists or question.holds(topic.unlisted):
         return False
-    any_key, own = wanted.get((subject, None), 0), wanted.get((subject, key), 0)
+    any_key, own = wanted.get((topic, None), 0), wanted.get((topic, key), 0)
     if rows & (any_key ^ own):
         return True
-    wanted[subject, None], wanted[subject, key] = any_key | rows, own | rows
+    wanted[topic, None], wanted[topic, key] = any_key | rows, own | rows
     return False

@@ -1,4 +1,4 @@
-"""Lookups: what is asked about one subject, worked out beforehand for every value it can have.
+"""Lookups: what is asked about one topic, worked out beforehand for every value it can have.
 
 Of a value only its place among the constants matters. Below, at and above n of them there are 2n + 1 places, and for
 each the rows that it leaves are kept as one mask, so many questions cost two bisections and one operation.
@@ -15,7 +15,7 @@ from operator import or_
 from rules.questions import Question
 from rules.values import Value
 
-Asked = Sequence[tuple[Question, int]]  # questions about one subject, each with the rows that have it
+Asked = Sequence[tuple[Question, int]]  # questions about one topic, each with the rows that have it
 Constants = Sequence[Value]  # in order
 
 
@@ -49,7 +49,7 @@ class Listed:
         self._by_key: dict[str | None, tuple[Constants, list[int], int, int]] = {}
         for key, about in by_key.items():
             constants, no_at, rows = _answered_no(about)
-            wanting = no_at[_place(constants, about[0][0].subject.unlisted)]  # the rows that want it to be listed
+            wanting = no_at[_place(constants, about[0][0].topic.unlisted)]  # the rows that want it to be listed
             self._by_key[key] = constants, no_at, rows, wanting
             self._kept &= ~wanting
 

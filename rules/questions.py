@@ -1,7 +1,7 @@
-"""Questions: predicates read as a test of one subject, so that an index can answer many of them by one look.
+"""Questions: predicates read as a test of one topic, so that an index can answer many of them by one look.
 
-`customer.age >= 18` asks where its subject, the attribute, stands beside a constant; all that is asked about one
-subject is known once its place among all their constants is. Some subjects are one of many that are read together:
+`customer.age >= 18` asks where its topic, the attribute, stands beside a constant; all that is asked about one
+topic is known once its place among all their constants is. Some topics are one of many that are read together:
 `"fund" in customer.products` and `history.count("accepted", "action:grow/cards/gold", …) == 0` ask about one key of a
 mapping that tells of all of them. What fits neither has no question and is evaluated as it stands.
 """
@@ -23,7 +23,7 @@ from rules.values import ORDERED, Value
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Topic:
     """What questions are about: a value, or a mapping of which each asks about one key. Equal ones are read once."""
 
     node: Node
@@ -37,17 +37,17 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A predicate as a test. It fails to be answered when its subject cannot be read."""
+    """A predicate as a test. It fails to be answered when its topic cannot be read."""
 
-    subject: Subject
-    key: str | None  # which key of a subject that lists
+    topic: Topic
+    key: str | None  # which key of a topic that lists
     operator: str  # <, <=, >, >= beside the one constant, or `in` them
     constants: tuple[Value, ...]
     negated: bool = False
     without: Evaluate | None = None  # !has(…) of the attribute it needs, when it holds without that attribute
 
     def holds(self, value: Value) -> bool:
-        """The answer for a value of the subject's type."""
+        """The answer for a value of the topic's type."""
         among = self.constants
         holds = value in among if self.operator == "in" else ORDER[self.operator](value, among[0])
         return holds is not self.negated
@@ -59,7 +59,7 @@ class Built:
 
     run: Evaluate
     constant: bool = False  # it gives the same value in every frame
-    listed: tuple[Subject, str] | None = None  # the value is what this subject lists under this key
+    listed: tuple[Topic, str] | None = None  # the value is what this topic lists under this key
     question: Question | None = None
 
     @property
@@ -67,8 +67,8 @@ class Built:
         return self.run({})
 
 
-def listed_in(checked: CheckedNode, parts: Sequence[Built]) -> tuple[Subject, str] | None:
-    """The subject that lists a node's value beside others, and its key there."""
+def listed_in(checked: CheckedNode, parts: Sequence[Built]) -> tuple[Topic, str] | None:
+    """The topic that lists a node's value beside others, and its key there."""
     if isinstance(checked.reference, HostMethod):
         return _listed_by_host(checked, checked.reference, parts)
     if not isinstance(checked.node, Binary) or checked.node.operator != "in" or not parts[0].constant:
@@ -81,10 +81,10 @@ def listed_in(checked: CheckedNode, parts: Sequence[Built]) -> tuple[Subject, st
     def read(frame: Frame) -> dict[str, bool]:  # only text equals text
         return {each: True for each in run(frame) if isinstance(each, str)}
 
-    return Subject(container.node, True, False, read, needs_of(container)), element
+    return Topic(container.node, True, False, read, needs_of(container)), element
 
 
-def _listed_by_host(checked: CheckedNode, method: HostMethod, parts: Sequence[Built]) -> tuple[Subject, str] | None:
+def _listed_by_host(checked: CheckedNode, method: HostMethod, parts: Sequence[Built]) -> tuple[Topic, str] | None:
     together = method.together
     if together is None or not all(part.constant for part in parts):
         return None
@@ -97,7 +97,7 @@ def _listed_by_host(checked: CheckedNode, method: HostMethod, parts: Sequence[Bu
     written = [part.node for part in checked.parts]
     written[together.argument] = Literal(kind)
     node = replace(checked.node, function=together.method, arguments=tuple(written))  # type: ignore[call-arg]
-    return Subject(node, True, together.unlisted, read, frozenset()), key
+    return Topic(node, True, together.unlisted, read, frozenset()), key
 
 
 def question_of(checked: CheckedNode, parts: Sequence[Built], built: Built) -> Question | None:
@@ -107,7 +107,7 @@ def question_of(checked: CheckedNode, parts: Sequence[Built], built: Built) -> Q
     if built.listed is not None:
         return Question(*built.listed, "in", (True,))
     if attribute_of(checked) is not None:
-        return Question(_subject(checked, built), None, "in", (True,))
+        return Question(_topic(checked, built), None, "in", (True,))
     match checked.node:
         case Unary("!") if parts[0].question is not None and parts[0].question.without is None:
             return replace(parts[0].question, negated=not parts[0].question.negated)
@@ -134,12 +134,12 @@ def _compared(symbol: str, sides: Sequence[CheckedNode], parts: Sequence[Built])
 def _asked(checked: CheckedNode, built: Built, operator: str, constants: tuple[Value, ...]) -> Question | None:
     if built.constant or checked.type.kind not in ORDERED:
         return None
-    subject, key = built.listed or (_subject(checked, built), None)
-    return Question(subject, key, operator, constants)
+    topic, key = built.listed or (_topic(checked, built), None)
+    return Question(topic, key, operator, constants)
 
 
-def _subject(checked: CheckedNode, built: Built) -> Subject:
-    return Subject(checked.node, False, None, built.run, needs_of(checked), attribute_of(checked), checked.type)
+def _topic(checked: CheckedNode, built: Built) -> Topic:
+    return Topic(checked.node, False, None, built.run, needs_of(checked), attribute_of(checked), checked.type)
 
 
 def _guarded(sides: Sequence[CheckedNode], parts: Sequence[Built]) -> Question | None:
@@ -147,6 +147,6 @@ def _guarded(sides: Sequence[CheckedNode], parts: Sequence[Built]) -> Question |
     question = parts[1].question
     match sides[0]:
         case CheckedNode(Unary("!"), parts=(CheckedNode(Has(_, name), parts=(CheckedNode(reference=Variable(of)),)),)):
-            if question is not None and question.without is None and question.subject.needs == {(of, name)}:
+            if question is not None and question.without is None and question.topic.needs == {(of, name)}:
                 return replace(question, without=parts[0].run)
     return None

@@ -73,12 +73,12 @@ def program(text: str) -> Program:
 
 
 def _texts() -> Iterator[str]:
-    for subject, constants in COMPARED.items():
+    for topic, constants in COMPARED.items():
         for constant in constants:
             for symbol in ("<", "<=", ">", ">=", "==", "!="):
-                yield f"{subject} {symbol} {constant}"
-                yield f"{constant} {symbol} {subject}"
-    yield from (f"{subject} in [{constants}]" for subject, lists in SEARCHED.items() for constants in lists)
+                yield f"{topic} {symbol} {constant}"
+                yield f"{constant} {symbol} {topic}"
+    yield from (f"{topic} in [{constants}]" for topic, lists in SEARCHED.items() for constants in lists)
     yield from (f'"{element}" in customer.owns' for element in ("fund", "loan", "card"))
     yield "customer.flag"
     for outcome in ("clicked", "forgotten"):
