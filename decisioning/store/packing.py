@@ -257,8 +257,9 @@ def _interaction_columns(interactions: Sequence[Interaction], texts: _Texts) -> 
 def _interactions(columns: Sequence[Column], texts: Sequence[str]) -> list[Interaction]:
     if not columns:
         return []
-    times_ms, *kinds = columns[:4]
-    rows = zip(accumulate(times_ms), *(map(texts.__getitem__, each) for each in kinds), strict=True)
+    times_ms, outcomes, actions, channels, *_ = columns
+    texts_of = (map(texts.__getitem__, each) for each in (outcomes, actions, channels))
+    rows = zip(accumulate(times_ms), *texts_of, strict=True)
     return list(map(_new, repeat(Interaction), rows))
 
 
@@ -272,8 +273,8 @@ def _day_count_columns(day_counts: Sequence[DayCount], texts: _Texts) -> list[Co
 def _day_counts(columns: Sequence[Column], texts: Sequence[str]) -> list[DayCount]:
     if not columns:
         return []
-    days, *kinds, times, last_ms = columns[:6]
-    texts_of = (map(texts.__getitem__, each) for each in kinds)
+    days, outcomes, actions, channels, times, last_ms, *_ = columns
+    texts_of = (map(texts.__getitem__, each) for each in (outcomes, actions, channels))
     rows = zip(accumulate(days), *texts_of, times, accumulate(last_ms), strict=True)
     return list(map(_new, repeat(DayCount), rows))
 

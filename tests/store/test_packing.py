@@ -143,6 +143,19 @@ def test_a_state_that_was_cut_off_is_damage(data):
         unpack_state(packed[: data.draw(st.integers(0, len(packed) - 1))])
 
 
+@pytest.mark.parametrize("name", ["interactions", "day_counts"])
+def test_a_state_that_lacks_a_column_is_damage(name):
+    state = fresh_state()
+    state.interactions = [Interaction(at, "clicked", "grow/cards/gold", "web") for at in range(2)]
+    state.day_counts = [DayCount(at, "clicked", "grow/cards/gold", "web", 1, at) for at in range(2)]
+    packed = pack(state)
+    head, fields = packed[: 2 + packed[1]], msgspec.msgpack.decode(packed[2 + packed[1] :])
+    fields[_State.__struct_fields__.index(name)].pop()
+
+    with pytest.raises(StoreDamaged):
+        unpack_state(head + msgspec.msgpack.encode(fields))
+
+
 def test_fields_of_a_later_version_are_passed_over():
     state = customer_of_the_guide()[0]
     packed = pack(state)
