@@ -15,8 +15,8 @@ from decisioning.arbitration import Floats, Hashes, mixed
 Flags = NDArray[np.bool_]
 
 LAUNCH_TOTAL_MAX = 0.05  # all launch floors of one placement together: twenty launches may not crowd out the rest
-SPARE_BITS = np.array(11, dtype=np.uint64)  # a float64 holds 53 bits of a hash
-HASH_STEPS = 2.0**-53
+SPARE_BITS = np.array(12, dtype=np.uint64)  # 52 bits of a hash and a half are exact in a float64: none rounds to 1
+HASH_STEPS = 2.0**-52
 NEVER = 1e-290  # in place of the probability 0: somebody has 1 / K or more, and is always sooner
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from decisioning import exploration
 from decisioning.exploration import LAUNCH_TOTAL_MAX, chosen, selection_probabilities
 from tests.decisioning.shares import shares_of
 
@@ -200,6 +201,15 @@ def test_a_candidate_with_probability_zero_is_never_drawn() -> None:
     }
 
     assert winners == {3}
+
+
+def test_a_candidate_with_probability_zero_is_not_drawn_by_the_highest_hash_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hashed = np.array([2**64 - 1, 12_345], dtype=np.uint64)
+    monkeypatch.setattr(exploration, "mixed", lambda action_hash, text: hashed.copy())
+
+    assert chosen(np.array([0.0, 1.0]), hashes(2), person="P", draw_index=0, position=0, salt="") == 1
 
 
 def test_a_loser_that_leaves_seldom_changes_the_winner() -> None:
