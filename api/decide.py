@@ -34,7 +34,7 @@ from decisioning.sealing import fingerprint
 from decisioning.shadow import shadowed
 from decisioning.store.packing import canonical
 from decisioning.store.protocol import Change, Committed, Lost, Once, Outcome, Record, Repeated
-from decisioning.volume import hoped, may_be_met, missing
+from decisioning.volume import Occasion, hoped, may_be_met, missing
 
 LOG = logging.getLogger("nextbest")
 IDEMPOTENCY_TTL_S = 86_400
@@ -100,7 +100,8 @@ async def fetched_units(
     service: Service, request: Request, snapshot: Snapshot, decision: Decision, decider: Deployed
 ) -> dict[str, int]:
     """New quotas, when the answer would be another one if its partition had the units that it has not."""
-    if not may_be_met(decision.stages, snapshot.quotas, now_ms=snapshot.now_ms):
+    occasion = Occasion(request.channel, snapshot.now_ms)
+    if not may_be_met(decision.stages, decider.strategy, snapshot.quotas, occasion):
         return {}
     hopes = replace(snapshot, quotas=hoped(decider.strategy, snapshot.quotas, now_ms=snapshot.now_ms))
     wanted = missing(_decision(request, hopes, decider).movements, snapshot.quotas)

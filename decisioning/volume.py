@@ -215,16 +215,25 @@ def is_low(budget: Budget, at_hand: int, left: Mapping[str, int]) -> bool:
     return block >= budget.most and at_hand < max(budget.most, block // 2)
 
 
-def may_be_met(drops: Iterable[Mapping[str, Mask]], quotas: Mapping[str, int], *, now_ms: int) -> bool:
+def may_be_met(
+    drops: Iterable[Mapping[str, Mask]], strategy: Strategy, quotas: Mapping[str, int], occasion: Occasion
+) -> bool:
     """True when budgets kept an action out whose counters may have what it takes.
 
     drops: of all stages of a decision. A budget that is used up keeps actions out of every decision from then on; to
     decide each of them twice would double what they cost, so its counter has to be due to be asked again.
     """
-    reasons = {reason for stage in drops for reason in stage}
-    if "volume_wait" in reasons or "volume_constraint" not in reasons:
-        return "volume_wait" in reasons
-    return any(now_ms - at_ms >= RETRY_MS for name, at_ms in quotas.items() if name.startswith(EXHAUSTED))
+    waiting = kept_out = 0
+    for stage in drops:
+        waiting |= stage.get("volume_wait", 0)
+        kept_out |= stage.get("volume_constraint", 0)
+    if waiting or not kept_out:
+        return waiting != 0
+    return any(
+        occasion.now_ms - quotas.get(EXHAUSTED + budget.name, occasion.now_ms) >= RETRY_MS
+        for share, budget in tariff_for(strategy, occasion).due.values()
+        if share.mask & kept_out
+    )
 
 
 def hoped(strategy: Strategy, quotas: Mapping[str, int], *, now_ms: int) -> dict[str, int]:

@@ -14,11 +14,23 @@ from decisioning.catalog.load import load_bundle
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import EXHAUSTED, Snapshot
 from decisioning.decide import decide
+from decisioning.interactions import DAY_MS
 from decisioning.request import Decision, Request
 from decisioning.respond import Response, ended_by, movements_of, respond
 from decisioning.scoring import StatedScorer
 from decisioning.store.protocol import Movement
-from decisioning.volume import Occasion, budgets_of, outspent, quotas_for, tariff_for, unspent, withheld
+from decisioning.volume import (
+    RETRY_MS,
+    Occasion,
+    budgets_of,
+    local_day,
+    may_be_met,
+    outspent,
+    quotas_for,
+    tariff_for,
+    unspent,
+    withheld,
+)
 from tests.decisioning.bank import FILES, GOLD, NOW_MS, PROPENSITIES, SILVER, TIPS, ask, customer
 
 NO_FATIGUE = {
@@ -337,3 +349,20 @@ def test_a_record_needs_only_the_quotas_of_its_candidates() -> None:
     kept = quotas_for(1 << bank.action_index[GOLD], bank, quotas, Occasion("web", 0))
 
     assert kept == {"one": 1, EXHAUSTED + "one": 7}
+
+
+def test_only_what_kept_an_action_out_makes_a_decision_twice() -> None:
+    constraints = constraint("stock") + constraint("points", period="day") + constraint("mails", channel="email")
+    bank = bank_with(constraints, gold={"stock": 1, "mails": 1}, silver={"points": 1})
+    occasion = Occasion("web", NOW_MS)
+    today, yesterday = (f"points#{local_day(bank, at_ms)}" for at_ms in (NOW_MS, NOW_MS - DAY_MS))
+    stock, mails, points, old_points = (EXHAUSTED + name for name in ("stock", "mails", today, yesterday))
+    due_ms, early_ms = NOW_MS - RETRY_MS, NOW_MS - RETRY_MS + 1
+    drops = [{"eligibility": 1}, {"volume_constraint": 1 << bank.action_index[GOLD]}]
+    others = {points: due_ms, mails: due_ms, old_points: due_ms}
+
+    assert may_be_met(drops, bank, {stock: due_ms}, occasion)
+    assert not may_be_met(drops, bank, {stock: early_ms, **others}, occasion)
+    assert may_be_met(drops, bank, {stock: early_ms, **others}, Occasion("email", NOW_MS))
+    assert may_be_met([*drops, {"volume_wait": 1}], bank, {}, occasion)
+    assert not may_be_met([{"eligibility": 1}], bank, {stock: due_ms}, occasion)
