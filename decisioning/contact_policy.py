@@ -15,9 +15,10 @@ from functools import lru_cache
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
+from decisioning.catalog.layout import KEY_DEPTH
 from decisioning.catalog.strategy import ContactPolicy, Mask, Strategy
 from decisioning.customer import DayCount, Interaction, State
-from decisioning.interactions import DAY_MS, JOINED, KEY_DEPTH, complete_since, first_possible_ms, key_of
+from decisioning.interactions import DAY_MS, JOINED, complete_since, first_possible_ms, key_of
 
 _BEFORE_ALL_MS = -(1 << 62)
 _TO_MS = itemgetter(1)  # of a Span
@@ -50,7 +51,8 @@ def held_back(
 
     met: what happens to the customer beside what the state remembers, now.
     """
-    return _held_back(_countings(strategy.contact_policies, channel), candidates, strategy, state, met, now_ms)
+    countings = _countings(strategy.contact_policies, channel)
+    return _held_back(countings, candidates, strategy=strategy, state=state, met=met, now_ms=now_ms)
 
 
 def held_back_by(
@@ -62,12 +64,15 @@ def held_back_by(
     outcomes = frozenset(each.outcome for each in met)
     countings = _countings(strategy.contact_policies, channel)
     counting = {each: policies for each, policies in countings.items() if not each.outcomes.isdisjoint(outcomes)}
-    return _held_back(counting, candidates, strategy, state, met, now_ms) if counting else {}
+    if not counting:
+        return {}
+    return _held_back(counting, candidates, strategy=strategy, state=state, met=met, now_ms=now_ms)
 
 
 def _held_back(
     countings: Mapping[Counting, Sequence[ContactPolicy]],
     candidates: Mask,
+    *,
     strategy: Strategy,
     state: State,
     met: Sequence[Interaction],

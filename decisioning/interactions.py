@@ -14,6 +14,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import TypeVar
 
+from decisioning.catalog.layout import KEY_DEPTH
 from decisioning.customer import DayCount, Interaction, State
 from rules import Duration, EvaluationError, Timestamp
 
@@ -25,7 +26,6 @@ ANSWER_COUNT_MAX = 100
 RECENT_COUNT_MAX = 100
 DAY_COUNT_MAX = 500
 DAY_MS = 86_400_000
-KEY_DEPTH = {"issue": 1, "group": 2, "action": 3}  # how much of issue/group/action is the key of a scope
 
 Row = TypeVar("Row", Interaction, DayCount)
 

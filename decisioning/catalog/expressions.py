@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from decisioning.catalog.derived import DerivedAttribute
 from decisioning.catalog.faults import Faults, known
-from decisioning.catalog.layout import SCOPES
+from decisioning.catalog.layout import KEY_DEPTH, SCOPES
 from decisioning.catalog.outcomes import REMEMBERED_OUTCOMES
 from decisioning.catalog.schema import Schema
 from decisioning.catalog.template import Piece
@@ -63,7 +63,6 @@ _OVERSCOPED = "a rule asks about its own action, group or issue. Leave the key a
 _NO_VALUES = "customer, context and derived are no values of their own. Name an attribute of theirs"
 _MOMENT = ("context", "channel", "now")  # roots that change from render to render
 _WHOLE = ("customer", "context", "derived")  # roots that are read by attribute only
-_KEYED_SCOPES = {"issue": 1, "group": 2, "action": 3}  # scope -> how much of issue/group/action is its key
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class Owner:
 
     def scope(self, word: str) -> str:
         """A history scope with the key it means for this action; `channel` and `customer` need none."""
-        depth = _KEYED_SCOPES.get(word)
+        depth = KEY_DEPTH.get(word)
         return word if depth is None else f"{word}:{'/'.join(self.key.split('/')[:depth])}"
 
 
@@ -307,7 +306,7 @@ def _read(tree: Node, keys: Collection[str] | None) -> _Reading:
                 for scope in arguments[1:2]:
                     if isinstance(scope, Literal) and isinstance(scope.value, str):
                         word, colon, _ = scope.value.partition(":")
-                        if word in _KEYED_SCOPES:
+                        if word in KEY_DEPTH:
                             (keyed if colon else scoped).append(scope.at)
     return _Reading(tree, reads_at, tuple(faults), min(scoped, default=None), min(keyed, default=None))
 
@@ -321,8 +320,8 @@ def _argument_faults(arguments: tuple[Node, ...], keys: Collection[str] | None) 
             yield RuleFault(f"the {kind} has to be a text in quotes. Known: {', '.join(words)}", *argument.at)
             continue
         word, colon, key = argument.value.partition(":")
-        if words is SCOPES and colon and word in _KEYED_SCOPES:
-            alike = [each for each in keys or () if each.count("/") + 1 == _KEYED_SCOPES[word]]
+        if words is SCOPES and colon and word in KEY_DEPTH:
+            alike = [each for each in keys or () if each.count("/") + 1 == KEY_DEPTH[word]]
             if keys is not None and key not in alike:
                 yield RuleFault(f"unknown {word} {key!r}. {known(key, alike)}", *argument.at)
         elif argument.value not in words:

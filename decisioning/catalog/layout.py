@@ -22,6 +22,7 @@ from decisioning.catalog.shape import (
 ATTRIBUTE_TYPES = ("int", "double", "string", "bool", "timestamp", "list<string>")
 FIELD_TYPES = ("text", "html", "url", "image", "link", "texts")
 SCOPES = ("action", "group", "issue", "channel", "customer")
+KEY_DEPTH = {"issue": 1, "group": 2, "action": 3}  # scope -> how much of issue/group/action is its key
 BEHAVIOURS = ("positive", "negative", "neutral")
 LAWFUL_BASES = ("consent", "contract", "legal_obligation", "vital_interests", "public_task", "legitimate_interest")
 

@@ -12,11 +12,11 @@ from decimal import Decimal
 from decisioning.catalog.actions import Draft
 from decisioning.catalog.channels import check_channel
 from decisioning.catalog.faults import Faults, known
+from decisioning.catalog.layout import KEY_DEPTH
 from decisioning.catalog.strategy import Share, VolumeConstraint
 from decisioning.catalog.yaml_text import Mapping, Scalar
 
 UNITS = {"money": 1_000, "number": 1}  # units of the counter in one of what the author writes
-KEY_DEPTH = {"action": 3, "group": 2, "issue": 1}  # how much of issue/group/action has a budget of its own
 
 Spends = Names[int, int]  # action index -> units of one spend
 

@@ -14,11 +14,12 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from decisioning import interactions
+from decisioning.catalog.layout import KEY_DEPTH
 from decisioning.catalog.strategy import ContactPolicy
 from decisioning.contact_policy import held_back, held_back_by
 from decisioning.customer import DayCount, Interaction, State
 from decisioning.evidence import Witness
-from decisioning.interactions import ANSWERS, DAY_MS, JOINED, KEY_DEPTH, History, actions_met, append, is_under
+from decisioning.interactions import ANSWERS, DAY_MS, JOINED, History, actions_met, append, is_under
 from rules import Duration, EvaluationError
 from tests.decisioning.bank import GOLD, LOAN, SILVER, TIPS, strategy
 
