@@ -24,10 +24,13 @@ FACTORS = [np.array(each, dtype=np.uint64) for each in (0xBF58476D1CE4E5B9, 0x94
 def priorities(
     propensity: Floats, worth: Floats, context_weight: Floats | None, lever: Floats, contact_cost: float
 ) -> Floats:
-    """Priority of each candidate, in the strategy's currency; all arrays float64[n], propensity 1 for messages.
+    """Priority of each candidate, in the strategy's currency; docs/glossary.md has the formula.
 
-    propensity may have several rows, one for each guess, and then priorities have them too. context_weight: None where
-    all are 1.
+    propensity      float64[n]  chance of a positive response, 0..1; 1 for messages. Rows of it, one a guess, give rows
+    worth           float64[n]  of one positive response, in currency; of a message its brand_value
+    context_weight  float64[n]  fit to the moment, 1 = neutral; None where all are 1
+    lever           float64[n]  business emphasis, 1 = neutral
+    contact_cost    of one contact in this channel, in currency
     """
     priority = propensity * worth
     if context_weight is not None:

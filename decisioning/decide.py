@@ -42,7 +42,7 @@ def decided(filling: Filling) -> Decision:
         standing.arms,
         standing.probability,
         placements,
-        filling.gated.drops,
+        dict(filling.gated.drops),
         filling.drops,
         snapshot.state if state is None else state,
         state is not None,

@@ -48,8 +48,7 @@ class Gated:
             self._reachable |= self._after_limits(asked)
         return wanted & self._reachable
 
-    @property
-    def contenders(self) -> Mask:
+    def all_reachable(self) -> Mask:
         """All candidates that pass every gate: those a draw has to choose from."""
         return self.reachable(self.candidates)
 

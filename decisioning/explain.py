@@ -69,7 +69,7 @@ def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence
 
 def ranks(candidates: Candidates, filling: Filling, kept_out: Mapping[str, int]) -> dict[int, tuple[int, float]]:
     """Rank and priority, by action index, of those who stood for the placement."""
-    standing = filling.gated.contenders & candidates.mask
+    standing = filling.gated.all_reachable() & candidates.mask
     for mask in kept_out.values():
         standing &= ~mask
     index, person = indexes_of(standing), filling.snapshot.state.assignment_key

@@ -47,7 +47,7 @@ class Filling:
     def appraisal(self) -> Appraisal:
         """What ranks the contenders, asked for by the first draw: a render has nothing to rank."""
         if self._appraisal is None:
-            self._appraisal = appraise(self.gated.contenders, self.moment, self.strategy, self.scorer)
+            self._appraisal = appraise(self.gated.all_reachable(), self.moment, self.strategy, self.scorer)
         return self._appraisal
 
     def may_show(self, index: int) -> bool:

@@ -64,7 +64,7 @@ def open_by_machine(
         standing.arms,
         standing.probability,
         placements,
-        filling.gated.drops,
+        dict(filling.gated.drops),
         filling.drops,
         snapshot.state,
         False,

@@ -53,7 +53,7 @@ def mandatory(filling: Filling, placement: Placement) -> Placed | None:
     winner = arbitrated(filling, placement, contenders, nothing_value=-np.inf, reasons=["mandatory"])
     if winner.outcome == NOTHING:
         return None
-    _, dropped = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
+    _, dropped = contenders_for(filling, placement, filling.gated.all_reachable(), offers_open=True)
     _note(filling, placement, dropped)
     return winner
 
@@ -74,7 +74,7 @@ def drawn(filling: Filling, placement: Placement, *, offers_open: bool) -> Place
     An answer after two lost races explores nothing: it may not get recorded, and then nobody learns from it.
     """
     strategy, standing = filling.strategy, filling.standing
-    contenders, dropped = contenders_for(filling, placement, filling.gated.contenders, offers_open=offers_open)
+    contenders, dropped = contenders_for(filling, placement, filling.gated.all_reachable(), offers_open=offers_open)
     _note(filling, placement, dropped)
     reasons = _circumstances(filling, offers_open=offers_open)
     if standing.holdout or standing.draws_at_random:

@@ -86,13 +86,13 @@ def test_candidates_pass_alike_in_whatever_company_they_are_asked(question, limi
     request, snapshot = asked(question)
     snapshot, scorer = stocked(snapshot, bank, units), StatedScorer(bank, question[1])
     whole, bit_by_bit = (prepare(request, snapshot, bank, scorer, decision_id="d").gated for _ in range(2))
-    passed, reached = whole.allowed(whole.candidates), whole.contenders
+    passed, reached = whole.allowed(whole.candidates), whole.all_reachable()
 
     for rules_first, limits_first in zip(allowed, reachable, strict=False):
         assert bit_by_bit.allowed(rules_first) == rules_first & passed
         assert bit_by_bit.reachable(limits_first) == limits_first & reached
 
-    assert bit_by_bit.contenders == reached
+    assert bit_by_bit.all_reachable() == reached
     assert bit_by_bit.drops_of_all() == whole.drops
     assert passed | sum(whole.drops.values()) == whole.candidates | sum(
         mask for reason, mask in whole.drops.items() if reason.startswith(("contact", "volume"))

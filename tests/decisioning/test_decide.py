@@ -6,9 +6,25 @@ import math
 
 import pytest
 
+from decisioning.decide import decided, prepare
 from decisioning.errors import UnknownChannel, UnknownPlacement
 from decisioning.records import core_of
-from tests.decisioning.bank import ALERT, FILES, GOLD, LOAN, SILVER, TIPS, ask, customer, later, shown, strategy
+from decisioning.request import Request
+from decisioning.scoring import StatedScorer
+from tests.decisioning.bank import (
+    ALERT,
+    FILES,
+    GOLD,
+    LOAN,
+    PROPENSITIES,
+    SILVER,
+    TIPS,
+    ask,
+    customer,
+    later,
+    shown,
+    strategy,
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +46,18 @@ def test_the_offer_worth_most_wins_and_its_reasons_name_margin_and_runner_up(ban
     assert placed.reasons == ["won_arbitration", "margin:15.0000", f"runner_up:{SILVER}"]
     assert placed.content == {"headline": "Gold, friend"}
     assert placed.selection_probability == 1.0
+
+
+def test_who_is_asked_about_later_does_not_enter_the_decision(bank):
+    promised = later(customer(), ask(bank, customer()))
+    scorer = StatedScorer(bank, PROPENSITIES)
+    filling = prepare(Request("C-1", "web", ("web.hero",), {}), promised, bank, scorer, decision_id="d")
+    decision = decided(filling)
+    drops = dict(decision.drops)
+
+    filling.gated.drops_of_all()
+
+    assert decision.drops == drops != filling.gated.drops
 
 
 def test_two_placements_never_show_the_same_action(bank):

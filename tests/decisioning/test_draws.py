@@ -47,7 +47,7 @@ def chances_of(bank: Strategy, who: Mapping[str, Any], propensities: Mapping[str
     request = Request("C-1", "web", ("web.hero",), {"page": "loans"})
     filling = prepare(request, customer(**who), bank, StatedScorer(bank, propensities), decision_id="d")
     placement = bank.placements["web.hero"]
-    contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
+    contenders, _ = contenders_for(filling, placement, filling.gated.all_reachable(), offers_open=True)
     assert bank.exploration is not None
     at = and_nothing(contenders, bank)
     probabilities = chances(filling, placement, bank.exploration, at)
@@ -120,7 +120,7 @@ def test_an_offer_that_is_new_gets_its_floor_and_a_message_never_counts_as_new()
         scorer = GivenScorer(bank, propensities, launches=launches)
         filling = prepare(request, customer(), bank, scorer, decision_id="d")
         placement = bank.placements["web.hero"]
-        contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
+        contenders, _ = contenders_for(filling, placement, filling.gated.all_reachable(), offers_open=True)
         at = and_nothing(contenders, bank)
         probabilities = chances(filling, placement, bank.exploration, at)
         index = at.tolist()

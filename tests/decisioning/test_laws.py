@@ -164,7 +164,7 @@ def test_adding_a_contact_limit_never_lets_more_pass(question):
     request = Request("C-1", names[0].split(".")[0], names, context)
 
     loose, tight = (
-        prepare(request, customer(**who), bank, StatedScorer(bank, chance), decision_id="d").gated.contenders
+        prepare(request, customer(**who), bank, StatedScorer(bank, chance), decision_id="d").gated.all_reachable()
         for bank in (BANK, tighter)
     )
 
@@ -214,7 +214,7 @@ def filled(bank, who, scorer, names, context):
 def probabilities_of(filling, name):
     """The probability of each contender of an empty answer's placement, and of nothing under None."""
     strategy, placement = filling.strategy, filling.strategy.placements[name]
-    contenders, _ = contenders_for(filling, placement, filling.gated.contenders, offers_open=True)
+    contenders, _ = contenders_for(filling, placement, filling.gated.all_reachable(), offers_open=True)
     at = and_nothing(contenders, strategy)
     probabilities = chances_of(filling, placement, strategy.exploration, at)
     keys = [strategy.actions[index].key for index in at[:-1]]
