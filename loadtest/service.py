@@ -32,6 +32,7 @@ READY_POLL_S = 0.02
 END_PATIENCE_S = 30.0
 PAST = "generated/interactions.jsonl"
 NO_SETTINGS: Mapping[str, str] = {}
+FORMS = {"linear": "linear", "linear with trees": "boosted"}  # in the words of a training report, and of a bank
 # What a process of `nextbest run` does, by a word of its command line.
 ROLES = {"serve": "server", "worker": "worker", "valkey-server": "store", "redis-server": "store"}
 
@@ -124,7 +125,7 @@ def prepare_strategy(folder: Path, write: Callable[[Path], object]) -> Path:
 def trained_form(prepared: Path) -> str:
     """What training chose: linear or boosted."""
     (report,) = (prepared / "data/models").glob("*/report.json")
-    return str(json.loads(report.read_text())["choices"]["form"])
+    return FORMS[json.loads(report.read_text())["choices"]["form"]]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections import Counter, defaultdict
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from subprocess import PIPE
 
@@ -20,7 +21,7 @@ from loadtest.contest import FRESH_NAME, LEASED_NAME, Contestant, Ratio
 from loadtest.growth import AXES, Point, Setting, growth_of
 from loadtest.growth import claims_of as growth_claims
 from loadtest.peers.running import PEERS, PeerTraffic
-from loadtest.service import Bank, roles_below
+from loadtest.service import Bank, roles_below, trained_form
 from loadtest.traffic import FRESH, LEASED, ONLY_LEASED, RESPONSE, Asked, DecisionTraffic, Moment
 
 FRESH_ANSWER = b'{"degraded":false,"placements":[{"lease_of":null,"event_token":"k1.abc"}]}'
@@ -190,6 +191,15 @@ def test_roles_are_found_by_the_words_of_a_command_line(word: str, role: str | N
         assert words_of(child.pid) == [word, "-"]
         assert roles_below(child.pid) == ({} if role is None else {role: child.pid})
         child.stdin.close()
+
+
+@pytest.mark.parametrize("trees", [False, True])
+def test_the_form_of_a_model_is_read_from_the_report_of_its_training(tmp_path: Path, trees: bool) -> None:
+    folder = tmp_path / "data/models/0a1b"
+    folder.mkdir(parents=True)
+    (folder / "report.json").write_text(json.dumps({"choices": {"form": "linear with trees" if trees else "linear"}}))
+
+    assert trained_form(tmp_path) == ("boosted" if trees else "linear")
 
 
 def test_a_bank_is_named_by_everything_it_was_made_of() -> None:
