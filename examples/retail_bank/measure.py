@@ -122,7 +122,7 @@ def values_of(
         asked = replace(request, customer_key=snapshot.customer_key)
         (placed,) = decide(asked, snapshot, strategy, scorer, decision_id="measure").placements
         filling = prepare(asked, snapshot, strategy, scorer, decision_id="measure")
-        contenders = indexes_of(candidates.mask & filling.gated.contenders)
+        contenders = indexes_of(candidates.mask & filling.gated.all_reachable())
         there = np.searchsorted(candidates.action_index, contenders)
         nothing = placement.nothing_value
         found["nextbest"].append(nothing if placed.action is None else float(worth[row, position_of[placed.action]]))
