@@ -16,10 +16,10 @@ import numpy as np
 import redis
 import yaml
 from fastapi import FastAPI
-from pydantic import BaseModel
 from redis.asyncio import Redis
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from loadtest.peers.request import Request
 from loadtest.peers.serving import customers, options, serve, store_url
 
 FEATURES = (
@@ -31,21 +31,6 @@ FEATURES = (
 OF_HISTORY = re.compile(r"history\.|now - ")  # what only a service with a memory can ask
 
 Rule = Callable[[Mapping[str, Any]], bool]
-
-
-class Customer(BaseModel):
-    """Who is asked about."""
-
-    id: str
-
-
-class Request(BaseModel):
-    """A request for a decision."""
-
-    customer: Customer
-    channel: str
-    placements: list[str]
-    context: dict[str, str]
 
 
 class Offer:

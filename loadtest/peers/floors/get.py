@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from loadtest.peers.floors.noop import Request
 from loadtest.peers.floors.profiles import fill
+from loadtest.peers.request import Request
 from loadtest.peers.serving import serve, store_url
 
 app = FastAPI()

@@ -12,29 +12,14 @@ from typing import Any
 import yaml
 from fastapi import FastAPI
 from growthbook import GrowthBook
-from pydantic import BaseModel
 
+from loadtest.peers.request import Request
 from loadtest.peers.serving import customers, options, serve
 
 COMPARED = re.compile(r'customer\.(\w+) (<=|>=|!=) ("?)([^"|&]+)\3')
 FLAG = re.compile(r"(!?)customer\.(\w+)")
 OPERATORS = {"<=": "$lte", ">=": "$gte", "!=": "$ne"}
 COVERAGE = 0.95  # of customers who take part: the rest are the holdout
-
-
-class Customer(BaseModel):
-    """Who is asked about."""
-
-    id: str
-
-
-class Request(BaseModel):
-    """A request for a decision."""
-
-    customer: Customer
-    channel: str
-    placements: list[str]
-    context: dict[str, str]
 
 
 def condition_of(text: str) -> dict[str, Any] | None:
