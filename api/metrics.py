@@ -43,4 +43,4 @@ SHADOW_ERRORS = Counter("shadow_errors_total", "Decisions that the shadow could 
 READY = Gauge("ready", "1 when strategy, model and store are there.", multiprocess_mode="livemin")
 
 for _each in (REQUESTS, LATENCY, PLACEMENTS, DROPS):  # what every decision counts; a look-up by `labels` takes a lock
-    _each.labels = cache(_each.labels)  # type: ignore[assignment, method-assign]
+    _each.labels = cache(_each.labels)  # type: ignore[assignment, method-assign]  # on the object; the class keeps its own

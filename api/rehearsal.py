@@ -45,7 +45,7 @@ async def rehearse(deployed: Deployed, *, now_ms: int) -> None:
                 await asyncio.sleep(0)
                 _act(deployed, request, replace(snapshot, state=state), sealer)  # what it promised, rendered again
                 await asyncio.sleep(0)
-    except Exception:
+    except Exception:  # whatever it is, requests have their own fallback: a rehearsal must not keep a strategy away
         LOG.exception("the rehearsal of %s ended early", deployed.versions)
 
 

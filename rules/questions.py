@@ -96,7 +96,7 @@ def _listed_by_host(checked: CheckedNode, method: HostMethod, parts: Sequence[Bu
     read = host_method(HostMethod(method.variable, together.method, DYN), (), arguments)
     written = [part.node for part in checked.parts]
     written[together.argument] = Literal(kind)
-    node = replace(checked.node, function=together.method, arguments=tuple(written))  # type: ignore[call-arg]
+    node = replace(checked.node, function=together.method, arguments=tuple(written))  # type: ignore[call-arg]  # a call
     return Topic(node, True, together.unlisted, read, frozenset()), key
 
 

@@ -145,7 +145,7 @@ class Link(asyncio.Protocol):
 async def linked(url: str, tell: Callable[[Link], None]) -> Link:
     connection = connection_to(url)
     try:
-        await connection.connect()  # type: ignore[no-untyped-call]
+        await connection.connect()  # type: ignore[no-untyped-call]  # as above
         return Link(connection, tell)
     except BaseException:
         await connection.disconnect(nowait=True)

@@ -61,7 +61,7 @@ async def test_whoever_asks_in_full_is_answered_however_slowly_and_others_leave(
         writer.close()
         return str(answer["customer_id"])
 
-    async with served(desk.http._transport.app, Connection) as port:  # type: ignore[attr-defined]
+    async with served(desk.http._transport.app, Connection) as port:  # type: ignore[attr-defined]  # httpx keeps it to itself
         answered = await asyncio.wait_for(asyncio.gather(*(client(port, each) for each in customers)), 60)
 
     assert answered == [each if kinds[each] == "patient" else "" for each in customers]
