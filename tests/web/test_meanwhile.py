@@ -127,7 +127,8 @@ def test_what_is_taken_out_of_the_page_is_no_impression_and_is_decided_anew_when
 
 def test_a_field_that_goes_while_its_picture_loads_leaves_the_others_in_sight(tab, site, desk):
     loading = held(tab, "https://bank.example/gold.png")
-    tab.goto(site.put("/", HERO, script=f'{PATIENCE} data-token="{know(site)}"'))
+    page = site.put("/", HERO, script=f'{PATIENCE} data-token="{know(site)}"')
+    tab.goto(page, wait_until="commit")  # a picture asked for before the page has loaded is part of its loading
     arrived(tab, loading)
     tab.evaluate("document.querySelector('.hero img').remove()")
     for each in loading:
