@@ -144,7 +144,7 @@ async def publish(strategy_dir: Path) -> None:
 async def load(
     files: tuple[Path, ...], strategy_dir: Path, mapping: Path | None, source: str | None, rejects: Path
 ) -> None:
-    """Load customers from CSV, JSON lines or Parquet; running it again is harmless."""
+    """Load customers from CSV, JSON lines or Parquet; running it again is harmless. Exits with 1 for rejected rows."""
     from decisioning.history.load import load_customers
     from decisioning.history.mapping import read_mapping
 
@@ -163,7 +163,9 @@ async def load(
                 rejects_path=rejects,
                 progress=bars.of("customers"),
             )
-    OUT.print(told(summary, rejects))
+    OUT.print(told(summary, rejects), markup=False)
+    if summary.rejected:
+        sys.exit(1)  # the other rows are in the store; a job that loads every night must not take this for success
 
 
 for each in (check, why, explain, generate, replay, volume, fmt, schema, strategies, models, train, evaluate, score):

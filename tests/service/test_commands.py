@@ -88,3 +88,19 @@ def test_schema_writes_one_for_each_kind_of_file(installation: Installation, tmp
 
     written = sorted(file.name for file in (tmp_path / "schemas").iterdir())
     assert "actions.json" in written and f"{len(written)} schemas written" in told
+
+
+def test_load_takes_what_it_can_and_fails_when_rows_were_rejected(installation: Installation, tmp_path: Path):
+    bank, table, rejects = write(tmp_path / "bank", FILES), tmp_path / "customers.csv", tmp_path / "[nightly]/no.csv"
+    rejects.parent.mkdir()
+    words = ("load", str(table), "--strategy", str(bank), "--rejects", str(rejects))
+
+    table.write_text("customer_id,age\nN-1,30\nN-2,5\nN-3,old\nN-4,40\n")
+    rejected = installation.command(*words)
+    table.write_text("customer_id,age\nN-1,30\nN-2,50\nN-3,35\nN-4,40\n")
+    clean = installation.command(*words)
+
+    assert (rejected.returncode, clean.returncode) == (1, 0)
+    assert rejected.stdout == f"2 customers loaded, 0 said nothing new, 2 rejected; {rejects} says why\n"
+    assert clean.stdout == "2 customers loaded, 2 said nothing new, 0 rejected\n"
+    assert "Traceback" not in rejected.stderr
