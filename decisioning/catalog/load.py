@@ -81,6 +81,8 @@ def read_bundle(path: str | os.PathLike[str]) -> dict[str, bytes]:
     root = Path(path)
     if not root.is_dir():
         raise StrategyFaulty([Fault(str(path), 1, 1, "there is no such directory", "Name a strategy directory")])
+    if not any((root / name).exists() for name in (*REQUIRED_FILES, "actions")):
+        raise StrategyFaulty([_no_strategy(root)])
     files: dict[str, bytes] = {}
     faults, byte_count = [], 0
     for folder, folders, names in os.walk(root):
@@ -100,6 +102,12 @@ def read_bundle(path: str | os.PathLike[str]) -> dict[str, bytes]:
     if faults:
         raise StrategyFaulty(sorted(faults))
     return files
+
+
+def _no_strategy(root: Path) -> Fault:
+    """Another folder was named, so that whatever lies there is no fault, and may be too much to read."""
+    needs = f"It needs {', '.join(REQUIRED_FILES)} and actions/*.yaml; docs/strategy.md shows their form"
+    return Fault(".", 1, 1, f"{root} is no strategy", needs)
 
 
 def load_bundle(files: Names[str, bytes]) -> Strategy:

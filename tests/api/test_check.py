@@ -51,6 +51,31 @@ def test_text_names_faults_and_fails(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_that_is_no_strategy_is_told_in_one_line_and_with_what_is_needed(tmp_path: Path) -> None:
+    for path in ("README.md", "notes.txt", "2026/a.csv", "2026/content/b.yaml"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    (tmp_path / "elsewhere").symlink_to("/")
+
+    result = checked(tmp_path)
+
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        f".:1:1: {tmp_path} is no strategy. It needs strategy.yaml, channels.yaml, placements.yaml, schema.yaml, "
+        "consents.yaml, content/blocks.yaml and actions/*.yaml; docs/strategy.md shows their form",
+        "1 fault; nothing was tried",
+    ]
+
+
+def test_a_strategy_that_has_only_begun_is_told_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "actions").mkdir()
+
+    lines = checked(tmp_path).output.splitlines()
+
+    assert "strategy.yaml:1:1: this is missing. Create it; docs/strategy.md shows its form" in lines
+    assert lines[-1] == "7 faults; nothing was tried"
+
+
 def test_warnings_are_told_and_do_not_fail(tmp_path: Path) -> None:
     result = checked(written(tmp_path, UNKNOWN_TIER))
 
@@ -69,6 +94,52 @@ def test_an_unmet_expectation_fails(tmp_path: Path) -> None:
         result.output
     )
     assert "2 personas, 1 expectation unmet" in result.output
+
+
+CLASSIC, NO_SAYER = "personas/classic_holder.yaml", "personas/rejected_gold.yaml"
+
+
+@pytest.mark.parametrize(
+    ("edits", "told"),
+    [
+        (
+            {CLASSIC: [["balance_avg_3m: 5200.0", "balance_avg_3m: 20.0"]]},
+            "No offer of 'grow/cards/gold_upgrade' in web.home.hero: suitability stops it. The rule "
+            "`customer.balance_avg_3m > 1500.0` needs balance_avg_3m, which is 20.0. See actions/cards.yaml:11:19.",
+        ),
+        (
+            {CLASSIC: [["grow/cards/gold_upgrade: 0.2", "grow/cards/gold_upgrade: 0.00001"]]},
+            "No offer of 'grow/cards/gold_upgrade' in web.home.hero: 'nurture/brand/safe_banking' is worth more.",
+        ),
+        (
+            {NO_SAYER: [["gold_upgrade: applicability", "gold_upgrade: eligibility"]]},
+            "expected drop eligibility, got applicability. No offer of 'grow/cards/gold_upgrade' in web.home.hero: "
+            'applicability stops it. The rule `history.count("rejected", "action", duration("2160h")) == 0` does not',
+        ),
+        (
+            {CLASSIC: [["mortgage_talk: applicability", "gold_upgrade: eligibility"], ["loans/gold", "cards/gold"]]},
+            "got no drop. Yes: the offer of 'grow/cards/gold_upgrade' comes in web.home.hero.",
+        ),
+        (
+            {
+                CLASSIC: [
+                    ["placements: [web.home.hero]", "placements: [web.home.tile]"],
+                    [
+                        "expect: {web.home.hero: {outcome: offer, action: grow/cards/gold_upgrade}}",
+                        "expect: {web.home.tile: {outcome: message, action: service/account/arrears_help}}",
+                    ],
+                ]
+            },
+            "service/account/arrears_help has no treatment in web.home.tile.",
+        ),
+    ],
+)
+def test_an_unmet_expectation_names_what_became_of_the_action(
+    tmp_path: Path, edits: dict[str, Sequence[Sequence[str]]], told: str
+) -> None:
+    result = checked(written(tmp_path, edits))
+
+    assert told in result.output
 
 
 def test_coverage_lists_what_no_persona_flips(tmp_path: Path) -> None:
