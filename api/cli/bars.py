@@ -26,7 +26,12 @@ class Bars:
 
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+        self._progress = Progress(
+            *columns,
+            console=Console(stderr=True),
+            redirect_stdout=sys.stdout.isatty(),  # above the bar; what goes into a file has to go on doing so
+            disable=not sys.stderr.isatty(),
+        )
 
     def __enter__(self) -> Bars:
         self._progress.start()

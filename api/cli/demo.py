@@ -14,11 +14,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import IO, TextIO
 
 import httpx
 import orjson
@@ -158,7 +159,7 @@ async def _load(store: Store, strategy: Strategy, customers: Path | None, settin
             rejects_path=rejects,
             progress=bars.of("customers"),
         )
-    OUT.print(told(summary, rejects))
+    OUT.print(told(summary, rejects), markup=False)
     await store.put("loaded", "customers", mark)
 
 
@@ -184,9 +185,8 @@ async def _train(store: Store, url: str, strategy_dir: Path, settings: Settings)
         str(strategy_dir),
         "--promote",
     ]
-    with Child(words, url, settings) as trainer:
-        while trainer.process.poll() is None:
-            await asyncio.sleep(0.1)
+    with Child(words, url, settings, is_quoted=True) as trainer:
+        await trainer.follow()
     if trainer.process.returncode != 0:
         raise NextbestError("training failed; its message is above.")
     await store.put("loaded", "history", mark)
@@ -205,9 +205,12 @@ def _mark(table: Path, also: str) -> bytes:
 
 
 class Child:
-    """One of our own commands as a child process that cannot outlive this one; leaving the block ends it."""
+    """One of our own commands as a child process that cannot outlive this one; leaving the block ends it.
 
-    def __init__(self, words: Sequence[str], url: str, settings: Settings) -> None:
+    is_quoted: what it says comes line by line through this process, whose bar would otherwise share a line with its own
+    """
+
+    def __init__(self, words: Sequence[str], url: str, settings: Settings, *, is_quoted: bool = False) -> None:
         self.name = words[0]
         stated = {
             "NEXTBEST_REDIS_URL": url,
@@ -217,9 +220,22 @@ class Child:
             "NEXTBEST_DEMO": "1",
         }
         command = [sys.executable, "-m", "api.cli", "--parent", str(os.getpid()), *words]
+        pipe = subprocess.PIPE if is_quoted else None
         self.process = subprocess.Popen(
-            command, env={**os.environ, **stated}, process_group=0
-        )  # ctrl-c reaches it through us
+            command,
+            env={**os.environ, **stated},
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            errors="replace",
+            process_group=0,  # ctrl-c reaches it through us
+        )
+
+    async def follow(self) -> None:
+        """Pass on what a quoted child says, until it has ended."""
+        said = (self.process.stdout, lambda: sys.stdout), (self.process.stderr, lambda: sys.stderr)
+        await asyncio.gather(*(asyncio.to_thread(_quote, lines, onto) for lines, onto in said))
+        await asyncio.to_thread(self.process.wait)
 
     def __enter__(self) -> Child:
         return self
@@ -232,6 +248,16 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+
+def _quote(lines: IO[str] | None, onto: Callable[[], TextIO]) -> None:
+    """onto is asked for each line: while a bar is drawn, another stream stands there, which writes above the bar."""
+    assert lines is not None  # of a quoted child
+    with lines:
+        for line in lines:
+            stream = onto()
+            stream.write(line)
+            stream.flush()
 
 
 def _await_ready(port: int, children: Sequence[Child]) -> None:
