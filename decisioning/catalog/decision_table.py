@@ -12,7 +12,6 @@ from typing import Any
 
 from rules import EvaluationError, PredicateIndex, Program
 
-GIVES = ("lever", "value", "context_weight")  # what a table can say of actions; else it gives a derived attribute
 FACTORS = ("lever", "context_weight")
 FACTOR_MAX = 1e12  # what levers or weights together may come to
 

@@ -95,7 +95,7 @@ def exploration_of(
     tried = [each for name, found in actions_by_issue.items() if issues is None or name in issues for each in found]
     numbers = {name: node.value(name) for name in node.entries if name not in ("placements", "issues")}
     mask = mask_of([action for action in tried if not action.bypasses])
-    return Exploration(mask, **numbers, placements=covered, issues=issues)
+    return Exploration(mask, **numbers, placements=covered)
 
 
 def _among(node: Mapping, name: str, names: Collection[str] | None, faults: Faults) -> frozenset[str] | None:

@@ -114,11 +114,11 @@ class Treatment:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule as its author wrote it, and the predicates (positions in the gate's index) it was split into."""
+    """One rule as its author wrote it, and the predicates it was split into."""
 
     text: str
     where: str  # file:line:column
-    clauses: tuple[Program, ...]  # its conjuncts, the same objects the gate's index evaluates
+    clauses: tuple[Program, ...]  # its conjuncts, the same objects that gate_index evaluates
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,6 @@ class VolumeConstraint:
     spend_on: str  # selected: when it is drawn; accepted: reserved when it is drawn, spent by the answer
     channel: str | None  # None: what is selected in any channel spends
     mask: Mask  # the actions that refer to it
-    spends: Mapping[int, int]  # action index -> units of one spend
     shares: tuple[Share, ...]
     where: str
 
@@ -243,13 +242,12 @@ class Holdout:
 class Exploration:
     """What a draw may give up to learn about actions that do not look best, and where."""
 
-    mask: Mask  # the actions it may try: those of `issues` but for service and mandatory ones, which are no experiment
+    mask: Mask  # the actions it may try: of the issues listed, but no service and no mandatory ones; others must win
     sacrifice: float = 0.05  # of the best value, by the model's own expectation, at most
     scale_min: float = 1.0  # currency: differences are weighed against the best value, or this where that is less
     launch_share: float = 0.01  # least chance of each action that is new to the model
     launch_impressions: int = 200  # until so many have seen it
     placements: frozenset[str] | None = None  # None: all
-    issues: frozenset[str] | None = None  # others are shown only when they are worth most; None: all
 
     def covers(self, placement: str) -> bool:
         """True when draws for this placement explore."""
@@ -297,7 +295,7 @@ class Strategy:
     languages: tuple[str, ...]  # first one is the default
     link_schemes: tuple[str, ...]  # of addresses in content, besides https
     language_attribute: str | None  # whose value chooses among them, without its `customer.` prefix
-    ranking: str
+    ranking: str  # gross: by propensity; incremental: by uplift
     schema: Schema
     channels: Mapping[str, Channel]
     placements: Mapping[str, Placement]

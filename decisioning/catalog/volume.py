@@ -65,7 +65,6 @@ def _constraint(
         spend_on=spend_on,
         channel=node.value("channel"),
         mask=sum(1 << index for index in spends),
-        spends=spends,
         shares=tuple(_shares(scope, spends, drafts)),
         where=node.heading.where,
     )

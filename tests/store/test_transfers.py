@@ -33,7 +33,7 @@ STEPS = ("deliver", "claim")
 
 def budget(limit: int, *, most: int = 1, least: int = 1) -> Budget:
     shares = (Share("", 1, ((most, 1),)),)
-    stock = VolumeConstraint(NAME, limit, "number", "all", "total", "selected", None, 1, {0: most}, shares, "")
+    stock = VolumeConstraint(NAME, limit, "number", "all", "total", "selected", None, 1, shares, "")
     return Budget(NAME, stock, most, least)
 
 
