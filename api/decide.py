@@ -2,7 +2,8 @@
 
 A commit that meets a newer state decides again on it; if that loses too, the third try places no offer but what the
 newest state leases. One that loses even then is answered unrecorded. When the store is late or anything inside breaks,
-the customer still sees the placement's prepared brand content. Both are marked `degraded`.
+the customer still sees the placement's prepared brand content. Both are marked `degraded`. An answer that would be
+another one with more of a budget fetches units first and is decided again on what came.
 """
 
 from __future__ import annotations
@@ -115,10 +116,9 @@ def _leased_only(call: Call, request: Request, snapshot: Snapshot, deployed: Dep
     return _answer(call, leased_only, snapshot, decider, _decision(leased_only, snapshot, decider), degraded=True)
 
 
-def _decision(request: Request, snapshot: Snapshot, deployed: Deployed) -> Decision:
-    return decide(
-        request, snapshot, deployed.strategy, deployed.scorer, decision_id=new_decision_id(request, snapshot.now_ms)
-    )
+def _decision(request: Request, snapshot: Snapshot, decider: Deployed) -> Decision:
+    decision_id = new_decision_id(request, snapshot.now_ms)
+    return decide(request, snapshot, decider.strategy, decider.scorer, decision_id=decision_id)
 
 
 def new_decision_id(request: Request, now_ms: int) -> str:
@@ -126,15 +126,15 @@ def new_decision_id(request: Request, now_ms: int) -> str:
     return f"{partition_of(request.customer_key):03d}-{now_ms:x}-{os.urandom(8).hex()}"
 
 
-async def _commit(call: Call, request: Request, snapshot: Snapshot, decision: Decision, deployed: Deployed) -> Outcome:
+async def _commit(call: Call, request: Request, snapshot: Snapshot, decision: Decision, decider: Deployed) -> Outcome:
     record = decision_record(
         decision,
         request,
         snapshot,
-        deployed.strategy,
-        deployed.versions,
+        decider.strategy,
+        decider.versions,
         key_id=call.key.key_id,
-        shadow=shadow_of(request, snapshot, decision, deployed.shadow),
+        shadow=shadow_of(request, snapshot, decision, decider.shadow),
     )
     change = Change(
         snapshot.customer_key,
@@ -195,7 +195,7 @@ def _answer(
     call: Call,
     request: Request,
     snapshot: Snapshot,
-    deployed: Deployed,
+    decider: Deployed,
     decision: Decision,
     *,
     is_recorded: bool = False,
@@ -211,13 +211,13 @@ def _answer(
         decision.holdout,
         decision.arms,
         decision.arm_probability,
-        deployed.versions,
+        decider.versions,
         degraded,
     )
     answer = answer_of(facts, decision.placements, call.service.seals if is_recorded else None)
     if call.body.explain:
-        filling = prepare(request, snapshot, deployed.strategy, deployed.scorer, decision_id=decision.decision_id)
-        answer["explanation"] = explain(filling, decision, hidden=deployed.strategy.schema.personal)
+        filling = prepare(request, snapshot, decider.strategy, decider.scorer, decision_id=decision.decision_id)
+        answer["explanation"] = explain(filling, decision, hidden=decider.strategy.schema.personal)
     return answer
 
 
@@ -233,18 +233,17 @@ async def fallback(call: Call) -> dict[str, Any]:
     for name in request.placements:
         content = placements[name].fallback.render(languages[0], {})
         placed.append(Placed(name, MESSAGE, ["fallback"], content=content, valid_until_ms=now_ms))
-    decision_id = new_decision_id(request, now_ms)
     facts = Facts(
-        decision_id,
+        new_decision_id(request, now_ms),
         request.customer_key,
-        "",
-        request.channel,
-        now_ms,
-        False,
-        False,
-        {},
-        None,
-        deployed.versions,
+        person_key="",
+        channel=request.channel,
+        at_ms=now_ms,
+        profile_found=False,
+        holdout=False,
+        arms={},
+        arm_probability=None,
+        versions=deployed.versions,
         degraded=True,
     )
     return answer_of(facts, placed, None)

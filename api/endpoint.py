@@ -1,8 +1,8 @@
 """Endpoint: one row of the API as a bare ASGI callable.
 
-Every endpoint under /v1 goes through here: key, rate, body limit, strict decoding, one shape of error, one count.
-FastAPI hosts them and publishes their schemas; its own request handling costs about 60 microseconds of CPU that a
-decision can do without.
+Every endpoint under /v1 and /web goes through here: key, rate, body limit, strict decoding, one shape of error, one
+count. front.py finds it; FastAPI's own request handling costs about 60 microseconds of CPU that a decision can do
+without.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Endpoint:
             self.decoder = msgspec.json.Decoder(self.body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; the only place in the service that catches everything."""
+        """Answer one request, whatever breaks on the way."""
         started_s = time.perf_counter()
         call: Call | None = None
         headers: list[tuple[bytes, bytes]] = []

@@ -44,6 +44,7 @@ def priorities(
 def arbitrate(priority: Floats, action_hash: Hashes, *, person: str) -> Ints:
     """Candidate positions, best first; equal priorities are ordered by a hash of person and action.
 
+    All at once, for explanations; a draw asks `best_first`, which gives the same order.
     Ties are common: an untrained action starts at its group's mean. A random tie-break would make a page differ on
     reload, and the order of files would make one action win everywhere.
     """

@@ -58,9 +58,7 @@ def held_back(
 def held_back_by(
     met: Sequence[Interaction], candidates: Mask, strategy: Strategy, state: State, *, channel: str, now_ms: int
 ) -> dict[str, Mask]:
-    """The same of candidates who passed before they were met: only policies that count something of it can stop
-    them.
-    """
+    """The same of candidates who passed without `met`: only policies that count some of it can stop them."""
     outcomes = frozenset(each.outcome for each in met)
     countings = _countings(strategy.contact_policies, channel)
     counting = {each: policies for each, policies in countings.items() if not each.outcomes.isdisjoint(outcomes)}

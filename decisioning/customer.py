@@ -1,7 +1,7 @@
 """The customer as a decision sees it: profile, consents, interactions, lease.
 
-Plain data, no store and no clock. `store/` packs these values, `decide.py` reads them, `respond.py` and `decide.py`
-return changed copies. Times are milliseconds since the epoch by the *store's* clock, never a replica's.
+Plain data, no store and no clock. `store/` packs these values, `decide.py` reads them, `consequences.py` and
+`respond.py` return changed copies. Times are milliseconds since the epoch by the *store's* clock, never a replica's.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class State:
     draw_index: int = 0  # running number of recorded draws
     consents: list[Consent] = field(default_factory=list)
     lease: list[LeaseEntry] = field(default_factory=list)
-    holds: dict[str, Hold] = field(default_factory=dict)  # by placement
+    holds: dict[str, Hold] = field(default_factory=dict)  # by slot: each rank of a placement has its own
     interactions: list[Interaction] = field(default_factory=list)  # oldest first
     day_counts: list[DayCount] = field(default_factory=list)  # what was before, oldest day first
     complete_since_ms: int = 0  # interactions other than answers are complete from here on; 0: nothing was forgotten

@@ -1,7 +1,8 @@
 """Decide: an offer, a message, or nothing. The main path.
 
-Pure and synchronous: the clock is in the snapshot, randomness is a hash of the inputs, the store stays outside. Online
-requests, personas, simulation and replay all call this one function.
+Pure and synchronous: the clock is in the snapshot, randomness is a hash of the inputs, the store stays outside.
+Requests, rehearsals, personas, explanations and replay all come through here; what a machine fetches of a mail is made
+of the same parts (`opening.py`).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from decisioning.request import MESSAGE, NOTHING, OFFER, Placed
 
 WAIT_MS = 1_000  # how long an outcome holds that only waits: for units of a budget, or for others to finish
 SALT = "exploration"  # keeps these draws apart from all others of the same person
-# What stands for nothing, last in a row of contenders.
+# In place of an action's hash: *nothing* stands last in a row of contenders and is drawn like one.
 NOTHING_HASH = int.from_bytes(blake2b(NOTHING.encode(), digest_size=8).digest())
 
 
@@ -96,7 +96,7 @@ def and_nothing(contenders: Mask, strategy: Strategy) -> Ints:
 
 
 def _each(of_actions: NDArray[Any], index: Ints, of_nothing: Any) -> NDArray[Any]:
-    """What each of them has, nothing included."""
+    """One value for each index that `and_nothing` gives: the actions' own, and for nothing this one."""
     found = of_actions.take(index, mode="clip")
     found[-1] = of_nothing
     return found

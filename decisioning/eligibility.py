@@ -1,8 +1,9 @@
-"""Gates: who may get it, whether it makes sense now, and whether it is good for the customer.
+"""Gates: all that can drop a candidate, whatever else the answer shows.
 
-Pure. Sets of actions go in and come out as masks; every drop has its reason. A rule that cannot be evaluated is
-`unknown`: it never passes and never reads as a quiet no. Nobody is asked about before somebody wants to know: what is
-shown again takes the rules of one action, a draw those of all.
+In this order: dates, consent, quiet hours, the rules (may they get it, does it make sense now, is it good for them),
+contact policies, volume constraints. Pure. Sets of actions go in and come out as masks; every drop has its reason. A
+rule that cannot be evaluated is `unknown`: it never passes and never reads as a quiet no. Nobody is asked about before
+somebody wants to know: what is shown again takes the rules of one action, a draw those of all.
 """
 
 from __future__ import annotations

@@ -69,10 +69,10 @@ def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence
 
 def ranks(candidates: Candidates, filling: Filling, kept_out: Mapping[str, int]) -> dict[int, tuple[int, float]]:
     """Rank and priority, by action index, of those who stood for the placement."""
-    standing = filling.gated.all_reachable() & candidates.mask
+    contenders = filling.gated.all_reachable() & candidates.mask
     for mask in kept_out.values():
-        standing &= ~mask
-    index, person = indexes_of(standing), filling.snapshot.state.assignment_key
+        contenders &= ~mask
+    index, person = indexes_of(contenders), filling.snapshot.state.assignment_key
     priority = filling.appraisal.priority[index]
     order = arbitrate(priority, filling.strategy.action_hash[index], person=person)
     return {int(index[at]): (rank, float(priority[at])) for rank, at in enumerate(order, start=1)}

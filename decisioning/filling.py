@@ -1,4 +1,8 @@
-"""Filling: one answer while its placements are being filled."""
+"""Filling: one answer while its placements are being filled.
+
+decide.py makes it, placement.py has it filled slot by slot, consequences.py reads what is to be committed. What stands
+in it already counts for the next slot: actions and groups, interactions that limits count, units of budgets.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +43,7 @@ class Filling:
     rendered: list[LeaseEntry] = field(default_factory=list)  # what of the lease stands among them
     met: list[Interaction] = field(default_factory=list)  # what the customer's interactions grow by
     spent: dict[str, int] = field(default_factory=dict)  # budget -> units that what stands in the answer takes
-    used: Mask = 0
+    used: Mask = 0  # the actions that stand in the answer
     drops: dict[str, dict[str, Mask]] = field(default_factory=dict)  # slot -> reason -> actions
     _appraisal: Appraisal | None = None
 
@@ -85,8 +89,8 @@ class Filling:
         if not self.request.offers_allowed:
             mask = candidates & chargeable(self.strategy, occasion)
             return {"volume_wait": mask} if mask else {}
-        asked = withheld if occasion.is_join else outspent  # what is drawn has passed the gate, which asked for all
-        return asked(candidates, self.strategy, self.snapshot.quotas, occasion, self.spent)
+        too_short = withheld if occasion.is_join else outspent  # what is drawn has passed the gate, which asked for all
+        return too_short(candidates, self.strategy, self.snapshot.quotas, occasion, self.spent)
 
     def occasion(self, *, is_join: bool = False) -> Occasion:
         """What budgets are asked for: this channel, now."""

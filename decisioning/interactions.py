@@ -79,7 +79,7 @@ def _fold(state: State, interaction: Interaction) -> None:
     end = bisect_left(counts, day + 1, key=attrgetter("day"))
     for index in range(bisect_left(counts, day, key=attrgetter("day")), end):
         known = counts[index]
-        if known[1:4] == interaction[1:4]:
+        if known[1:4] == interaction[1:4]:  # outcome, action and channel
             last_ms = max(known.last_ms, interaction.at_ms)
             counts[index] = known._replace(times=known.times + 1, last_ms=last_ms)
             break

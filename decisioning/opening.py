@@ -66,10 +66,10 @@ def open_by_machine(
         placements,
         dict(filling.gated.drops),
         filling.drops,
-        snapshot.state,
-        False,
-        filling.moment.attributes,
-        [],
+        state=snapshot.state,
+        changes_state=False,
+        attributes=filling.moment.attributes,
+        movements=[],
     )
     placed = placements[0]
     if before is not None and not placed.is_trial and _shows(before, placed):

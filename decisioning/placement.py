@@ -1,8 +1,8 @@
 """Placements: filled in the order asked, no action twice.
 
-Pure. Each has one outcome, or, where its `count` is higher, several from the top down to the first `nothing`. Three
-things can fill it: a render of the customer's lease, the message or nothing this channel already holds, or a fresh
-draw. Only a draw is a trial of the policy and carries a selection probability.
+Pure. Each has one outcome, or, where its `count` is higher, several from the top down to the first `nothing`. Four
+things can fill it: a render of the customer's lease, the silence of quiet hours, the message or nothing that this
+channel already holds, or a fresh draw. Only a draw is a trial of the policy and carries a selection probability.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def place_lease(filling: Filling) -> bool:
     so that a page looks the same when it is loaded again. If none can, no other offer may appear: it would compete.
     Mandatory ones alone may, and come first, where their draw put them.
     """
-    strategy, entries = filling.strategy, _standing(filling)
+    strategy, entries = filling.strategy, _binding(filling)
     if not entries:
         return filling.request.offers_allowed
     placements = [strategy.placements[name] for name in filling.request.placements]
@@ -48,7 +48,7 @@ def place_lease(filling: Filling) -> bool:
     return is_first_shown and filling.request.offers_allowed
 
 
-def _standing(filling: Filling) -> list[LeaseEntry]:
+def _binding(filling: Filling) -> list[LeaseEntry]:
     """The lease, without what no channel shows to the holdout: nothing can compete with that."""
     entries = filling.renewed.entries
     if not filling.standing.holdout:

@@ -21,9 +21,7 @@ class Request:
     placements: tuple[str, ...]
     context: Mapping[str, Any] = field(default_factory=dict)  # typed by the schema
     sending: bool = False  # True: the answer goes out now, unasked for, and quiet hours count
-    offers_allowed: bool = (
-        True  # False after two lost races: only what the newest state leases may be placed as an offer
-    )
+    offers_allowed: bool = True  # False after two lost races: no offer but what the newest state leases
 
 
 def slot_of(placement: str, rank: int) -> str:

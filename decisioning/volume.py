@@ -134,7 +134,7 @@ def tariff_for(strategy: Strategy, occasion: Occasion) -> Tariff:
 @lru_cache(maxsize=128)  # the channels of the strategies in force, today
 def _tariff(constraints: tuple[VolumeConstraint, ...], channel: str, day: str, is_join: bool) -> Tariff:
     due: dict[str, Due] = {}
-    charged: dict[int, list[tuple[VolumeConstraint, Charge]]] = {}
+    charged_for: dict[int, list[tuple[VolumeConstraint, Charge]]] = {}
     for constraint in constraints:
         is_per_channel = constraint.scope == "channel" or constraint.channel is not None
         if constraint.channel not in (None, channel) or (is_join and not is_per_channel):
@@ -145,8 +145,8 @@ def _tariff(constraints: tuple[VolumeConstraint, ...], channel: str, day: str, i
             for units, mask in share.steps:
                 charge = Charge(name, units, constraint.spend_on == "accepted")
                 for index in indexes_of(mask).tolist():
-                    charged.setdefault(index, []).append((constraint, charge))
-    return Tariff(due, charged)
+                    charged_for.setdefault(index, []).append((constraint, charge))
+    return Tariff(due, charged_for)
 
 
 def movements_for(made: Sequence[Charge], entry: LeaseEntry | None) -> list[Movement]:

@@ -1,4 +1,6 @@
-"""What the deciding core asks of a store: a handful of verbs of the business.
+"""What is asked of a store, in verbs of the business.
+
+A decision needs `read` and `commit`; the other verbs are those of the log, of the learner, of budgets and registries.
 
 Two stores speak it, `memory.py` (the slow obvious twin) and `redis.py`; one contract suite runs against both. A
 customer is one compare-and-set cell: callers read a snapshot, compute the next state in Python and commit it with
@@ -64,9 +66,7 @@ class Change:
     profile: Profile | None = None  # None: leave the profile as it is
     records: list[Record] = field(default_factory=list)  # appended to the partition's log in order
     once: list[Once] = field(default_factory=list)
-    movements: Sequence[
-        Movement
-    ] = ()  # fewer units at hand than they need, or nothing left to keep: the change is lost
+    movements: Sequence[Movement] = ()  # too few units at hand, or nothing left to keep: the change is lost
 
     def __post_init__(self) -> None:
         if self.state is None and self.expected_version == 0:

@@ -365,7 +365,7 @@ def _counter(budget: str) -> bytes:
 
 
 def _note(partition: int, name: str) -> bytes:
-    return f"nb:{{p{partition:03d}}}:n:{blake2b(name.encode(), digest_size=16).hexdigest()}".encode()
+    return _STEMS[partition] + b"n:" + blake2b(name.encode(), digest_size=16).hexdigest().encode()
 
 
 def _series(name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Scripts: what the server does in one step. Sent by redis.py; each keeps to the keys of one partition."""
+"""Scripts: what the server does in one step. Sent by redis.py; the keys of a call lie in one slot of a cluster."""
 
 from __future__ import annotations
 
