@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decisioning.errors import SettingsFaulty
+from decisioning.store.redis import connect
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Settings:
         """Settings with their defaults. Raises SettingsFaulty naming the variable that cannot be read."""
         data_dir = Path(environment.get("NEXTBEST_DATA_DIR", ".nextbest"))
         return cls(
-            redis_url=environment.get("NEXTBEST_REDIS_URL") or None,
+            redis_url=_store_url(environment),
             data_dir=data_dir,
             history_dir=Path(environment.get("NEXTBEST_HISTORY_DIR", data_dir / "history")),
             models_dir=Path(environment.get("NEXTBEST_MODELS_DIR", data_dir / "models")),
@@ -44,6 +45,23 @@ class Settings:
             amp_senders=frozenset(environment.get("NEXTBEST_AMP_SENDERS", "").lower().replace(",", " ").split()),
             demo=environment.get("NEXTBEST_DEMO") == "1",
         )
+
+
+def _store_url(environment: Mapping[str, str]) -> str | None:
+    url = environment.get("NEXTBEST_REDIS_URL") or None
+    if url is None:
+        return None
+    try:
+        connect(url)  # which happens at its first use; until then the URL is only read
+    except ValueError as error:
+        # redis-py quotes the port, which is a piece of the password where that holds a character of its own meaning.
+        is_port = str(error).startswith("Port could not be cast")
+        reason = "its port is no number; in a password write / as %2F and # as %23" if is_port else str(error)
+        raise SettingsFaulty(
+            f"NEXTBEST_REDIS_URL cannot be read: {reason.rstrip('.')}. Write redis://HOST:PORT, rediss://HOST:PORT, "
+            "unix:///PATH or redis+cluster://HOST:PORT,HOST:PORT, or unset it for a store in NEXTBEST_DATA_DIR."
+        ) from None
+    return url
 
 
 def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
