@@ -47,7 +47,7 @@ async def table_of(store: Store, budgets: list[Budget]) -> list[str]:
 
 
 def _figures(budget: Budget, counter: Counter, blocks: list[Block]) -> list[str]:
-    """In the order of the columns, as the author writes amounts."""
+    """In the order of the columns, as the author writes amounts: no currency is taken to have two decimals."""
     limit = budget.constraint.limit
     units = [
         limit,
@@ -57,5 +57,4 @@ def _figures(budget: Budget, counter: Counter, blocks: list[Block]) -> list[str]
         limit - counter.outstanding,
         sum(block.overrun for block in blocks),
     ]
-    decimals = 2 if budget.constraint.unit == "money" else 0
-    return [f"{budget.constraint.amount(each):.{decimals}f}" for each in units]
+    return [f"{budget.constraint.amount(each):.12g}" for each in units]  # thousandths of a billion are 12 digits

@@ -237,3 +237,13 @@ async def test_the_table_of_budgets_adds_up() -> None:
 
     assert head.split() == ["budget", "limit", "spent", "reserved", "at", "hand", "left", "overrun"]
     assert line.split() == ["stock", "3", "0", "1", "2", "0", "0"]
+
+
+async def test_money_is_shown_as_it_is_written_whatever_its_currency_divides_into() -> None:
+    pots = constraint("dinars", limit=12_345.125, unit="money") + constraint("yen", limit=900_000_000, unit="money")
+    budgets = budgets_of(bank_with(pots, gold={"dinars": 0.005, "yen": 1}), now_ms=NOW_MS)
+
+    _, dinars, yen = await table_of(MemoryStore(), budgets)
+
+    assert dinars.split() == ["dinars:money", "12345.125", "0", "0", "0", "12345.125", "0"]
+    assert yen.split() == ["yen:money", "900000000", "0", "0", "0", "900000000", "0"]
