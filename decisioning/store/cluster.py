@@ -108,6 +108,9 @@ class Cluster:
     def _pointed(self, refusal: AskError, place: _Place) -> _Place:
         """Where the refusal of a node sends us."""
         url = _beside(place.url, refusal.host, refusal.port)
+        if not url or not 0 <= refusal.slot_id < REDIS_CLUSTER_HASH_SLOTS:
+            self._look_soon()
+            raise StoreUnavailable(f"a node of the cluster points to a place that cannot be: {refusal}")
         if not isinstance(refusal, MovedError):
             return _Place(url, is_asking=True)
         self._holders[refusal.slot_id] = url
@@ -189,21 +192,42 @@ class Cluster:
         if not (isinstance(info, bytes) and b"cluster_state:ok" in info and isinstance(ranges, list)):
             raise StoreUnavailable(f"not in touch with its cluster: {info!r}")
         self._failing.discard(url)
-        holders, members = [""] * REDIS_CLUSTER_HASH_SLOTS, set[str]()
-        for first, last, *nodes in ranges:
-            urls = [_beside(url, (node[0] or b"").decode(), node[1]) for node in nodes]
-            members.update(urls)
-            holders[first : last + 1] = [urls[0]] * (last + 1 - first)  # the primary is named first
-        return holders, members
+        return _map_in(ranges, url)
 
     async def _keep_only(self, urls: set[str]) -> None:
         gone = [self._lanes.pop(url) for url in self._lanes.keys() - urls]
         await asyncio.gather(*(lane.close() for lane in gone))
 
 
+def _map_in(ranges: list[Reply], url: str) -> tuple[list[str], set[str]]:
+    """The holders of all slots and the members, out of what the node at this URL says. Raises StoreUnavailable when it
+    is no map: another node may have one.
+    """
+    holders, members = [""] * REDIS_CLUSTER_HASH_SLOTS, set[str]()
+    try:
+        for first, last, *nodes in ranges:
+            if not 0 <= first <= last < REDIS_CLUSTER_HASH_SLOTS:
+                raise ValueError(f"slots {first} to {last}")
+            urls = [_beside(url, (node[0] or b"").decode(), node[1]) for node in nodes]
+            members.update(each for each in urls if each)
+            holders[first : last + 1] = [urls[0]] * (last + 1 - first)  # the primary is named first
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise StoreUnavailable(f"a node's map of its cluster cannot be read: {error}") from error
+    return holders, members
+
+
 def _beside(url: str, host: str, port: int) -> str:
-    """The URL of another node than this one's; a node that names no host means its own."""
+    """The URL of another node than this one's, empty where there can be none; a node that names no host means its own.
+
+    Nodes that were told to give names and have none say that theirs is "?".
+    """
     parts = urlsplit(url)
     user, at, _ = parts.netloc.rpartition("@")
     host = host or parts.hostname or ""
-    return parts._replace(netloc=f"{user}{at}[{host}]:{port}" if ":" in host else f"{user}{at}{host}:{port}").geturl()
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    beside = parts._replace(netloc=f"{user}{at}{place}").geturl()
+    try:
+        is_sound = urlsplit(beside).port == port and urlsplit(beside).netloc.endswith(place)
+    except ValueError:  # for brackets and ports that cannot be
+        is_sound = False
+    return beside if is_sound else ""

@@ -97,7 +97,8 @@ class Link(asyncio.Protocol):
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not _INCOMPLETE:
                 self._take(reply)
-        except (RedisError, ValueError) as error:  # the latter from redis-py, of a refusal that it cannot read
+        except (RedisError, ValueError, TypeError) as error:
+            # ValueError comes from redis-py, of an unreadable refusal, TypeError from hiredis, of a list as a name.
             self.end(f"the store is not available: {type(error).__name__}: {error}")
 
     def eof_received(self) -> None:

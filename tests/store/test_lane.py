@@ -229,13 +229,22 @@ def test_a_command_that_cannot_be_sent_fails_its_caller_alone(loop: str, unfit: 
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_refusal_that_cannot_be_read_ends_the_connection_and_nothing_else(loop: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("garbage", "named"),
+    [
+        (b"-MOVED garbage\r\n", "ValueError"),
+        (b"-ASK 1 nowhere\r\n", "ValueError"),
+        (b"%1\r\n*1\r\n:1\r\n:2\r\n", "TypeError"),  # a list as a name
+        (b"$-7\r\n", "InvalidResponse"),
+    ],
+)
+def test_a_reply_that_cannot_be_read_ends_the_connection_and_nothing_else(
+    loop: str, garbage: bytes, named: str, tmp_path: Path
+) -> None:
     async def whole() -> None:
-        async with saying(
-            tmp_path, lambda data, _: b"-MOVED garbage\r\n" if b"first" in data else b"+second\r\n"
-        ) as url:
+        async with saying(tmp_path, lambda data, _: garbage if b"first" in data else b"+second\r\n") as url:
             lane = Lane(url, deadline_s=PATIENCE_S)
-            with pytest.raises(StoreUnavailable, match="ValueError"):
+            with pytest.raises(StoreUnavailable, match=named):
                 await lane.exchange([("ECHO", b"first")])
             assert await lane.exchange([("ECHO", b"second")]) == [b"second"]
             await lane.close()
