@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from api.schemas import IN_WORDS
 from decisioning.errors import (
     InvalidAttribute,
     InvalidIdentifier,
@@ -68,7 +69,7 @@ def problem_of(error: Exception) -> Problem | None:
         return error
     if isinstance(error, msgspec.ValidationError):
         message, _, path = str(error).partition(" - at `")
-        message = f"{message}. The fields are described at /openapi.json."
+        message = f"{_in_words(message)}. The fields are described at /openapi.json."
         return Problem("invalid_field", message, path.removesuffix("`").removeprefix("$").removeprefix(".") or "body")
     if isinstance(error, msgspec.DecodeError | UnicodeDecodeError):
         return Problem("malformed_json", f"{error}. Send JSON in UTF-8.", "body")
@@ -81,3 +82,11 @@ def problem_of(error: Exception) -> Problem | None:
         code, where = CODES.get(type(error), ("internal", "server"))
         return Problem(code, str(error), where)
     return None
+
+
+def _in_words(message: str) -> str:
+    """msgspec shows the pattern itself, which says nothing to whoever typed the text."""
+    for pattern, words in IN_WORDS.items():
+        if message.endswith(f"matching regex {pattern!r}"):
+            return f"Expected {words}"
+    return message

@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from decisioning.identifiers import CUSTOMER_ID_LENGTH_MAX, CUSTOMER_ID_PATTERN, SOURCE_PATTERN
+from decisioning.identifiers import CUSTOMER_ID_LENGTH_MAX, CUSTOMER_ID_PATTERN, SOURCE_IN_WORDS, SOURCE_PATTERN
+
+REASON_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
+VISITOR_PATTERN = r"^v-[0-9a-f]{32}(?!\n)$"
+IN_WORDS = {  # what is told in place of a pattern that a text does not match
+    SOURCE_PATTERN: SOURCE_IN_WORDS,
+    REASON_PATTERN: "a code like too_expensive: a letter a to z, then up to 39 of a to z, 0 to 9 and _",
+    VISITOR_PATTERN: "the visitor_id of an earlier answer: v- and 32 of 0 to 9 and a to f",
+}
 
 CustomerId = Annotated[
     str,
@@ -131,8 +139,7 @@ class ResponseRequest(Strict):
     channel: Name | UnsetType = UNSET
     value: Annotated[float, Meta(ge=-1e12, le=1e12)] | UnsetType = UNSET
     reason: (
-        Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,39}$", description="Why, as a code of yours: too_expensive.")]
-        | UnsetType
+        Annotated[str, Meta(pattern=REASON_PATTERN, description="Why, as a code of yours: too_expensive.")] | UnsetType
     ) = UNSET
     at: Instant | UnsetType = UNSET
     idempotency_key: IdempotencyKey | UnsetType = UNSET

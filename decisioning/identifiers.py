@@ -12,6 +12,7 @@ from decisioning.errors import InvalidIdentifier
 
 # Who states a consent: the name of a system. It goes into history, which an erasure leaves, so it must name nobody.
 SOURCE_PATTERN = r"^[A-Za-z0-9_.:-]{1,64}(?!\n)$"
+SOURCE_IN_WORDS = "the name of a system: 1 to 64 letters (a to z, A to Z), digits and _ . : -"
 CUSTOMER_ID_LENGTH_MAX = 200
 # Published in the schema of the API, so that callers can check first. A slash or a lone dot would be lost in a URL.
 CUSTOMER_ID_PATTERN = r"^(?!.*\+[0-9]{7})(?!\.{1,2}$)[!-.0-?A-~]+$"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from api.schemas import CustomerRef, Name, Strict
+from api.schemas import VISITOR_PATTERN, CustomerRef, Name, Strict
 
 Origin = Annotated[
     str, Meta(min_length=1, max_length=200, description="Of the page, for example https://bank.example.")
@@ -45,7 +45,7 @@ class VisitorRequest(Strict):
     visitor_id: (
         Annotated[
             str,
-            Meta(pattern=r"^v-[0-9a-f]{32}(?!\n)$", description="Of an earlier answer; left out, a new one is made."),
+            Meta(pattern=VISITOR_PATTERN, description="Of an earlier answer; left out, a new one is made."),
         ]
         | UnsetType
     ) = UNSET

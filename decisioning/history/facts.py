@@ -21,7 +21,7 @@ from decisioning.errors import InvalidIdentifier
 from decisioning.history.cells import attribute_reader, bad_cells, converted, flag_of, is_day, label_of, moment_ms
 from decisioning.history.mapping import CONSENT_MORE, ConsentColumn, FeatureColumn, Source, TableMapping, refuse
 from decisioning.history.tables import Columns, column_names, read_table
-from decisioning.identifiers import SOURCE_PATTERN, checked_customer_id
+from decisioning.identifiers import SOURCE_IN_WORDS, SOURCE_PATTERN, checked_customer_id
 from decisioning.interactions import DAY_MS
 
 SOURCE = "load"  # of attributes whose schema and whose file name none
@@ -201,7 +201,7 @@ def _consent_readers(consent: ConsentColumn, missing: Collection[str], *, now_ms
 
     def source(cell: Any) -> str:
         if not re.fullmatch(SOURCE_PATTERN, name := label_of(cell)):
-            raise ValueError("name of a system expected: up to 64 letters, digits and _ . : -")
+            raise ValueError(f"expected {SOURCE_IN_WORDS}")
         return name
 
     def basis(cell: Any) -> str:

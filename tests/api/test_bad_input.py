@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 
+import msgspec
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
+from api.errors import problem_of
+from api.schemas import IN_WORDS, ConsentStatement, ResponseRequest
+from api.web.schemas import VisitorRequest
+from decisioning.identifiers import CUSTOMER_ID_PATTERN
 from tests.api.desk import HERO, KEY, Desk
 
 BODIES = {
@@ -129,3 +135,34 @@ def test_no_generated_request_makes_a_server_error_or_breaks_the_schema(case):
     case.call_and_validate(
         headers=KEY, checks=[not_a_server_error, status_code_conformance, response_schema_conformance]
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "sent", "told"),
+    [
+        (
+            ConsentStatement,
+            {"channel": "web", "purpose": "marketing", "granted": True, "source": "anna@bank"},
+            "the name of a system: 1 to 64 letters (a to z, A to Z), digits and _ . : -",
+        ),
+        (ResponseRequest, {"outcome": "rejected", "reason": "Too dear"}, "a code like too_expensive"),
+        (VisitorRequest, {"visitor_id": "v-1"}, "the visitor_id of an earlier answer"),
+    ],
+)
+def test_a_text_that_matches_no_pattern_is_told_in_words_what_may_stand_there(
+    body: type, sent: dict[str, object], told: str
+) -> None:
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.json.decode(json.dumps(sent), type=body)
+
+    problem = problem_of(raised.value)
+
+    assert problem is not None and problem.message.startswith(f"Expected {told}")
+    assert problem.where in sent
+
+
+async def test_every_pattern_of_the_wire_has_its_words() -> None:
+    described = (await Desk().http.get("/openapi.json")).text
+
+    published = {json.loads(each) for each in re.findall(r'"pattern":\s*("(?:[^"\\]|\\.)*")', described)}
+    assert published == {CUSTOMER_ID_PATTERN, *IN_WORDS}  # identifiers.py checks the first, and tells why
