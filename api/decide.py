@@ -47,7 +47,7 @@ async def decide_endpoint(call: Call) -> dict[str, Any]:
     request = request_of(call.body, deployed)
     deadline_ms = call.service.settings.deadline_ms
     try:
-        return await call.service.deadlines.keep(deadline_ms / 1000, _decided(call, request, deployed))
+        return await call.service.deadlines.keep(deadline_ms / 1000, _until_committed(call, request, deployed))
     except TimeoutError:
         raise StoreUnavailable(f"no decision within {deadline_ms} ms") from None
 
@@ -68,7 +68,8 @@ def request_of(body: DecisionRequest, deployed: Deployed) -> Request:
     return request
 
 
-async def _decided(call: Call, request: Request, deployed: Deployed) -> dict[str, Any]:
+async def _until_committed(call: Call, request: Request, deployed: Deployed) -> dict[str, Any]:
+    """The answer of the first decision whose commit wins; of three at most. The decider is the pair for this person."""
     store = call.service.store
     (snapshot,) = await store.read([request.customer_key], quotas=bool(deployed.strategy.volume_constraints))
     for is_last in (False, False, True):

@@ -49,7 +49,9 @@ class Filling:
 
     @property
     def appraisal(self) -> Appraisal:
-        """What ranks the contenders, asked for by the first draw: a render has nothing to rank."""
+        """What ranks the contenders, asked for when somebody is ranked: by the first draw, or where silence is held and
+        a service action may be worth more. Other renders have nothing to rank.
+        """
         if self._appraisal is None:
             self._appraisal = appraise(self.gated.all_reachable(), self.moment, self.strategy, self.scorer)
         return self._appraisal
