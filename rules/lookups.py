@@ -82,8 +82,9 @@ def _answered_no(asked: Asked) -> tuple[Constants, list[int], int]:
     """
     constants = sorted({constant for question, _ in asked for constant in question.constants})
     place_of = {constant: 2 * position + 1 for position, constant in enumerate(constants)}
+    # By place: rows answered no at it, from it on, up to it; rows that ask for one of a few values and have it here.
     here, from_here, up_to_here, member_here = ([0] * (2 * len(constants) + 1) for _ in range(4))
-    members = unordered = 0  # rows that ask for one of a few values; rows that NaN is answered no
+    members = unordered = 0  # all rows that ask for one of a few values; rows that NaN is answered no
     for question, rows in asked:
         places = [place_of[each] for each in question.constants]
         if not question.negated:
@@ -101,12 +102,15 @@ def _answered_no(asked: Asked) -> tuple[Constants, list[int], int]:
         else:
             again = rows & members  # what they ask for has to be in both lists
             if again:
-                member_here = [held if at in places else held & ~again for at, held in enumerate(member_here)]
+                member_here = [found if at in places else found & ~again for at, found in enumerate(member_here)]
             for place in places:
                 member_here[place] |= rows ^ again
             members |= rows
-    before, after = accumulate(from_here, or_), list(accumulate(reversed(up_to_here), or_))[::-1]
-    no_at = [members ^ held | a | b | c for held, a, b, c in zip(member_here, before, after, here, strict=True)]
+    begun, not_ended = accumulate(from_here, or_), list(accumulate(reversed(up_to_here), or_))[::-1]
+    no_at = [
+        (members ^ found) | above | below | alone
+        for found, above, below, alone in zip(member_here, begun, not_ended, here, strict=True)
+    ]
     every = reduce(or_, (rows for _, rows in asked))
     shared = {every: every}  # the masks of a key are mostly of one row, as long as all the rest about it, and equal
     return constants, [shared.setdefault(no, no) for no in (*no_at, unordered)], every
