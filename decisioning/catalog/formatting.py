@@ -16,7 +16,7 @@ from decisioning.catalog.shape import expressions_in
 from decisioning.catalog.yaml_text import Node, Scalar, plain, read_yaml
 from rules import RuleError, parse, unparse
 
-_LINE_BREAK = re.compile("(\r\n|[\r\n\x85\u2028\u2029])")  # where YAML ends a line
+_LINE_BREAK = re.compile("(\r\n|[\r\n])")  # where YAML ends a line
 
 
 def normal_rule(text: str) -> str:

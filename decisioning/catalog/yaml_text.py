@@ -26,7 +26,11 @@ DEPTH_MAX = 24  # the deepest form (the text of a link, per language) needs 10
 # libyaml compares each directive with all others before it says anything. A value has no such line: its are indented.
 _DIRECTIVE = re.compile("(?:^|[\r\n])\ufeff*(%)")
 _ONE_DOCUMENT = "a file is one document without directives", "Remove lines that begin with --- or %"
-_OLD_BREAK = re.compile("[\x85\u2028\u2029]")  # end a line for libyaml and YAML 1.1, but not for YAML 1.2
+_SEPARATORS = "\x85\u2028\u2029"  # end a line for libyaml and YAML 1.1, but not for YAML 1.2
+_SEPARATOR = re.compile(f"[{_SEPARATORS}]")
+_LINE_END = re.compile("([\r\n])")
+_PRIVATE = range(0xE000, 0xF900)  # characters without a meaning
+_PRIVATE_ESCAPE = re.compile(r"\\(?:u|U0000)([eEfF][0-9a-fA-F]{3})")
 
 _SPECIAL: dict[str, bool | None] = {"null": None, "Null": None, "NULL": None, "~": None, "": None}
 _SPECIAL |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
@@ -142,9 +146,33 @@ def read_yaml(file: str, content: bytes, faults: Faults) -> Node | None:
 
 
 def _events(text: str) -> Iterator[Any]:
+    """What libyaml finds in a text; separators that it would take for the end of a line are characters like others."""
+    if not _SEPARATOR.search(text):
+        yield from _found(text)
+        return
+    stand_ins = _stand_ins(text)
+    meant = {ord(each): separator for separator, each in zip(_SEPARATORS, stand_ins, strict=True)}
+    # At the end of a line they are blanks: editors leave them there, and what stands before may be a number.
+    lines = (each.rstrip(_SEPARATORS).ljust(len(each)) for each in _LINE_END.split(text))
+    for event in _found("".join(lines).translate(str.maketrans(_SEPARATORS, stand_ins))):
+        if isinstance(event, ScalarEvent):
+            event.value = event.value.translate(meant)
+        yield event
+
+
+def _found(text: str) -> Iterator[Any]:
     parser = CParser(text)
     while parser.check_event():
         yield parser.get_event()
+
+
+def _stand_ins(text: str) -> str:
+    """A character for each separator that the text has nowhere, not even as an escape."""
+    taken = set(text) | {chr(int(each, 16)) for each in _PRIVATE_ESCAPE.findall(text)}
+    free = [chr(each) for each in _PRIVATE if chr(each) not in taken][: len(_SEPARATORS)]
+    if len(free) < len(_SEPARATORS):
+        raise YAMLError("separators beside all private characters")
+    return "".join(free)
 
 
 def _place_of(mark: Any, text: str, start: Node) -> Node:
@@ -175,10 +203,6 @@ def _decode(content: bytes, start: Node, faults: Faults) -> str | None:
         return None
     if found := _DIRECTIVE.search(text):
         faults.add(_at(text, found.start(1), start), *_ONE_DOCUMENT)
-        return None
-    if found := _OLD_BREAK.search(text):
-        message = f"the separator U+{ord(found[0]):04X} is not read here"
-        faults.add(_at(text, found.start(), start), message, f'Remove it, or write "\\u{ord(found[0]):04x}" in quotes')
         return None
     return text
 

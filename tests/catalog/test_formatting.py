@@ -62,7 +62,7 @@ def test_conditions_change_and_everything_else_stays():
 
 @pytest.mark.parametrize("break_", ["\r\n", "\n"])
 def test_line_breaks_and_byte_order_mark_stay(break_: str):
-    text = "\ufeff" + (FILE % "'customer.age>=18'").replace("\n", break_)
+    text = "\ufeff" + ("# a\u2028b\x85c\n" + FILE % "'customer.age>=18'").replace("\n", break_)
 
     changed = formatted("actions/cards.yaml", text.encode()).decode()
 

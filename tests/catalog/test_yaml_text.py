@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from decisioning.catalog.faults import Faults
 from decisioning.catalog.yaml_text import Mapping, Node, Scalar, plain, read_yaml
 
+SEPARATORS = ["\x85", "\u2028", "\u2029"]
+
 
 def read(text: str) -> tuple[Node | None, list[str]]:
     faults = Faults()
@@ -49,7 +51,11 @@ def test_keys_and_values_know_their_places() -> None:
 
 @settings(deadline=None)
 @given(
-    st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1), st.data()
+    st.text(
+        alphabet=st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], include_characters=SEPARATORS),
+        min_size=1,
+    ),
+    st.data(),
 )
 def test_any_character_of_a_quoted_text_is_found_where_it_stands(text: str, data: st.DataObject) -> None:
     offset = data.draw(st.integers(0, len(text) - 1))
@@ -93,6 +99,7 @@ BOMBS = {
     "directives behind a mark": "\ufeff\ufeff" + "%TAG !a! x\n" * 100_000,
     "directives after the end": "a: 1\r...\r" + "".join(f"%TAG !{number:x}! x\r" for number in range(100_000)),
     "another version": "%YAML 1.1\n---\na: yes\n",
+    "separators": "a: " + "\u2028" * 600_000 + "x: y",
     "too large": "a: " + "x" * (3 << 20),
 }
 
@@ -154,16 +161,37 @@ def test_no_bytes_raise(content: bytes) -> None:
     read_yaml("f.yaml", content, Faults())
 
 
-@pytest.mark.parametrize("separator", ["\x85", "\u2028", "\u2029"])
-def test_what_ended_a_line_in_yaml_1_1_is_refused_where_it_stands(separator: str) -> None:
-    """Read as the end of a line it would change a text that means the character itself."""
-    node, faults = read(f"a: 1\nb: 'x{separator}y'\n")
+@pytest.mark.parametrize("separator", SEPARATORS)
+@pytest.mark.parametrize("form", ["'{}'", '"{}"', "{}", "|-\n  {}", ">-\n  {}", "'{}' # {}"])
+def test_what_ended_a_line_in_yaml_1_1_is_a_character_of_its_text(form: str, separator: str) -> None:
+    node, faults = read(f"a: {form.replace('{}', f'x{separator}y')}\nb: 'z'\n")
 
-    assert node is None
-    code = ord(separator)
-    assert faults == [
-        f'f.yaml:2:6: the separator U+{code:04X} is not read here. Remove it, or write "\\u{code:04x}" in quotes'
-    ]
+    assert faults == []
+    assert plain(node) == {"a": f"x{separator}y", "b": "z"}
+    assert node.scalar("b").where.endswith(":4")
+    assert node.scalar("a").source in (None, form.partition(" #")[0].replace("{}", f"x{separator}y"))
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_what_ended_a_line_in_yaml_1_1_is_a_blank_at_the_end_of_a_line(separator: str) -> None:
+    node, faults = read(f"a: 1{separator}\r\n{separator}{separator}\nb: x # why{separator}\nc: true{separator}")
+
+    assert faults == []
+    assert plain(node) == {"a": 1, "b": "x", "c": True}
+
+
+def test_private_characters_beside_separators_stay_what_they_are() -> None:
+    node, faults = read('a: "\ue000\u2028\\uE001\\U0000e002\\u2029\x85"\n')
+
+    assert faults == []
+    assert plain(node) == {"a": "\ue000\u2028\ue001\ue002\u2029\x85"}
+
+
+def test_separators_beside_all_private_characters_are_a_fault() -> None:
+    every = "".join(map(chr, range(0xE000, 0xF900)))
+
+    assert read(f"a: '{every}'")[1] == []
+    assert "private characters" in read(f"a: '{every}\u2028'")[1][0]
 
 
 def test_a_name_without_a_value_has_its_place_beside_the_name() -> None:
