@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -16,9 +15,11 @@ from typing import Any, NamedTuple
 PARTITION_COUNT = 256  # fixed at installation: changing it would orphan every stored customer
 
 
-@lru_cache(maxsize=1024)  # one request asks five times
 def partition_of(customer_key: str) -> int:
-    """The partition, 0..255, whose slot holds everything about this customer."""
+    """The partition, 0..255, whose slot holds everything about this customer.
+
+    Not cached, though one request asks five times: that saved 0.3 µs each, and kept ids of customers who were erased.
+    """
     return blake2b(customer_key.encode(), digest_size=1).digest()[0]
 
 
