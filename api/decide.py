@@ -83,10 +83,8 @@ async def _until_committed(call: Call, request: Request, deployed: Deployed) -> 
             decision = _decision(asked, snapshot, decider)
         outcome = await _commit(call, asked, snapshot, decision, decider)
         if isinstance(outcome, Committed):
-            count_outcomes(decision)
+            count_outcomes(decision, is_challenged=decider is not deployed)
             call.service.restocker.notice(asked, snapshot, decision, decider.strategy)
-            if decider is not deployed:
-                metrics.CHALLENGED.inc()
             return _answer(call, asked, snapshot, decider, decision, is_recorded=True)
         if isinstance(outcome, Repeated):
             earlier = outcome.values[0] or ""
@@ -183,8 +181,10 @@ def _body_hash(call: Call) -> str:
     return sha256(canonical(call.body)).hexdigest()[:32]
 
 
-def count_outcomes(decision: Decision) -> None:
-    """Count what an answer holds, and what dropped out on the way."""
+def count_outcomes(decision: Decision, *, is_challenged: bool) -> None:
+    """Count what a recorded answer holds, what dropped out on the way, and whether the challenger decided."""
+    if is_challenged:
+        metrics.CHALLENGED.inc()
     for placed in decision.placements:
         metrics.PLACEMENTS.labels(placed.outcome, "draw" if placed.is_trial else placed.reasons[0]).inc()
     for drops in decision.stages:

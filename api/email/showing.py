@@ -89,7 +89,7 @@ async def show(service: Service, token: RenderToken, client_class: ClientClass) 
         outcome = await _noted(service, asked, snapshot, opening, decider, client_class)
         if isinstance(outcome, Committed):
             if client_class == PERSON:
-                count_outcomes(opening.decision)
+                count_outcomes(opening.decision, is_challenged=decider is not deployed)
                 service.restocker.notice(asked, snapshot, opening.decision, decider.strategy)
             return _shown(service, opening, snapshot)
         if isinstance(outcome, Repeated):  # opened again: what it shows is promised, seen and on record

@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
+from api import metrics
+from api.deployed import Challenge
 from api.email.following import destination_of
 from api.email.tokens import opened
 from api.journal import Journal
@@ -55,6 +57,18 @@ async def test_a_persons_open_is_a_decision_and_an_impression(post: Post) -> Non
     assert [(each.action, each.channels) for each in state.lease] == [(GOLD, ["email"])]
     assert [each.outcome for each in state.interactions] == ["selected", "impression"]
     assert {each.get("client_class") for each in await post.records()} == {"person"}
+
+
+async def test_a_persons_open_is_counted_for_the_challenger_who_decided_it(post: Post) -> None:
+    current = post.service.deployed()
+    post.service.live.current = replace(current, challenge=Challenge(replace(current), 1.0, "salt"))
+    before = metrics.CHALLENGED._value.get()
+
+    await post.fetch(post.token(), by=APPLE)
+    assert metrics.CHALLENGED._value.get() == before
+    await post.fetch(post.token())
+
+    assert metrics.CHALLENGED._value.get() == before + 1
 
 
 async def test_an_answer_is_never_kept_by_anybody(post: Post) -> None:
