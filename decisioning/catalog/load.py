@@ -58,7 +58,7 @@ from decisioning.catalog.strategy import Action, ContextWeight, Gate, Mask, Pers
 from decisioning.catalog.table_warnings import table_warnings
 from decisioning.catalog.tables import TableDraft, table_drafts_of, tables_of
 from decisioning.catalog.volume import volume_constraints_of
-from decisioning.catalog.warnings import warnings_of
+from decisioning.catalog.warnings import warnings_of, warnings_within
 from decisioning.catalog.writing import Writer, schemes_of
 from decisioning.catalog.yaml_text import Mapping, Node, read_yaml
 from decisioning.errors import StrategyFaulty
@@ -282,7 +282,7 @@ def _compile(reading: _Reading, faults: Faults) -> Strategy:
         features=features_of(schema, derived.values()),
         barred=barred_of(actions, schema, derived.values()),
         images=MappingProxyType(reading.images),
-        warnings=() if faults else _warnings(drafts, table_drafts, actions, expressions, around),
+        warnings=() if faults else _warnings(reading, drafts, table_drafts, actions, expressions, around),
     )
 
 
@@ -307,6 +307,7 @@ def _volume_constraints(
 
 
 def _warnings(
+    reading: _Reading,
     drafts: Sequence[Draft],
     tables: Sequence[TableDraft],
     actions: Sequence[Action],
@@ -314,7 +315,14 @@ def _warnings(
     around: Surroundings,
 ) -> tuple[Fault, ...]:
     analysis = Satisfiability(expressions.schema, around.channels)
-    found = (*warnings_of(drafts, actions, expressions, analysis), *table_warnings(tables, analysis))
+    stated = (node.scalar("expression") for _, node in reading.tree("derived.yaml").named())
+    formulas = [each for each in stated if each is not None]
+    contents = [*(draft.node.mapping("treatments") for draft in drafts), reading.tree("content/blocks.yaml")]
+    found = (
+        *warnings_of(drafts, actions, expressions, analysis),
+        *warnings_within(formulas, contents, expressions, analysis),
+        *table_warnings(tables, analysis),
+    )
     return tuple(sorted(found))
 
 

@@ -1,7 +1,7 @@
 """Warnings: what loads and runs, but cannot be what its author meant.
 
-Conditions that are never true or never false, conditions of one action that contradict each other, and those written
-twice. Only what satisfiability.py can prove is reported, so no warning is a false alarm.
+Conditions that are never true or never false, wherever they stand; conditions of one action that contradict each other,
+and those written twice. Only what satisfiability.py can prove is reported, so no warning is a false alarm.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from decisioning.catalog.faults import Fault, Faults, known
 from decisioning.catalog.gates import STAGES
 from decisioning.catalog.satisfiability import Question, Satisfiability, Subject, meeting_all
 from decisioning.catalog.strategy import Action
+from decisioning.catalog.template import Insertion, Piece, TemplateError, split
+from decisioning.catalog.yaml_text import Listing, Mapping, Scalar
 from decisioning.catalog.yaml_text import Node as Place
-from decisioning.catalog.yaml_text import Scalar
 from rules import Binary, ListOf, Literal, Logic, Loop, Node, Timestamp, Unary, conjuncts, unparse
 from rules.tree import Position, children, walk
 
@@ -31,6 +32,38 @@ def warnings_of(
     for draft, action in zip(drafts, actions, strict=True):
         _Review(action, draft, examiner, found).run()
     return tuple(found.sorted())
+
+
+def warnings_within(
+    formulas: Iterable[Scalar], contents: Iterable[Place], expressions: Expressions, analysis: Satisfiability
+) -> tuple[Fault, ...]:
+    """Every condition that always comes out the same in derived attributes and in the `{{ … }}` of contents."""
+    found = Faults()
+    examiner = _Examiner(expressions, analysis)
+    written = [(each, Piece(each.value, 0)) for each in formulas]
+    written += [(each, piece) for content in contents for each in _texts(content) for piece in _insertions(each)]
+    for scalar, piece in written:
+        for remark in examiner.remarks(piece.text):
+            found.add(_place(scalar, remark.at, piece), remark.message, remark.way_out)
+    return tuple(found.sorted())
+
+
+def _texts(node: Place) -> Iterator[Scalar]:
+    """The texts of a content that may hold expressions."""
+    match node:
+        case Mapping():
+            yield from (text for each in node.entries.values() for text in _texts(each))
+        case Listing():
+            yield from (text for each in node.items for text in _texts(each))
+        case Scalar(value=str() as text) if "{{" in text:
+            yield node
+
+
+def _insertions(node: Scalar) -> list[Piece]:
+    try:
+        return [part.expression for part in split(node.value) if isinstance(part, Insertion)]
+    except TemplateError:  # of a strategy without faults: a text that is none of a template
+        return []
 
 
 class _Remark(NamedTuple):
@@ -64,6 +97,7 @@ class _Examiner:
         self._analysis = analysis
         self._expressions = expressions
         self._known: dict[str, tuple[_Condition, ...]] = {}
+        self._remarked: dict[str, tuple[_Remark, ...]] = {}
 
     def conditions(self, text: str) -> tuple[_Condition, ...]:
         """What must hold for the text to be true."""
@@ -72,6 +106,14 @@ class _Examiner:
             tree = self._expressions.tree(text)
             found = () if tree is None else tuple(map(self._condition, conjuncts(tree)))
             self._known[text] = found
+        return found
+
+    def remarks(self, text: str) -> tuple[_Remark, ...]:
+        """What is wrong with the conditions in an expression of any type."""
+        found = self._remarked.get(text)
+        if found is None:
+            tree = self._expressions.tree(text)
+            found = self._remarked[text] = () if tree is None else tuple(self._remarks(tree))
         return found
 
     def _condition(self, node: Node) -> _Condition:
@@ -148,9 +190,11 @@ class _Written:
         return _place(self.scalar, self.condition.at)
 
 
-def _place(scalar: Scalar, at: Position) -> Place:
-    lines = scalar.value.split("\n")[: at.line - 1]
-    return scalar.at(sum(len(line) + 1 for line in lines) + at.column - 1)
+def _place(scalar: Scalar, at: Position, piece: Piece | None = None) -> Place:
+    """piece: the part of the text that `at` counts in, where it is not the whole."""
+    text, start = (scalar.value, 0) if piece is None else (piece.text, piece.offset)
+    lines = text.split("\n")[: at.line - 1]
+    return scalar.at(start + sum(len(line) + 1 for line in lines) + at.column - 1)
 
 
 @dataclass(frozen=True, slots=True)

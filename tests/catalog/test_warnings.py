@@ -48,6 +48,36 @@ def test_case(case: dict[str, Any]) -> None:
         assert expected in line
 
 
+def test_conditions_of_derived_attributes_and_of_texts_are_looked_through_where_they_stand() -> None:
+    tier = 'customer.card_tier == "golden" ? "gilt" : "plain"'
+    point = f"'Free {{{{ customer.in_arrears ? ({tier}) : \"\" }}}} insurance, {{{{ {tier} }}}}'"
+    edits = {
+        "actions/cards.yaml": [
+            ['"Free travel insurance"', point],
+            [
+                "<p>Your average balance is {{ customer",
+                "<p>{{ customer.age < 200 ? 'Your' : 'Her' }} balance {{ customer",
+            ],
+        ]
+    }
+    derived = "young: {expression: 'customer.age < 30 && customer.age >= 10'}\nrich: {expression: customer.age * 2}\n"
+    files = small(edits) | {"derived.yaml": derived.encode()}
+
+    found = load_bundle(files).warnings
+
+    lines = {path: content.decode().splitlines() for path, content in files.items() if path.endswith(".yaml")}
+    assert [(each.file, lines[each.file][each.line - 1][each.column - 1 :][:8]) for each in found] == [
+        ("actions/cards.yaml", "200 ? 'Y"),
+        ("actions/cards.yaml", '"golden"'),
+        ("actions/cards.yaml", '"golden"'),
+        ("derived.yaml", "10'}"),
+    ]
+    assert (
+        found[1].message == 'customer.card_tier == "golden" is never true' and found[1].way_out == "Did you mean gold?"
+    )
+    assert found[3].message == "customer.age >= 10 is never false"
+
+
 @pytest.mark.parametrize("directory", ["examples/retail_bank", "examples/bank_calls", "tests/strategies/small"])
 def test_a_sound_strategy_has_no_warning(directory: str) -> None:
     assert load_directory(ROOT / directory).warnings == ()
