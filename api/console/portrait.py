@@ -7,10 +7,11 @@ them. Times are on the strategy's clock.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
+from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -101,7 +102,7 @@ def portrait_of(snapshot: Snapshot, strategy: Strategy, *, hidden: Collection[st
         ),
         tuple(_permissions(snapshot, strategy, zone)),
         promises_of(snapshot, strategy),
-        tuple(events[:EVENTS_MAX]),
+        tuple(_in_lines(events))[:EVENTS_MAX],
     )
 
 
@@ -190,6 +191,13 @@ def _events(snapshot: Snapshot, zone: ZoneInfo) -> Iterator[Event]:
         when = _time(consent.at_ms, zone), age_of(consent.at_ms, now_ms)
         said = "consent given" if consent.granted else "consent withdrawn"
         yield Event(consent.at_ms, *when, said, named(consent.purpose), named(consent.channel))
+
+
+def _in_lines(events: Iterable[Event]) -> Iterator[Event]:
+    """Neighbours that would read the same stand in one line, with the time of the latest."""
+    for _, alike in groupby(events, key=lambda each: (each.channel, each.subject, each.outcome, each.age)):
+        latest, *others = alike
+        yield replace(latest, times=latest.times + sum(each.times for each in others))
 
 
 def age_of(at_ms: int, now_ms: int) -> str:

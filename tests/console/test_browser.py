@@ -129,3 +129,21 @@ def test_axe_finds_nothing_on_what_the_demos_first_page_says_to_agents_about_an_
         assert axe_violations(page) == [], scheme
     context.close()
     assert faults == []
+
+
+LINES_OF_VALUES = """(all) => all.map((each) => {
+  const value = document.createRange();
+  value.selectNodeContents(each.firstChild);
+  return [value.toString().trim(), value.getClientRects().length];
+})"""
+
+
+def test_no_number_breaks_where_the_screen_is_narrow(page, console_url, customer):
+    income = {"attributes": {"income": 1234567890123.25}}
+    assert httpx.patch(f"{console_url}/v1/customers/{customer}", json=income, headers=KEY).status_code == 200
+    page.goto(f"/console/agent?customer={customer}")
+
+    for width in range(240, 340, 10):
+        page.evaluate("(width) => { document.querySelector('.known').style.width = `${width}px`; }", width)
+        values = page.locator(".facts dd").evaluate_all(LINES_OF_VALUES)
+        assert ["1,234,567,890,123.25", 1] in values and {lines for _, lines in values} == {1}, width

@@ -67,5 +67,7 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(chromium, house: House, person
             assert axe_violations(page) == [], (width, scheme)
             shot(page, f"{name}-{width}-{scheme}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for framed in page.frames[1:]:
+            assert framed.evaluate("document.documentElement.scrollHeight <= innerHeight"), width
     context.close()
     assert faults == []
