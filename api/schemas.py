@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from decisioning.identifiers import CUSTOMER_ID_LENGTH_MAX, CUSTOMER_ID_PATTERN, SOURCE_IN_WORDS, SOURCE_PATTERN
 
-REASON_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
+REASON_PATTERN = r"^[a-z][a-z0-9_]{0,39}(?!\n)$"
 VISITOR_PATTERN = r"^v-[0-9a-f]{32}(?!\n)$"
 IN_WORDS = {  # what is told in place of a pattern that a text does not match
     SOURCE_PATTERN: SOURCE_IN_WORDS,

@@ -146,6 +146,7 @@ def test_no_generated_request_makes_a_server_error_or_breaks_the_schema(case):
             "the name of a system: 1 to 64 letters (a to z, A to Z), digits and _ . : -",
         ),
         (ResponseRequest, {"outcome": "rejected", "reason": "Too dear"}, "a code like too_expensive"),
+        (ResponseRequest, {"outcome": "rejected", "reason": "too_dear\n"}, "a code like too_expensive"),
         (VisitorRequest, {"visitor_id": "v-1"}, "the visitor_id of an earlier answer"),
     ],
 )
