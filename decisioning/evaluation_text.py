@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from decisioning.evaluation import Evaluation
+from decisioning.nouns import counted
 from models.policy_value import Estimate, PolicyValue
 
 
@@ -18,8 +19,8 @@ def told(found: Evaluation) -> Iterator[str]:
 def _quality_lines(found: Evaluation) -> Iterator[str]:
     overall = found.overall
     yield (
-        f"model {found.model[:12]} on {overall.rows:,} rows of {found.persons:,} persons, {overall.positives:,} "
-        "positive; intervals of 95 % over persons"
+        f"model {found.model[:12]} on {counted(overall.rows, 'row')} of {counted(found.persons, 'person')}, "
+        f"{overall.positives:,} positive; intervals of 95 % over persons"
     )
     yield f"  AUC within actions  {_figure(overall.auc, overall.auc_interval)}"
     yield f"  AUC of all rows     {_figure(found.auc_pooled, None)}"
@@ -33,7 +34,7 @@ def _quality_lines(found: Evaluation) -> Iterator[str]:
         for one in found.actions:
             figures = one.figures
             yield (
-                f"  {one.action}: {figures.rows:,} rows, {figures.positives:,} positive, AUC "
+                f"  {one.action}: {counted(figures.rows, 'row')}, {figures.positives:,} positive, AUC "
                 f"{_figure(figures.auc, figures.auc_interval)}, calibration error {figures.calibration_error:.4f}, "
                 f"a perfect model {figures.calibration_floor:.4f}"
             )
@@ -57,7 +58,7 @@ def _policy_lines(found: Evaluation) -> Iterator[str]:
         return
     yield (
         f"choosing by the model, {policy.unit} per row at a contact cost of {policy.contact_cost:g}, over "
-        f"{policy.rows:,} rows of {policy.persons:,} persons; it acts in {policy.contacted:.1%}"
+        f"{counted(policy.rows, 'row')} of {counted(policy.persons, 'person')}; it acts in {policy.contacted:.1%}"
     )
     yield f"  as it was logged    {_estimate(policy.logged)}"
     yield f"  by the model        {_value(policy.model)}"

@@ -21,6 +21,7 @@ from decisioning.history.kinds import ByStrategy
 from decisioning.history.mapping import read_mapping
 from decisioning.history.recorded import read_recorded
 from decisioning.history.training import TrainingTable, read_training
+from decisioning.nouns import counted
 from decisioning.scoring import load_model
 from decisioning.store.protocol import Store
 from decisioning.uplifts import learn_uplifts, with_uplifts
@@ -174,7 +175,7 @@ def _told(table: TrainingTable, strategy: Strategy | None, uplifts: TrainedIncre
     """What happened to the rows and values on their way to the model."""
     positives, nothing_count = int(table.labels.sum()), int(table.is_nothing.sum())
     yield (
-        f"{len(table.labels):,} rows of {len(set(table.persons)):,} persons: {positives:,} positive, "
+        f"{counted(len(table.labels), 'row')} of {counted(len(set(table.persons)), 'person')}: {positives:,} positive, "
         f"{len(table.labels) - positives:,} negative" + (f"; {nothing_count:,} of nothing" if nothing_count else "")
     )
     if table.excluded:

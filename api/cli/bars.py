@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from decisioning.nouns import counted
+
 if TYPE_CHECKING:  # it comes with a library that a serving process must not carry
     from decisioning.history.load import Summary
 
@@ -73,5 +75,6 @@ class Bars:
 
 def told(summary: Summary, rejects: Path) -> str:
     """A load's summary, in words."""
-    text = f"{summary.loaded:,} customers loaded, {summary.unchanged:,} said nothing new, {summary.rejected:,} rejected"
+    loaded = f"{counted(summary.loaded, 'customer')} loaded"
+    text = f"{loaded}, {summary.unchanged:,} said nothing new, {summary.rejected:,} rejected"
     return f"{text}; {rejects} says why" if summary.rejected else text

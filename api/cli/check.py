@@ -22,6 +22,7 @@ from decisioning.catalog.load import load_directory
 from decisioning.catalog.strategy import Strategy
 from decisioning.coverage import Coverage, coverage
 from decisioning.errors import StrategyFaulty
+from decisioning.nouns import counted
 from decisioning.personas import Failure, failures
 
 
@@ -69,17 +70,17 @@ def as_text(report: Report) -> Iterator[str]:
     if report.coverage and report.lists_unflipped:
         yield from map(str, report.coverage.unflipped)
     if report.strategy is None or report.coverage is None:
-        yield f"{_counted(len(report.faults), 'fault')}; nothing was tried"
+        yield f"{counted(len(report.faults), 'fault')}; nothing was tried"
         return
     strategy, covered = report.strategy, report.coverage
     yield (
-        f"{strategy.name} {strategy.version[:12]}: {_counted(len(strategy.actions), 'action')}, "
-        f"{_counted(len(strategy.placements), 'placement')}, {_counted(len(strategy.warnings), 'warning')}"
+        f"{strategy.name} {strategy.version[:12]}: {counted(len(strategy.actions), 'action')}, "
+        f"{counted(len(strategy.placements), 'placement')}, {counted(len(strategy.warnings), 'warning')}"
     )
-    unmet = f", {_counted(len(report.unmet), 'expectation')} unmet" if report.unmet else " as expected"
+    unmet = f", {counted(len(report.unmet), 'expectation')} unmet" if report.unmet else " as expected"
     flipped_count = covered.predicate_count - len(covered.unflipped)
-    yield f"{_counted(len(strategy.personas), 'persona')}{unmet}"
-    yield f"coverage {covered.share:.0%}: {flipped_count} of {_counted(covered.predicate_count, 'predicate')} flipped"
+    yield f"{counted(len(strategy.personas), 'persona')}{unmet}"
+    yield f"coverage {covered.share:.0%}: {flipped_count} of {counted(covered.predicate_count, 'predicate')} flipped"
 
 
 def as_json(report: Report) -> Iterator[str]:
@@ -132,10 +133,6 @@ def check(strategy_dir: Path, form: str, lists_unflipped: bool) -> None:
         click.echo(line)
     if not report.is_sound:
         sys.exit(1)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _place(where: str) -> dict[str, Any]:

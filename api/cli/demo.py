@@ -39,6 +39,7 @@ from decisioning.catalog.load import load_bundle, read_bundle
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import NextbestError
 from decisioning.history.load import load_customers
+from decisioning.nouns import counted
 from decisioning.store.embedded import EmbeddedServer
 from decisioning.store.process import die_with_parent
 from decisioning.store.protocol import Store
@@ -114,9 +115,8 @@ async def _prepare(url: str, strategy_dir: Path, settings: Settings) -> tuple[St
         if before != strategy.version:
             await publish_strategy(store, files, strategy)
             instead = f", in place of {before[:12]}" if before else ""
-            OUT.print(
-                f"strategy {strategy.name} {strategy.version[:12]}: {len(strategy.actions)} actions published{instead}"
-            )
+            size = counted(len(strategy.actions), "action")
+            OUT.print(f"strategy {strategy.name} {strategy.version[:12]}: {size} published{instead}")
         await store.put(people.KIND, PUBLISHED, strategy.version.encode())
         training = asyncio.create_task(_train(store, url, strategy_dir, settings))  # on the other core
         await _load(store, strategy, _table(strategy_dir, "customers"), settings)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from decisioning.nouns import counted
 from decisioning.simulated import Size, write
 from decisioning.simulated.actions import COUNT_MAX as ACTIONS_MAX
 from decisioning.simulated.actions import PLACEMENTS_MAX, WEB_PLACEMENTS
@@ -36,4 +37,5 @@ def generate(
 ) -> None:
     """Write a simulated bank: a strategy, customers and past contacts. The same options give the same bytes."""
     write(out, Size(actions, attributes, customers, interactions, seed, form, placements))
-    click.echo(f"{actions} actions, {attributes} attributes and {customers} customers are in {out}: nextbest run {out}")
+    size = f"{counted(actions, 'action')}, {counted(attributes, 'attribute')} and {counted(customers, 'customer')}"
+    click.echo(f"{size} are in {out}: nextbest run {out}")

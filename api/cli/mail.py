@@ -21,6 +21,7 @@ from api.tokens import installation_sealer, retire, rotate
 from decisioning.catalog.load import load_directory
 from decisioning.catalog.strategy import Placement
 from decisioning.errors import NextbestError
+from decisioning.nouns import counted
 
 OUT = Console(highlight=False, soft_wrap=True)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -73,7 +74,7 @@ async def _seal(file: Path, out: Path | None, mailing: Mailing, column: str) -> 
         with open(partly, "w", newline="", encoding="utf-8") as target:
             count = seal_file(source, target, sealer, mailing, column=column)
         os.replace(partly, out)
-    OUT.print(f"{count:,} recipients in {out}", markup=False)
+    OUT.print(f"{counted(count, 'recipient')} in {out}", markup=False)
 
 
 @tokens.command("rotate")

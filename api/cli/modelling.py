@@ -22,6 +22,7 @@ from api.storage import opened
 from decisioning.catalog.load import load_directory
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import NextbestError
+from decisioning.nouns import counted
 from decisioning.store.protocol import Store
 
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -160,7 +161,7 @@ def score(model: Path, files: tuple[Path, ...], mapping: Path, strategy_dir: Pat
 
     scored = score_table(model, files, mapping, strategy=_strategy(strategy_dir))
     write_scores(scored, out)
-    click.echo(f"{len(scored.row):,} propensities written to {out}")
+    click.echo(f"{counted(len(scored.row), 'propensity', 'propensities')} written to {out}")
 
 
 async def _published(store: Store) -> Strategy:

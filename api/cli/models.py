@@ -16,6 +16,7 @@ from api.settings import Settings
 from api.storage import opened
 from api.trail import SHORT, full_version
 from decisioning.errors import ModelRefused, NextbestError
+from decisioning.nouns import counted
 from decisioning.release import candidate_of, form_of, report_of
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -89,7 +90,7 @@ def show(version: str) -> None:
     candidate = candidate_of(folder := _folder(version))
     model, report = candidate.model, candidate.report
     click.echo(f"model {folder.name}\nwritten {_moment(_written_ms(folder))} in {folder.parent}")
-    size = f"{len(model.actions)} actions, {len(model.features)} attributes"
+    size = f"{counted(len(model.actions), 'action')}, {counted(len(model.features), 'attribute')}"
     increments = "knows" if model.incremental is not None else "does not know"
     click.echo(f"{form_of(model)}, {size}; {increments} what acting adds")
     click.echo(f"all actions: {_quality(report.get('overall'))}")
@@ -114,7 +115,8 @@ def compare(first: str, second: str, history: tuple[Path, ...], mapping: Path) -
 
     one, other = (candidate_of(_folder(version)).model for version in (first, second))
     comparison = compare_models(one, other, history, mapping)
-    click.echo(f"{comparison.row_count:,} rows of {comparison.person_count:,} persons, 95 % intervals over persons")
+    size = f"{counted(comparison.row_count, 'row')} of {counted(comparison.person_count, 'person')}"
+    click.echo(f"{size}, 95 % intervals over persons")
     click.echo(f"AUC within actions: {comparison.auc}")
     click.echo(f"log loss, less is better: {comparison.log_loss}")
 
@@ -237,7 +239,7 @@ def _figures(figures: Mapping[str, Any] | None) -> str:
     if not figures:
         return "no report"
     auc = "-" if figures["auc"] is None else f"{figures['auc']:.3f}"
-    return f"{figures['rows']:,} rows, {figures['positives']:,} positives, AUC {auc}"
+    return f"{counted(figures['rows'], 'row')}, {counted(figures['positives'], 'positive')}, AUC {auc}"
 
 
 def _quality(figures: Mapping[str, Any] | None) -> str:

@@ -27,6 +27,7 @@ from api.storage import opened
 from decisioning.catalog.load import load_directory
 from decisioning.catalog.strategy import Strategy
 from decisioning.errors import NextbestError
+from decisioning.nouns import counted
 from decisioning.records import Versions
 from decisioning.store.protocol import Store
 
@@ -166,8 +167,8 @@ def _reproduction_as_text(found: Reproduction) -> Iterator[str]:
 
 def _passed_as_text(passed: Passed) -> Iterator[str]:
     yield (
-        f"{passed.decisions:,} decisions of history, the last of {_time(passed.newest_ms)}; what the worker has not "
-        "moved yet is not among them"
+        f"{counted(passed.decisions, 'decision')} of history, the last of {_time(passed.newest_ms)}; "
+        "what the worker has not moved yet is not among them"
     )
     if passed.unreadable:
         yield f"{passed.unreadable:,} not decided again: the record lacks what the service writes"

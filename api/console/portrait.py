@@ -20,6 +20,7 @@ from decisioning.consent import in_force, stated_about
 from decisioning.customer import Snapshot, SourceFacts
 from decisioning.evidence import MASKED
 from decisioning.interactions import ANSWERS, DAY_MS
+from decisioning.nouns import counted
 
 EVENTS_MAX = 60
 HOUR_MS = 3_600_000
@@ -205,8 +206,7 @@ def age_of(at_ms: int, now_ms: int) -> str:
     age_ms = now_ms - at_ms
     for unit_ms, word in ((365 * DAY_MS, "year"), (DAY_MS, "day"), (HOUR_MS, "hour"), (MINUTE_MS, "minute")):
         if age_ms >= unit_ms:
-            count = age_ms // unit_ms
-            return f"{count} {word}{'' if count == 1 else 's'} ago"
+            return f"{counted(age_ms // unit_ms, word)} ago"
     return "just now"
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from decisioning.catalog.faults import Faults, known
 from decisioning.catalog.yaml_text import Listing, Mapping, Node, Scalar
+from decisioning.nouns import counted
 
 WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 DOTTED = re.compile(r"[a-z][a-z0-9_]{0,63}(\.[a-z][a-z0-9_]{0,63}){0,3}")
@@ -136,7 +137,8 @@ class Listed:
             )
             return Listing(node.file, node.line, node.column)
         if len(node.items) < self.least:
-            faults.add(node, f"the list has {len(node.items)} entries", f"Name at least {self.least}")
+            found = counted(len(node.items), "entry", "entries")
+            faults.add(node, f"the list has {found}", f"Name at least {self.least}")
         kept = [left for item in node.items if (left := self.item.check(item, faults)) is not None]
         return Listing(node.file, node.line, node.column, _without_repeats(kept, faults))
 

@@ -21,6 +21,7 @@ from decisioning.catalog.shape import Flag, Number, Shape, Text, describe
 from decisioning.catalog.strategy import Action, Mask
 from decisioning.catalog.template import Piece
 from decisioning.catalog.yaml_text import Listing, Mapping, Node, Scalar
+from decisioning.nouns import counted
 from rules import BOOL, DOUBLE, INT, STRING, Literal, PredicateIndex, Program, Type, unparse
 
 ANY = "-"
@@ -198,9 +199,9 @@ def _line(node: Node, length: int, faults: Faults) -> tuple[Node, ...]:
     found = len(node.items) if isinstance(node, Listing) else 0
     if isinstance(node, Listing) and found == length:
         return tuple(node.items)
-    what = f"a row of {found} cells" if isinstance(node, Listing) else describe(node)
+    what = f"a row of {counted(found, 'cell')}" if isinstance(node, Listing) else describe(node)
     way_out = f'Write one cell a column ("{ANY}" for any), then the result'
-    faults.add(node, f"expected {length} cells, found {what}", way_out)
+    faults.add(node, f"expected {counted(length, 'cell')}, found {what}", way_out)
     return ()
 
 

@@ -20,6 +20,7 @@ from decisioning.history.cells import Bad, bad_cells, converted, label_of, numbe
 from decisioning.history.kinds import TIMESTAMP, ByLooks, Typing
 from decisioning.history.mapping import ACTION, FeatureColumn, Source, TableMapping, refuse
 from decisioning.history.tables import Columns, column_names, read_table
+from decisioning.nouns import counted
 from models.incremental import NOTHING
 
 CHANNEL = "channel"
@@ -250,5 +251,5 @@ def _numbers(
     if faults:
         what = "value" if source.column is None else f"column {source.column!r}"
         where = f"{source.place.file}:{source.place.line}: {what}"
-        raise TableFaulty(f"{where}, {len(faults)} of {len(values)} rows: {faults[0]}.")
+        raise TableFaulty(f"{where}, {len(faults):,} of {counted(len(values), 'row')}: {faults[0]}.")
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
