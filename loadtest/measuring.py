@@ -15,6 +15,7 @@ from loadtest.traffic import CHANNEL_SHARES, ONE_PLACEMENT, DecisionTraffic, Tra
 
 WARM_RATE, WARM_SECONDS = 100.0, 3.0
 ATTEMPT_SECONDS = 4.0  # of each rate that is tried on the way to saturation
+ATTEMPTS = 3  # a rate that fails all of them is too much; what disturbs the machine for a moment spoils one
 FIRST_RATE = 300.0
 
 
@@ -50,11 +51,14 @@ def found_saturation(address: tuple[str, int], traffic: Traffic) -> float:
     """The highest rate that the service keeps up with. Raises RuntimeError when there is none."""
 
     def holds(per_second: float) -> bool:
-        measured = Driver(address, traffic).at_rate(per_second, ATTEMPT_SECONDS)
-        verdict = keeps_up(measured, per_second)
+        verdict = any(attempt(per_second) for _ in range(ATTEMPTS))
         print(f"loadtest: {per_second:.0f} requests/s {'hold' if verdict else 'are too many'}", file=sys.stderr)
-        time.sleep(0.5)  # what was too much is worked off before the next rate is tried
         return verdict
+
+    def attempt(per_second: float) -> bool:
+        measured = Driver(address, traffic).at_rate(per_second, ATTEMPT_SECONDS)
+        time.sleep(0.5)  # what was too much is worked off before the next rate is tried
+        return keeps_up(measured, per_second)
 
     found = saturation(holds, first=FIRST_RATE)
     if not found:
