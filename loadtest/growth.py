@@ -56,7 +56,7 @@ class Axis:
     is_log: bool = True
 
 
-def _with_bank(name: str, **fixed: int) -> Callable[[Setting, int], Setting]:
+def _with_bank(name: str, **fixed: Any) -> Callable[[Setting, int], Setting]:
     def at(base: Setting, x: int) -> Setting:
         changes: dict[str, Any] = {**fixed, name: x}
         return replace(base, bank=replace(base.bank, **changes))
@@ -74,7 +74,8 @@ AXES = {
     axis.name: axis
     for axis in (
         Axis("actions", (50, 200, 1_000, 5_000), _with_bank("actions")),
-        Axis("attributes", (10, 30, 100, 500), _with_bank("attributes")),
+        # With trees throughout: they are what training takes for hundreds of attributes of which few matter.
+        Axis("attributes", (10, 30, 100, 500), _with_bank("attributes", model="boosted")),
         Axis("interactions", (0, 20, 100, 500), _with_bank("interactions"), is_log=False),
         # Without a past: twenty interactions of a million customers take ten minutes to write and say nothing more.
         Axis("customers", (10_000, 100_000, 1_000_000), _with_bank("customers", interactions=0)),
