@@ -154,7 +154,9 @@ def test_every_point_of_an_axis_changes_that_alone() -> None:
     settings = {name: [axis.at(base, x) for x in axis.points] for name, axis in AXES.items()}
 
     assert [each.bank.actions for each in settings["actions"]] == [50, 200, 1_000, 5_000]
-    assert settings["actions"][1] == settings["interactions"][1] == settings["attributes"][1] == base
+    assert settings["actions"][1] == settings["interactions"][1] == base
+    assert settings["attributes"][1] == replace(base, bank=replace(base.bank, model="boosted"))
+    assert len({replace(each.bank, attributes=30) for each in settings["attributes"]}) == 1
     assert settings["workers"] == [base, replace(base, workers=2)]
     assert len({each.bank for each in settings["placements"]}) == 1
 
