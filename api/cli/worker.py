@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -27,6 +28,7 @@ POLL_MS = 1_000  # between two looks at the log: history follows within seconds
 HOUR_MS = 3_600_000
 BROKEN_PAUSE_S = 60.0  # a record that breaks the learner is still there a second later
 TOLD_EVERY_S = 60.0  # how often it says how far it is
+NICE = 10  # it has time: on a core that it shares, the store and whoever decides come first
 
 
 class Progress(Protocol):
@@ -38,6 +40,7 @@ class Progress(Protocol):
 @click.command()
 def worker() -> None:
     """Move decisions and responses from the store to history, as Parquet, and learn from the responses."""
+    os.nice(NICE)
     asyncio.run(_work())
 
 

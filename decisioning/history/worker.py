@@ -25,11 +25,11 @@ from decisioning.customer import PARTITION_COUNT
 from decisioning.errors import StoreUnavailable
 from decisioning.history.archive import Archive, Manifest, Reject, locked
 from decisioning.history.datasets import RecordUnreadable, Row, day_of, row_of
+from decisioning.store.gently import gently
 from decisioning.store.protocol import LogEntry, LogSize, Store
 
 START = "0-0"  # the position before the first record of a partition
 PAGE_RECORDS = 200  # read from one partition at a time
-READS_AT_ONCE = 64  # partitions asked together: bounds what is in flight
 UPKEEP_MS = 60_000  # between two rounds of merging files and trimming the log
 TROUBLE_PAUSE_MS = 1_000  # store or disk do not answer: try again, not at once
 
@@ -174,13 +174,11 @@ class Worker:
         """One page of every partition, behind what is read already."""
         after = {**self._archive.manifest.positions, **self._batch.positions}
         self._progress.more_waiting = False
-        for first in range(0, PARTITION_COUNT, READS_AT_ONCE):
-            partitions = range(first, first + READS_AT_ONCE)
-            starts = [(each, after.get(str(each), START)) for each in partitions]
-            reads = [self._store.log(each, after=start, limit=PAGE_RECORDS) for each, start in starts]
-            for partition, page in zip(partitions, await asyncio.gather(*reads), strict=True):
-                self._batch.add(partition, page)
-                self._progress.more_waiting |= len(page) == PAGE_RECORDS
+        starts = ((each, after.get(str(each), START)) for each in range(PARTITION_COUNT))
+        reads = ((each, self._store.log(each, after=start, limit=PAGE_RECORDS)) for each, start in starts)
+        async for partition, page in gently(reads):
+            self._batch.add(partition, page)
+            self._progress.more_waiting |= len(page) == PAGE_RECORDS
 
     def _is_due(self) -> bool:
         count = len(self._batch.entries)
@@ -212,7 +210,8 @@ class Worker:
         before_bytes = sys.maxsize
         while cutoff_ms is not None:
             await self._trim(cutoff_ms)
-            sizes = await asyncio.gather(*map(self._store.log_size, range(PARTITION_COUNT)))
+            asked = ((each, self._store.log_size(each)) for each in range(PARTITION_COUNT))
+            sizes = [size async for _, size in gently(asked)]
             self._progress.stored_bytes = sum(each.bytes for each in sizes)
             if self._progress.stored_bytes >= before_bytes:
                 break  # the rest is not moved yet
@@ -222,8 +221,11 @@ class Worker:
     async def _trim(self, before_ms: int) -> None:
         """Forget records older than this, as far as they are moved."""
         moved, cutoff = self._archive.manifest.positions.items(), f"{before_ms}-0"
-        trims = [self._store.trim(int(each), before=min(position, cutoff, key=_order)) for each, position in moved]
-        await asyncio.gather(*trims)
+        trims = (
+            (each, self._store.trim(int(each), before=min(position, cutoff, key=_order))) for each, position in moved
+        )
+        async for _ in gently(trims):
+            pass
 
     def _excess_until(self, sizes: Sequence[LogSize]) -> int | None:
         """Up to when records are to be forgotten so that the rest takes little enough, if they came evenly.

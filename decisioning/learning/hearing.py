@@ -6,7 +6,6 @@ learns from the trials of its own decisions: only those recorded what it reads, 
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +16,11 @@ from decisioning.errors import StoreDamaged
 from decisioning.learning.chain import TRIAL_KEPT_S
 from decisioning.learning.labels import Trial, is_drawn_for_machine, trial_of
 from decisioning.store.decision_id import whereabouts_of
+from decisioning.store.gently import gently
 from decisioning.store.packing import parsed
 from decisioning.store.protocol import LogEntry, Store
 
 PAGE_RECORDS = 50  # read from one partition at a time
-READS_AT_ONCE = 64  # partitions asked together, or records looked for: bounds what is in flight
 ARCHIVED_AT_ONCE = 500  # records looked for in history together: bounds their memory
 RECORDS_KEPT = 5_000  # most responses come soon after their decision; 10 MB
 
@@ -73,10 +72,9 @@ class Records:
         """The records that are anywhere."""
         bodies = {each: body for each in decision_ids if (body := self._lately.get(each)) is not None}
         missing = [each for each in decision_ids if each not in bodies]
-        for first in range(0, len(missing), READS_AT_ONCE):
-            some = missing[first : first + READS_AT_ONCE]
-            stored = await asyncio.gather(*map(self._store.find_record, some))
-            bodies |= {each: body for each, body in zip(some, stored, strict=True) if body is not None}
+        async for each, body in gently((each, self._store.find_record(each)) for each in missing):
+            if body is not None:
+                bodies[each] = body
         found = {each: record for each, body in bodies.items() if (record := _read(body, "decision"))}
         late = sorted((each for each in missing if each not in bodies), key=_moment)
         for first in range(0, len(late), ARCHIVED_AT_ONCE):
@@ -93,11 +91,10 @@ def _moment(decision_id: str) -> int:
 async def read_on(store: Store, positions: Mapping[str, str], records: Records) -> Page:
     """The next page of every partition: responses in order, decisions only kept for those to come."""
     page = Page()
-    for first in range(0, PARTITION_COUNT, READS_AT_ONCE):
-        partitions = range(first, first + READS_AT_ONCE)
-        reads = [store.log(each, after=positions[str(each)], limit=PAGE_RECORDS) for each in partitions]
-        for partition, entries in zip(partitions, await asyncio.gather(*reads), strict=True):
-            _add(page, partition, entries, records)
+    partitions = range(PARTITION_COUNT)
+    reads = ((each, store.log(each, after=positions[str(each)], limit=PAGE_RECORDS)) for each in partitions)
+    async for partition, entries in gently(reads):
+        _add(page, partition, entries, records)
     return page
 
 

@@ -38,7 +38,7 @@ from decisioning.store.protocol import (
 from decisioning.store.scripts import BLOCKS, CLAIM, COMMIT, DELIVER, ERASE, LOG_SIZE, OWN, READ, Script
 from decisioning.store.wire import Wire
 
-SEARCH_PAGE = 256  # log entries per round trip while looking for a record
+SEARCH_FIRST, SEARCH_MAX = 4, 256  # log entries in the first round trip for a record, which are mostly enough; in any
 LEDGER = ("in", "out", "held", "over")  # a block's other counts, as Block has them
 _STEMS = [b"nb:{p%03d}:" % partition for partition in range(PARTITION_COUNT)]  # how a partition's keys begin
 RELEASED_MAX = 1_000  # reservations that end in one step: a millisecond of the server's time
@@ -91,11 +91,13 @@ class RedisStore:
         if where is None:
             return None
         key, start, end = _log(where.partition), b"%d-0" % where.from_ms, b"%d" % where.until_ms
-        while page := await self._ask("XRANGE", key, start, end, b"COUNT", SEARCH_PAGE):
+        size = SEARCH_FIRST
+        while page := await self._ask("XRANGE", key, start, end, b"COUNT", size):
             for position, (_, record_id, _, body) in page:
                 if record_id == decision_id.encode():
                     return bytes(body)
                 start = b"(" + position
+            size = min(4 * size, SEARCH_MAX)
         return None
 
     async def log_size(self, partition: int) -> LogSize:
