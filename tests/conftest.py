@@ -1,4 +1,4 @@
-"""Fixtures every part shares: a real server, and a store on it.
+"""Fixtures every part shares: the same persons in every run, a real server, and a store on it.
 
 One server per test process, so one per worker of pytest-xdist. Each test gets it empty.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from random import Random
+from types import SimpleNamespace
 
 import pytest
 import redis
 
 from decisioning.errors import StoreUnavailable
+from decisioning.store import packing
 from decisioning.store.embedded import EmbeddedServer, find_binary
 from decisioning.store.redis import RedisStore, connect
 
@@ -20,6 +23,13 @@ from decisioning.store.redis import RedisStore, connect
 os.environ["OMP_NUM_THREADS"] = "1"
 
 PATIENCE_MS = 10_000  # a test machine may be busy; what time does to a store is tested by tests that set their own
+
+
+@pytest.fixture(autouse=True)
+def persons(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys of new customers, by which arms, ties and draws fall: other ones in each test, the same in every run."""
+    dice = Random(request.node.nodeid)
+    monkeypatch.setattr(packing, "secrets", SimpleNamespace(token_hex=lambda count: dice.randbytes(count).hex()))
 
 
 @pytest.fixture(scope="session")
