@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from multiprocessing import parent_process
@@ -44,6 +45,9 @@ KEYS_S = 1.0  # until a new token key is known
 # Made and not yet gone, before the garbage collector looks among them. 64 requests under way have thousands, none of
 # them garbage: at Python's 700 it looked once in ten requests, for 3 % of their CPU. Looking at 10,000 takes 2 ms.
 YOUNG_OBJECTS = 10_000
+# How long a thread that opens a strategy or a model's new state goes on before a request may. At Python's 5 ms every
+# turn of the event loop took as long, until it had ended.
+SWITCH_S = 0.0005
 
 
 def create_app() -> FastAPI:
@@ -52,6 +56,7 @@ def create_app() -> FastAPI:
         die_with_parent(parent.pid)  # one of several workers, which must not stay when their server is killed
     configure_logging()
     gc.set_threshold(YOUNG_OBJECTS)
+    sys.setswitchinterval(SWITCH_S)
     settings = Settings.from_environment()
     store = connect(url_of(settings), deadline_ms=settings.deadline_ms)
     keys = KeyRing(settings.demo)
