@@ -6,15 +6,14 @@ One server per test process, so one per worker of pytest-xdist. Each test gets i
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from random import Random
-from types import SimpleNamespace
 
 import pytest
 import redis
 
 from decisioning.errors import StoreUnavailable
-from decisioning.store import packing
 from decisioning.store.embedded import EmbeddedServer, find_binary
 from decisioning.store.redis import RedisStore, connect
 
@@ -29,7 +28,7 @@ PATIENCE_MS = 10_000  # a test machine may be busy; what time does to a store is
 def persons(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The keys of new customers, by which arms, ties and draws fall: other ones in each test, the same in every run."""
     dice = Random(request.node.nodeid)
-    monkeypatch.setattr(packing, "secrets", SimpleNamespace(token_hex=lambda count: dice.randbytes(count).hex()))
+    monkeypatch.setattr(secrets, "token_hex", lambda count: dice.randbytes(count).hex())
 
 
 @pytest.fixture(scope="session")
