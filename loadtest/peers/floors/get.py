@@ -10,7 +10,7 @@ from loadtest.peers.request import Request
 from loadtest.peers.serving import serve, store_url
 
 app = FastAPI()
-store = Redis.from_url(store_url())
+store = Redis.from_url(store_url(), max_connections=256)  # one for each request at once; redis-py refuses the 101st
 
 
 @app.post("/ask")
