@@ -38,7 +38,7 @@ from decisioning.store.protocol import (
 from decisioning.store.scripts import BLOCKS, CLAIM, COMMIT, DELIVER, ERASE, LOG_SIZE, OWN, READ, Script
 from decisioning.store.wire import Wire
 
-SEARCH_FIRST, SEARCH_MAX = 4, 256  # log entries in the first round trip for a record, which are mostly enough; in any
+SEARCH_FIRST, SEARCH_MAX = 4, 256  # log entries in a round trip for a record: mostly the first few have it
 LEDGER = ("in", "out", "held", "over")  # a block's other counts, as Block has them
 _STEMS = [b"nb:{p%03d}:" % partition for partition in range(PARTITION_COUNT)]  # how a partition's keys begin
 RELEASED_MAX = 1_000  # reservations that end in one step: a millisecond of the server's time

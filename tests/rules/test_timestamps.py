@@ -38,7 +38,7 @@ def read_slowly(parts: tuple[int, ...], fraction: str | None, offset: tuple[str,
     if hours > 23 or minutes > 59:
         return None
     try:
-        moment = datetime(*parts, tzinfo=UTC)  # type: ignore[misc,arg-type]
+        moment = datetime(*parts, tzinfo=UTC)  # type: ignore[misc,arg-type]  # mypy cannot count parts
     except ValueError:
         return None
     away = timedelta(hours=hours, minutes=minutes) * (-1 if sign == "-" else 1)
