@@ -30,7 +30,7 @@ from decisioning.store.protocol import LogEntry, LogSize, Store
 
 START = "0-0"  # the position before the first record of a partition
 PAGE_RECORDS = 200  # read from one partition at a time
-UPKEEP_MS = 60_000  # between two rounds of merging files and trimming the log
+UPKEEP_MS = 60_000  # between two rounds of merging files, and at most between two of trimming the log
 TROUBLE_PAUSE_MS = 1_000  # store or disk do not answer: try again, not at once
 
 log = logging.getLogger(__name__)
@@ -163,6 +163,7 @@ class Worker:
             await self._read()
             if self._is_due():
                 await self._write()
+                await self._trim()
             self._report()
             await self._keep_up()
             if not self._progress.more_waiting:
@@ -201,15 +202,22 @@ class Worker:
         self._on_progress(self._progress)
 
     async def _keep_up(self) -> None:
-        """Now and then: merge small files, and let the store forget what is moved and need not be there any more."""
+        """Now and then: merge small files, and trim the log where nothing new was moved but records have come of age."""
         if _clock_ms() - self._upkeep_ms < UPKEEP_MS:
             return
         self._upkeep_ms = _clock_ms()
         await _in_thread(lambda: self._archive.merge(day_of(_clock_ms())))
+        await self._trim()
+
+    async def _trim(self) -> None:
+        """Let the store forget what is moved and need not be there any more.
+
+        After each batch, because what goes in large pieces leaves holes in the store's memory that it does not fill.
+        """
         cutoff_ms: int | None = max(0, _clock_ms() - self._pace.retention_ms)
         before_bytes = sys.maxsize
         while cutoff_ms is not None:
-            await self._trim(cutoff_ms)
+            await self._forget(cutoff_ms)
             asked = ((each, self._store.log_size(each)) for each in range(PARTITION_COUNT))
             sizes = [size async for _, size in gently(asked)]
             self._progress.stored_bytes = sum(each.bytes for each in sizes)
@@ -218,7 +226,7 @@ class Worker:
             before_bytes = self._progress.stored_bytes
             cutoff_ms = self._excess_until(sizes)
 
-    async def _trim(self, before_ms: int) -> None:
+    async def _forget(self, before_ms: int) -> None:
         """Forget records older than this, as far as they are moved."""
         moved, cutoff = self._archive.manifest.positions.items(), f"{before_ms}-0"
         trims = (

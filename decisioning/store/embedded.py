@@ -42,6 +42,7 @@ OPTIONS = (
     *("--appendonly", "yes"),
     *("--appendfsync", "everysec"),
     *("--auto-aof-rewrite-min-size", "8mb"),  # what was erased stays in the file until it is rewritten
+    *("--rdbcompression", "no"),  # of a rewritten file: a third of its CPU, for a quarter less on disk
     *("--maxmemory-policy", "noeviction"),  # evicting would lose consents and whole logs without a word
     *("--hash-max-listpack-value", "4096"),  # keeps a customer in one piece: 15 % less memory, the same work
 )
