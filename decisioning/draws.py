@@ -33,6 +33,8 @@ def arbitrated(
 
 
 def _best(filling: Filling, placement: Placement, index: Ints, nothing_value: float, reasons: list[str]) -> Placed:
+    if not index.size:
+        return nothing(filling, placement, ["no_candidate", *reasons])
     strategy, priority = filling.strategy, filling.appraisal.priority[index]
     ranking = best_first(priority, strategy.action_hash[index], person=filling.snapshot.state.assignment_key)
     for at in ranking:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # Fields of /proc/PID/stat, counted from behind the name, which may hold spaces; see `man 5 proc_pid_stat`.
-PARENT, CHILDREN_USER, CHILDREN_SYSTEM, RESIDENT = 1, 13, 14, 21
+PARENT, CHILDREN_USER, CHILDREN_SYSTEM = 1, 13, 14
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 SCHEDULED = 2  # of the three clocks of a process: all the time it ran
 
@@ -40,12 +39,13 @@ def usage_of(pid: int) -> Usage:
     """A process with its descendants, also those that have ended; one that is gone itself counts nothing.
 
     A store forks to rewrite its file: what that took moves from the child's clock to its parent's account of children.
+    Memory that both share until one of them writes to it counts once.
     """
     family = family_of(pid)
     stats = [stat for each in family if (stat := _stat(each))]
     ended_ticks = sum(stat[CHILDREN_USER] + stat[CHILDREN_SYSTEM] for stat in stats)
-    pages = sum(stat[RESIDENT] for stat in stats)
-    return Usage(sum(map(_cpu_s, family)) + ended_ticks / TICKS_PER_SECOND, pages * PAGE_BYTES)
+    cpu_s = sum(map(_cpu_s, family)) + ended_ticks / TICKS_PER_SECOND
+    return Usage(cpu_s, sum(map(_memory_bytes, family)))
 
 
 def usages(roles: Mapping[str, int]) -> dict[str, Usage]:
@@ -108,6 +108,15 @@ def _cpu_s(pid: int) -> float:
         return time.clock_gettime(~pid << 3 | SCHEDULED)  # clock_getcpuclockid(3), which Python does not have
     except OSError:
         return 0.0
+
+
+def _memory_bytes(pid: int) -> int:
+    """What a process has in memory; of what it shares, its part. See `man 5 proc_pid_smaps`, Pss."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has just ended
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
 
 
 def _stat(pid: int) -> list[int] | None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from math import ceil, floor, log10
 
-WIDTH, HEIGHT = 720, 400
-LEFT, RIGHT, TOP, BOTTOM = 70, 150, 40, 50
+WIDTH, HEIGHT = 760, 400
+LEFT, RIGHT, TOP, BOTTOM = 70, 190, 40, 50
 COLOURS = ("#1B5560", "#C2571A", "#5B4B9A", "#3B7A2A", "#A3294F", "#555555", "#B08900", "#0077AA")
 
 Points = Sequence[tuple[float, float]]
@@ -59,8 +59,12 @@ def chart(title: str, x_name: str, y_name: str, lines: Mapping[str, Points], *, 
 def _line(index: int, name: str, points: Points, x_axis: Axis, y_axis: Axis) -> str:
     colour = COLOURS[index % len(COLOURS)]
     path = " ".join(f"{x_axis.pixel(x)},{y_axis.pixel(y)}" for x, y in points)
-    label = _text(WIDTH - RIGHT + 12, TOP + 12 + 18 * index, name, colour=colour)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>{label}'
+    dashes = "" if index < len(COLOURS) else ' stroke-dasharray="5 3"'
+    end = WIDTH - RIGHT + 12
+    y = TOP + 12 + 18 * index
+    sample = f'<line x1="{end}" x2="{end + 18}" y1="{y - 4}" y2="{y - 4}" stroke="{colour}" stroke-width="2"{dashes}/>'
+    label = _text(end + 24, y, name, colour=colour)
+    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>{sample}{label}'
 
 
 def _grid_x(x: float, tick: float) -> str:

@@ -202,7 +202,7 @@ class Worker:
         self._on_progress(self._progress)
 
     async def _keep_up(self) -> None:
-        """Now and then: merge small files, and trim the log where nothing new was moved but records have come of age."""
+        """Now and then: merge small files, and trim the log also where nothing was moved: records have come of age."""
         if _clock_ms() - self._upkeep_ms < UPKEEP_MS:
             return
         self._upkeep_ms = _clock_ms()
