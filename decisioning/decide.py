@@ -32,10 +32,17 @@ def decide(request: Request, snapshot: Snapshot, strategy: Strategy, scorer: Sco
 
 def decided(filling: Filling) -> Decision:
     """The decision of a prepared answer."""
+    decision = filled(filling)
+    state = next_state(filling)
+    if state is not None:
+        decision.state, decision.changes_state, decision.movements = state, True, moved(filling, state)
+    return decision
+
+
+def filled(filling: Filling) -> Decision:
+    """What a prepared answer shows, with the customer's state left as it is."""
     placements = fill(filling)
     snapshot, standing = filling.snapshot, filling.standing
-    state = next_state(filling)
-    movements = [] if state is None else moved(filling, state)
     return Decision(
         filling.decision_id,
         snapshot.now_ms,
@@ -45,10 +52,10 @@ def decided(filling: Filling) -> Decision:
         placements,
         dict(filling.gated.drops),
         filling.drops,
-        snapshot.state if state is None else state,
-        state is not None,
-        filling.moment.attributes,
-        movements,
+        state=snapshot.state,
+        changes_state=False,
+        attributes=filling.moment.attributes,
+        movements=[],
     )
 
 

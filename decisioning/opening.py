@@ -13,8 +13,7 @@ from typing import Final, Literal
 
 from decisioning.catalog.strategy import Strategy
 from decisioning.customer import Hold, Render, Snapshot, State
-from decisioning.decide import decide, prepare
-from decisioning.placement import fill
+from decisioning.decide import decide, filled, prepare
 from decisioning.request import Decision, Placed, Request
 from decisioning.scoring import Scorer
 
@@ -54,24 +53,9 @@ def open_by_machine(
 ) -> Opening:
     """Show the lease or a choice held for this token; the customer's next state differs in the token's render only."""
     before = render_of(snapshot.state, token_id)
-    filling = prepare(request, _holding(snapshot, before), strategy, scorer, decision_id=decision_id)
-    placements = fill(filling)
-    standing = filling.standing
-    decision = Decision(
-        decision_id,
-        snapshot.now_ms,
-        standing.holdout,
-        standing.arms,
-        standing.probability,
-        placements,
-        dict(filling.gated.drops),
-        filling.drops,
-        state=snapshot.state,
-        changes_state=False,
-        attributes=filling.moment.attributes,
-        movements=[],
-    )
-    placed = placements[0]
+    held = _holding(snapshot, before)
+    decision = filled(prepare(request, held, strategy, scorer, decision_id=decision_id))
+    placed = decision.placements[0]
     if before is not None and not placed.is_trial and _shows(before, placed):
         return Opening(decision, before, is_repeat=True)
     render = _render(token_id, decision, held=placed.is_trial)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from decisioning.errors import NextbestError
+from decisioning.errors import NextbestError, StoreDamaged
+from decisioning.store.packing import canonical, json_of, parsed
 
 MS_MAX = 253_402_300_800_000  # the year 10000: later times have no day
 BODY_BYTES_MAX = 8 << 20  # a decision over 1,000 placements is about 1 MB
@@ -82,7 +83,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return canonical(value).decode()
 
 
 PLACEMENT_COLUMNS = (
@@ -232,9 +233,7 @@ def row_of(record_id: str, body: bytes) -> Row:
         raise RecordUnreadable(f"kind: none of {', '.join(_BY_KIND)}")
     try:
         cells = _cells(record, dataset.columns)
-        line = json.dumps(cells, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-    except UnicodeEncodeError as error:
-        raise RecordUnreadable("half of a surrogate pair in a text") from error
+        line = json_of(cells) + b"\n"
     except (ValueError, RecursionError) as error:
         raise RecordUnreadable(str(error)) from error
     if cells[dataset.id_column] != record_id:
@@ -251,16 +250,12 @@ def _object_of(body: bytes) -> dict[str, Any]:
     if len(body) > BODY_BYTES_MAX:
         raise RecordUnreadable(f"longer than {BODY_BYTES_MAX} bytes")
     try:
-        record = json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        record = parsed(body)
+    except (StoreDamaged, RecursionError) as error:
         raise RecordUnreadable("not JSON") from error
     if not isinstance(record, dict):
         raise RecordUnreadable("not a JSON object")
     return record
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _cells(fields: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, Any]:

@@ -349,6 +349,20 @@ def test_a_service_message_speaks_through_a_held_silence(bank):
     assert shown(ask(bank, silent, decision_id="d2")) == [("message", ALERT)]
 
 
+def test_a_held_silence_asks_no_model_while_no_service_action_may_speak(bank):
+    class Unasked(StatedScorer):
+        def scores(self, values: Mapping[str, Any]) -> Any:
+            pytest.fail("there is nobody to rank")
+
+    before = customer(consents=[("web", "marketing", False)])
+    silent = later(before, ask(bank, before))
+    silent.state.consents = customer().state.consents
+
+    again = ask(bank, silent, scorer=Unasked(bank, PROPENSITIES), decision_id="d2")
+    assert shown(again) == [("nothing", None)]
+    assert again.placements[0].reasons == ["held"]
+
+
 def test_a_mandatory_action_speaks_through_lease_and_hold_and_is_drawn_once():
     urgent = strategy(
         {

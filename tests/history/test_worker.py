@@ -198,6 +198,22 @@ async def test_records_stay_in_the_store_until_moved_and_older_than_the_retentio
     assert [entry.position for entry in after_trim] == [f"{AT_MS}-0", f"{AT_MS + 1}-0"]
 
 
+async def test_records_leave_the_store_with_the_next_batch_and_not_with_the_next_upkeep(tmp_path: Path) -> None:
+    clock = AT_MS
+    store = MemoryStore(clock=lambda: clock)
+    one, two = decision(1), decision(1, at_ms=AT_MS + 1)
+    await append(store, 1, logged(one))
+    async with working(store, tmp_path, Pace(flush_ms=1, retention_ms=-(10**13))) as progress, asyncio.timeout(20):
+        while not progress.stored_bytes:  # what the first upkeep found
+            await asyncio.sleep(0.005)
+        clock += 1
+        await append(store, 1, logged(two))
+        while await store.find_record(one["decision_id"]):
+            await asyncio.sleep(0.005)
+
+    assert await store.find_record(two["decision_id"])
+
+
 async def test_the_oldest_records_leave_the_store_when_all_take_more_than_they_may(tmp_path: Path) -> None:
     now_ms = AT_MS
     store = MemoryStore(clock=lambda: now_ms)

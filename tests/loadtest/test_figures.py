@@ -79,6 +79,26 @@ def test_cpu_is_what_a_process_and_its_children_burnt(where: str) -> None:
     assert 3e6 < usage.memory_bytes < 100e6
 
 
+def test_memory_that_a_child_shares_counts_once() -> None:
+    script = """
+import os, sys
+mine = b"x" * 100_000_000
+if os.fork():
+    os.wait()
+else:
+    print(flush=True)
+    sys.stdin.readline()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdout.readline()
+
+        assert 100e6 < usage_of(process.pid).memory_bytes < 140e6
+        process.stdin.close()
+
+
 def test_what_a_child_burnt_stays_when_it_has_ended() -> None:
     script = BURN.replace("os.wait()", "os.wait(); print(flush=True); sys.stdin.readline()").replace(
         "    print(flush=True)\n    sys.stdin.readline()\n", "    pass\n"
