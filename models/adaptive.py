@@ -14,6 +14,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,6 +227,7 @@ class Learner:
         self._at = np.append(self._at, -math.inf)
 
 
+@lru_cache(maxsize=4)  # a serving process opens a state of its one or two models every second or so
 def _opened(model: PropensityModel) -> Floats:
     """The batch model's variances, open to news: as if each node had had at most BATCH_ROWS_MAX rows, and a wide prior.
 
@@ -244,6 +246,7 @@ def _opened(model: PropensityModel) -> Floats:
         if node != EVERYTHING:
             told = np.maximum(told - _precision(model.deviation_variances(node)), 0.0)
         opened[row] = wide / (1.0 + wide * told * min(1.0, BATCH_ROWS_MAX / max(rows[node], 1)))
+    opened.setflags(write=False)
     return opened
 
 
