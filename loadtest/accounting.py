@@ -39,13 +39,14 @@ def usage_of(pid: int) -> Usage:
     """A process with its descendants, also those that have ended; one that is gone itself counts nothing.
 
     A store forks to rewrite its file: what that took moves from the child's clock to its parent's account of children.
-    Memory that both share until one of them writes to it counts once.
+    Memory that both share until one of them writes to it counts once, as the parent's.
     """
     family = family_of(pid)
     stats = [stat for each in family if (stat := _stat(each))]
     ended_ticks = sum(stat[CHILDREN_USER] + stat[CHILDREN_SYSTEM] for stat in stats)
     cpu_s = sum(map(_cpu_s, family)) + ended_ticks / TICKS_PER_SECOND
-    return Usage(cpu_s, sum(map(_memory_bytes, family)))
+    memory = _memory(pid).get("Rss", 0) + sum(_private(_memory(each)) for each in family[1:])
+    return Usage(cpu_s, memory)
 
 
 def usages(roles: Mapping[str, int]) -> dict[str, Usage]:
@@ -110,13 +111,22 @@ def _cpu_s(pid: int) -> float:
         return 0.0
 
 
-def _memory_bytes(pid: int) -> int:
-    """What a process has in memory; of what it shares, its part. See `man 5 proc_pid_smaps`, Pss."""
+def _memory(pid: int) -> dict[str, int]:
+    """Bytes in memory by kind, as `man 5 proc_pid_smaps` names them; nothing of a process that has ended."""
+    folder = Path(f"/proc/{pid}")
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it has just ended
-        return 0
-    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+        lines = (folder / "smaps_rollup").read_text().splitlines()[1:]
+    except ProcessLookupError:
+        return {}
+    except FileNotFoundError:
+        if folder.exists():
+            raise  # a kernel that does not tell
+        return {}
+    return {kind: int(size.split()[0]) << 10 for kind, size in (line.split(":") for line in lines)}
+
+
+def _private(memory: dict[str, int]) -> int:
+    return memory.get("Private_Clean", 0) + memory.get("Private_Dirty", 0)
 
 
 def _stat(pid: int) -> list[int] | None:

@@ -227,7 +227,7 @@ class Learner:
         self._at = np.append(self._at, -math.inf)
 
 
-@lru_cache(maxsize=4)  # a serving process opens a state of its one or two models every second or so
+@lru_cache(maxsize=3)  # a serving process opens states of its model, shadow and challenger every second or so
 def _opened(model: PropensityModel) -> Floats:
     """The batch model's variances, open to news: as if each node had had at most BATCH_ROWS_MAX rows, and a wide prior.
 

@@ -234,7 +234,7 @@ def row_of(record_id: str, body: bytes) -> Row:
     try:
         cells = _cells(record, dataset.columns)
         line = json_of(cells) + b"\n"
-    except (ValueError, RecursionError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise RecordUnreadable(str(error)) from error
     if cells[dataset.id_column] != record_id:
         raise RecordUnreadable(f"{dataset.id_column}: is not the id the record was logged under")
@@ -252,7 +252,7 @@ def _object_of(body: bytes) -> dict[str, Any]:
     try:
         record = parsed(body)
     except (StoreDamaged, RecursionError) as error:
-        raise RecordUnreadable("not JSON") from error
+        raise RecordUnreadable(f"not JSON: {error.__cause__ or error}") from error
     if not isinstance(record, dict):
         raise RecordUnreadable("not a JSON object")
     return record

@@ -30,7 +30,8 @@ from decisioning.store.protocol import LogEntry, LogSize, Store
 
 START = "0-0"  # the position before the first record of a partition
 PAGE_RECORDS = 200  # read from one partition at a time
-UPKEEP_MS = 60_000  # between two rounds of merging files, and at most between two of trimming the log
+UPKEEP_MS = 60_000  # between two rounds of merging files; the log is trimmed after each batch, and at least this often
+ROOM_SHARE = 0.9  # of what records may take, is left of them when they have taken more
 TROUBLE_PAUSE_MS = 1_000  # store or disk do not answer: try again, not at once
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Progress:
     waiting: int = 0  # records read and not yet moved
     more_waiting: bool = False  # the last round did not reach the end of every partition
     oldest_ms: int = 0  # age of the oldest record not yet moved
-    stored_bytes: int = 0  # what records took in the store at the last upkeep, moved or not
+    stored_bytes: int = 0  # what records took in the store after the last trim, moved or not
     trouble: str = ""  # why the last round failed; empty when it did not
 
 
@@ -163,7 +164,8 @@ class Worker:
             await self._read()
             if self._is_due():
                 await self._write()
-                await self._trim()
+                if self._progress.owner:
+                    await self._trim()
             self._report()
             await self._keep_up()
             if not self._progress.more_waiting:
@@ -238,15 +240,16 @@ class Worker:
     def _excess_until(self, sizes: Sequence[LogSize]) -> int | None:
         """Up to when records are to be forgotten so that the rest takes little enough, if they came evenly.
 
-        They do not, so this is asked again after each trim. Partitions lose what is older than one moment for all: a
-        customer's records last as long as everybody's.
+        They do not, so this is asked again after each trim; and a little more goes than has to, because others arrive
+        meanwhile. Partitions lose what is older than one moment for all: a customer's records last as long as
+        everybody's.
         """
         total = sum(each.bytes for each in sizes)
         if total <= self._pace.retention_bytes:
             return None
         oldest_ms = min((_order(each.oldest)[0] for each in sizes if each.oldest), default=0)
         newest_ms = max((_order(each)[0] for each in self._archive.manifest.positions.values()), default=0)
-        share = 1 - self._pace.retention_bytes / total
+        share = 1 - ROOM_SHARE * self._pace.retention_bytes / total
         return None if newest_ms < oldest_ms else oldest_ms + math.ceil((newest_ms + 1 - oldest_ms) * share)
 
 

@@ -79,6 +79,7 @@ UNREADABLE = {
     "no fields": b'{"kind": "decision"}',
     "text for a time": json.dumps(decision(1) | {"at_ms": "now"}).encode(),
     "a time without a day": json.dumps(decision(1) | {"at_ms": 10**15}).encode(),
+    "more than a float holds": json.dumps(decision(1, arm_probability=10**400)).encode(),
     "more than 64 bits": json.dumps(decision(1, draw_index=2**70)).encode(),
     "half a surrogate pair": json.dumps(decision(1, channel="\ud800")).encode(),
     "half a surrogate pair inside JSON": json.dumps(decision(1, context={"\ud800": 1})).encode(),
