@@ -22,7 +22,7 @@ from loadtest.traffic import SOME_PLACEMENTS
 from loadtest.trend import Trend, trend_of
 
 SOAK_SHARE = 0.6  # of the saturation rate
-RETENTION = {"NEXTBEST_RECORDS_MB": "32"}  # a minute or two of decisions
+RETENTION = {"NEXTBEST_RECORDS_MB": "32"}  # a quarter of a minute at a thousand a second
 
 WARM_SHARE = 0.1  # of the windows, left out of trends: caches fill and memory is taken in the beginning
 SECONDS_PER_HOUR = 3_600.0
