@@ -42,7 +42,7 @@ OPTIONS = (
     *("--appendonly", "yes"),
     *("--appendfsync", "everysec"),
     *("--auto-aof-rewrite-min-size", "8mb"),  # what was erased stays in the file until it is rewritten
-    *("--rdbcompression", "no"),  # it takes a quarter of the time of a rewrite, for a quarter less on disk
+    *("--rdbcompression", "no"),  # compressing takes a quarter of a rewrite's time, for a quarter less on disk
     *("--stream-node-max-bytes", "1024"),  # of what is trimmed, small pieces are filled again, those of 4 kB are not
     *("--maxmemory-policy", "noeviction"),  # evicting would lose consents and whole logs without a word
     *("--hash-max-listpack-value", "4096"),  # keeps a customer in one piece: 15 % less memory, the same work
