@@ -17,14 +17,16 @@ RUN python -m pip --python /opt/nextbest/bin/python uninstall --yes hatchling pa
 FROM python:3.13-slim
 RUN python -m pip uninstall --yes pip \
     && useradd --system --uid 10001 --home-dir /var/lib/nextbest nextbest \
-    && install --directory --owner nextbest /var/lib/nextbest /var/lib/nextbest/history /var/lib/nextbest/models
+    && install --directory --owner nextbest /var/lib/nextbest /var/lib/nextbest/data /var/lib/nextbest/history /var/lib/nextbest/models
 COPY --from=build /opt/nextbest /opt/nextbest
 COPY NOTICE LICENSE /opt/nextbest/
 ENV PATH=/opt/nextbest/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    NEXTBEST_DATA_DIR=/var/lib/nextbest/data \
     NEXTBEST_HISTORY_DIR=/var/lib/nextbest/history \
     NEXTBEST_MODELS_DIR=/var/lib/nextbest/models
-WORKDIR /var/lib/nextbest
+# What a command writes here, such as the rejects of a load, outlives its container where a volume is mounted.
+WORKDIR /var/lib/nextbest/data
 USER nextbest
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
