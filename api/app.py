@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from multiprocessing import parent_process
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -193,11 +194,22 @@ def _operator_pages(app: FastAPI, service: Service) -> None:
 
 def _registry() -> CollectorRegistry:
     """All workers' metrics when several serve, this process's otherwise."""
-    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):  # `nextbest serve --workers N` sets it
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # `nextbest serve --workers N` sets it
+    if not folder:
         return REGISTRY
+    _forget_the_dead(Path(folder))
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no stubs
     return registry
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Remove the gauges of workers that are gone: who replaces them tells nobody, and `ready` would stay as it was."""
+    for path in folder.glob("gauge_live*.db"):
+        try:
+            os.kill(int(path.stem.rpartition("_")[2]), 0)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
 
 
 def _describe(app: FastAPI, rows: list[Endpoint]) -> None:

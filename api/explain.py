@@ -6,7 +6,10 @@ process carries.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,11 +18,16 @@ from api.deployed import Deployed
 from api.endpoint import Call
 from api.errors import Problem
 from api.instants import text_of
+from api.live import Live
 from decisioning.decide import prepare
-from decisioning.explain import explain
+from decisioning.errors import NextbestError, StateMissing, StoreUnavailable
+from decisioning.explain import explain, explain_gates
 from decisioning.people import person_of
 from decisioning.records import Versions, core_of, open_record, replay
+from decisioning.request import Placed
 from decisioning.store.packing import canonical, parsed
+
+LOG = logging.getLogger("nextbest")
 
 
 async def explain_endpoint(call: Call) -> dict[str, Any]:
@@ -29,32 +37,54 @@ async def explain_endpoint(call: Call) -> dict[str, Any]:
     decision_id = call.path["decision_id"]
     packed = await service.store.find_record(decision_id)
     if packed is None:
-        message = "No such decision in the store, which keeps them for about a day. `nextbest explain` reads history."
+        message = "No such decision in the store, which keeps them for a day at most. `nextbest explain` reads history."
         raise Problem("not_found", message, "decision_id")
     body = parsed(packed)
     person = await person_of(service.store, decision_id, body["person_key"])
     if person is None:
         raise Problem("erased", "The customer of this decision was erased.", "decision_id")
-    deployed = await service.live.deployed(Versions(**body["versions"]))
-    if deployed is None:
-        raise Problem("not_found", "The strategy or model of this decision is not here any more.", "decision_id")
-    return explanation_of(body, person.state.sealing_key, deployed)
+    return await explained(body, person.state.sealing_key, partial(_recorded, service.live))
 
 
-def explanation_of(body: Mapping[str, Any], sealing_key: str, deployed: Deployed) -> dict[str, Any]:
-    """A record decided again with what decided it then. Raises SealBroken when the key is not the customer's."""
+async def _recorded(live: Live, versions: Versions) -> Deployed:
+    try:
+        return await live.deployed(versions)
+    except (StoreUnavailable, StateMissing):
+        raise
+    except NextbestError as error:
+        LOG.warning("recorded versions not loaded: %s", error)
+        message = "The strategy or model of this decision is not here any more."
+        raise Problem("not_found", message, "decision_id") from error
+
+
+async def explained(
+    body: Mapping[str, Any], sealing_key: str, load: Callable[[Versions], Awaitable[Deployed]]
+) -> dict[str, Any]:
+    """A record decided again with what decided it then; where the model's state is gone, with what its gates said.
+
+    Raises SealBroken when the key is not the customer's, and what load raises for versions that are gone.
+    """
+    versions = Versions(**body["versions"])
+    try:
+        deployed, has_state = await load(versions), True
+    except StateMissing:  # gates ask no model
+        deployed, has_state = await load(replace(versions, model_state=None)), False
     recorded = open_record(body, sealing_key, deployed.strategy)
-    again = replay(recorded, deployed.strategy, deployed.scorer)
-    filling = prepare(
-        recorded.request, recorded.snapshot, deployed.strategy, deployed.scorer, decision_id=recorded.decision_id
-    )
+    request, snapshot, strategy, scorer = recorded.request, recorded.snapshot, deployed.strategy, deployed.scorer
+    filling = prepare(request, snapshot, strategy, scorer, decision_id=recorded.decision_id)
+    if has_state:
+        again = replay(recorded, strategy, scorer)
+        is_same: bool | None = canonical(core_of(again.placements)) == canonical(recorded.core)
+        candidates = explain(filling, again)
+    else:
+        is_same, candidates = None, explain_gates(filling, [Placed(**each) for each in recorded.core])
     return {
         "decision_id": recorded.decision_id,
-        "at": text_of(recorded.snapshot.now_ms),
-        "channel": recorded.request.channel,
-        "versions": msgspec.to_builtins(recorded.versions),
-        "reproduced": canonical(core_of(again.placements)) == canonical(recorded.core),
+        "at": text_of(snapshot.now_ms),
+        "channel": request.channel,
+        "versions": msgspec.to_builtins(versions),
+        "reproduced": is_same,
         "placements": recorded.core,
-        "candidates": explain(filling, again),
+        "candidates": candidates,
         "shadow": body.get("shadow"),
     }

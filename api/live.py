@@ -111,18 +111,12 @@ class Live:
         if self._standby is not None and self.at_hand is None:
             self._recalled = await self._standby.strategy()
 
-    async def deployed(self, versions: Versions) -> Deployed | None:
-        """What decided under these versions, for replay; None when one of them is gone."""
+    async def deployed(self, versions: Versions) -> Deployed:
+        """What decided under these versions, for replay. Raises what the shelf raises where one of them is gone."""
         for each in self.current.deciders if self.current else ():
             if each.versions == versions:
                 return each
-        try:
-            return await self._shelf.deployed(versions)
-        except StoreUnavailable:
-            raise
-        except NextbestError as error:
-            LOG.warning("recorded versions not loaded: %s", error)
-            return None
+        return await self._shelf.deployed(versions)
 
     async def _taken_up(self, named: Pointers) -> dict[str, Running]:
         """By role the models that are named and sound, each in its newest state."""

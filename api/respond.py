@@ -43,7 +43,7 @@ from decisioning.store.packing import canonical, parsed
 from decisioning.store.protocol import Change, Committed, Once, Record, Repeated
 from decisioning.volume import overrun_of
 
-ONCE_TTL_S = 7 * 86_400  # a repeat later than this is dropped by history, not here
+ONCE_TTL_S = 7 * 86_400  # what is told once more later than this is another response
 AT_ONCE_MAX = 32  # customers of one batch written at the same time
 
 
@@ -125,7 +125,7 @@ async def _by_decision(service: Service, stated: dict[str, Any], prefix: str) ->
     if packed is None:
         raise Problem(
             "not_found",
-            "No such decision in the store; it keeps them for about a day. Use the event_token.",
+            "No such decision in the store; it keeps them for a day at most. Use the event_token.",
             f"{prefix}decision_id",
         )
     record = parsed(packed)

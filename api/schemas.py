@@ -299,7 +299,7 @@ class Explanation(Struct, kw_only=True):
     at: str
     channel: str
     versions: VersionsAnswer
-    reproduced: bool
+    reproduced: bool | None  # null: the state of the model that decided is gone, and gates alone are told
     placements: list[dict[str, Any]]
     candidates: list[dict[str, Any]]
     shadow: dict[str, Any] | None  # what another model would have made of it, where one was scored

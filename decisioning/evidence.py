@@ -7,7 +7,7 @@ themselves only keep masks.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from decisioning.errors import ContentUnknown
 from decisioning.filling import Filling
 from decisioning.interactions import DAY_MS, JOINED, History, complete_since, is_under
 from decisioning.records import as_json, instant
-from decisioning.request import Decision, Placed
+from decisioning.request import Placed
 from decisioning.volume import charged
 from rules import Duration, EvaluationError, Program, Timestamp
 
@@ -28,10 +28,12 @@ MISSING, MASKED = "missing", "masked"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Answers for one decision; filling is its prepared answer, hidden the attribute paths to mask."""
+    """Answers for one decision; filling is its prepared answer, placements what came of it, hidden the attribute paths
+    to mask.
+    """
 
     filling: Filling
-    decision: Decision
+    placements: Sequence[Placed]
     hidden: frozenset[str]
 
     def of(self, reason: str, action: Action, placed: Placed) -> dict[str, Any]:
@@ -87,7 +89,7 @@ class Evidence:
         joining = {entry.action for entry in self.filling.renewed.entries if channel not in entry.channels}
         return [
             Interaction(now_ms, "selected" if each.is_trial else JOINED, each.action, channel)
-            for each in self.decision.placements
+            for each in self.placements
             if each.action is not None and each.slot != placed.slot and (each.is_trial or each.action in joining)
         ]
 
@@ -133,7 +135,7 @@ class Evidence:
 
     def _beside(self, action: Action, placed: Placed) -> dict[str, str | None]:
         """The outcome of the same answer that keeps the action out: itself, else one of its group."""
-        others = [each for each in self.decision.placements if each.slot != placed.slot and each.action]
+        others = [each for each in self.placements if each.slot != placed.slot and each.action]
         same = [each for each in others if each.action == action.key]
         group = [each for each in others if each.action and is_under(each.action, f"{action.issue}/{action.group}")]
         first = (same + group)[0]

@@ -6,13 +6,13 @@ Cold path. It prepares the same answer as `decide` and then asks each action alo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from decisioning.arbitration import arbitrate
-from decisioning.catalog.strategy import Action, Candidates, Strategy, indexes_of
+from decisioning.catalog.strategy import Action, Candidates, Mask, Strategy, indexes_of
 from decisioning.draws import and_nothing, chances
 from decisioning.evidence import Evidence
 from decisioning.filling import Filling
@@ -21,6 +21,8 @@ from decisioning.request import NOTHING, Decision, Placed
 
 # Reasons of an outcome that tell why no other candidate is there.
 SETTLED = ("nothing_worth_more", "lease", "held", "random_arm", "explored")
+UNASKED = ("lease", "held", "holdout")  # those of them, and one more, for which no model was asked
+FIGURES = ("rank", "priority", "propensity", "uplift", "selection_probability")  # of an outcome, as records keep them
 
 
 def explain(filling: Filling, decision: Decision, *, hidden: Collection[str] = ()) -> list[dict[str, Any]]:
@@ -29,8 +31,29 @@ def explain(filling: Filling, decision: Decision, *, hidden: Collection[str] = (
     filling is the prepared answer of the same request and snapshot as the decision; hidden are the attribute paths
     whose values are shown as `masked`.
     """
-    evidence = Evidence(filling, decision, hidden_by(filling.strategy, frozenset(hidden)))
+    evidence = Evidence(filling, decision.placements, hidden_by(filling.strategy, frozenset(hidden)))
     return [entry for placed in decision.placements for entry in _of_placement(placed, filling, decision, evidence)]
+
+
+def explain_gates(filling: Filling, placements: Sequence[Placed]) -> list[dict[str, Any]]:
+    """The same for recorded outcomes whose model state is gone, as far as gates tell it: `placed` with the figures of
+    then, `dropped`, or `unscored`. The order is the strategy's.
+    """
+    evidence, drops = Evidence(filling, placements, frozenset()), filling.gated.drops_of_all()
+    entries = []
+    for placed in placements:
+        for index in filling.strategy.placements[placed.placement].candidates.action_index.tolist():
+            action, reason = filling.strategy.actions[index], _reason(index, drops)
+            entry = _named(action, placed)
+            if placed.action == action.key:
+                entry |= {name: getattr(placed, name) for name in FIGURES} | _placed(placed)
+            elif reason is not None:
+                entry |= {"status": "dropped", "reason": reason, **evidence.of(reason, action, placed)}
+            else:
+                settled = placed.reasons[0] if placed.reasons[0] in UNASKED else "unscored"
+                entry |= {"status": "unscored", **_lost_to(placed), "reason": settled}
+            entries.append(entry)
+    return entries
 
 
 def hidden_by(strategy: Strategy, hidden: frozenset[str]) -> frozenset[str]:
@@ -48,23 +71,32 @@ def _of_placement(placed: Placed, filling: Filling, decision: Decision, evidence
         (int(each) for each in candidates.action_index), key=lambda each: ranked.get(each, (np.inf,))[0]
     ):
         action = strategy.actions[index]
-        entry: dict[str, Any] = {"placement": placed.placement, "slot": placed.slot, "action": action.key}
-        entry["kind"] = action.kind
+        entry = _named(action, placed)
         if index in ranked:
             rank, priority = ranked[index]
             entry |= {"rank": rank, "priority": priority, **_model_says(filling, action)}
         if index in chosen_with:
             entry["selection_probability"] = chosen_with[index]
-        reason = next(
-            (name for drops in (kept_out, gate_drops) for name, mask in drops.items() if mask >> index & 1), None
-        )
+        reason = _reason(index, kept_out) or _reason(index, gate_drops)
         if placed.action == action.key:
-            entry |= {"status": "placed", "reasons": placed.reasons, "until": instant(placed.valid_until_ms)}
+            entry |= _placed(placed)
         elif reason is not None:
             entry |= {"status": "dropped", "reason": reason, **evidence.of(reason, action, placed)}
         else:
             entry |= {"status": "ranked", **_lost_to(placed)}
         yield entry
+
+
+def _named(action: Action, placed: Placed) -> dict[str, Any]:
+    return {"placement": placed.placement, "slot": placed.slot, "action": action.key, "kind": action.kind}
+
+
+def _reason(index: int, drops: Mapping[str, Mask]) -> str | None:
+    return next((name for name, mask in drops.items() if mask >> index & 1), None)
+
+
+def _placed(placed: Placed) -> dict[str, Any]:
+    return {"status": "placed", "reasons": placed.reasons, "until": instant(placed.valid_until_ms)}
 
 
 def ranks(candidates: Candidates, filling: Filling, kept_out: Mapping[str, int]) -> dict[int, tuple[int, float]]:

@@ -218,6 +218,7 @@ def _mandatory(entry: Entry, zone: tzinfo) -> tuple[str, list[str]]:
 
 _TELLERS: Mapping[str, Callable[[Entry, tzinfo], tuple[str, list[str]]]] = {
     "not_live": _not_live,
+    "unscored": _settled("no gate stopped it; what it was worth then is not known any more"),
     "lease": _lease,
     "consent": _consent,
     "quiet_hours": _quiet_hours,

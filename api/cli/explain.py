@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,11 +18,11 @@ import orjson
 from rich.console import Console
 
 from api.deployed import Deployed
-from api.explain import explanation_of
+from api.explain import explained
 from api.settings import Settings
 from api.shelf import Shelf
 from api.storage import opened
-from decisioning.errors import NextbestError, VersionMissing
+from decisioning.errors import NextbestError, StateMissing, VersionMissing
 from decisioning.people import person_of
 from decisioning.records import Versions
 from decisioning.sentences import account_of
@@ -51,8 +52,10 @@ async def _explained(decision_id: str) -> tuple[dict[str, Any], ZoneInfo]:
         person = await person_of(store, decision_id, body["person_key"])
         if person is None:
             raise NextbestError(f"{decision_id}: the customer of this decision was erased, and what it rested on too.")
-        deployed = await _deployed(Versions(**body["versions"]), Shelf(store, settings.models_dir))
-    return explanation_of(body, person.state.sealing_key, deployed), ZoneInfo(deployed.strategy.timezone)
+        shelf = Shelf(store, settings.models_dir)
+        explanation = await explained(body, person.state.sealing_key, partial(_deployed, shelf))
+        strategy = await shelf.strategy(explanation["versions"]["strategy"])
+    return explanation, ZoneInfo(strategy.timezone)
 
 
 async def _record(decision_id: str, store: Store, settings: Settings) -> Mapping[str, Any]:
@@ -67,9 +70,11 @@ async def _record(decision_id: str, store: Store, settings: Settings) -> Mapping
     return found[decision_id]
 
 
-async def _deployed(versions: Versions, shelf: Shelf) -> Deployed:
+async def _deployed(shelf: Shelf, versions: Versions) -> Deployed:
     try:
         return await shelf.deployed(versions)
+    except StateMissing:
+        raise
     except NextbestError as error:
         way_out = "The strategy has to be in the store, and the model's folder in NEXTBEST_MODELS_DIR."
         raise VersionMissing(f"this decision cannot be made again: {error} {way_out}") from error
@@ -84,7 +89,9 @@ def told(explanation: Mapping[str, Any], zone: ZoneInfo) -> Iterator[str]:
         f"Decided on {at:%Y-%m-%d at %H:%M:%S} in {explanation['channel']} by strategy {versions['strategy'][:12]} "
         f"with model {versions['model'][:12]}{state}."
     )
-    if explanation["reproduced"]:
+    if explanation["reproduced"] is None:
+        yield "This state is gone, so what follows is what gates said, and the recorded figures of what was chosen."
+    elif explanation["reproduced"]:
         yield "Decided again from its record it comes out the same."
     else:
         yield "Decided again from its record it comes out DIFFERENTLY, so what follows is not what happened."

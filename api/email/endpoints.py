@@ -32,6 +32,7 @@ from api.errors import Problem
 from api.instants import text_of
 from api.service import Service
 from api.taking import FOLLOWED
+from api.web.images import image_path
 from decisioning.catalog.strategy import Placement
 from decisioning.errors import NextbestError
 from decisioning.opening import SCANNER, ClientClass
@@ -131,7 +132,8 @@ class Picture(MailEndpoint):
             scale, as_jpeg = asked.wanted.scale, asked.wanted.as_jpeg
             drawing = await self.service.studio.draw(placement, placed.content, scale=scale, as_jpeg=as_jpeg)
             return Answer(drawing.content, drawing.media_type, placed.outcome)
-        return _written(asked, placed.outcome, placed.content, placement, text_of(placed.valid_until_ms))
+        content = self._with_addresses(asked, placement, placed.content)
+        return _written(asked, placed.outcome, content, placement, text_of(placed.valid_until_ms))
 
     async def _amp(self, asked: Asked) -> Answer:
         cors = cors_headers(asked.headers, asked.source, self.service.settings.amp_senders)
@@ -154,8 +156,19 @@ class Picture(MailEndpoint):
             drawing = self.service.studio.fallback(asked.placement, scale=asked.wanted.scale)
             return self._prepared(asked, drawing, FALLBACK)
         placement = _known_placement(self.service, asked.placement)
-        content = None if placement is None else placement.fallback.render(None, {})
+        if placement is None:
+            return _written(asked, FALLBACK, None, None, None)
+        content = self._with_addresses(asked, placement, placement.fallback.render(None, {}))
         return _written(asked, FALLBACK, content, placement, None)
+
+    def _with_addresses(self, asked: Asked, placement: Placement, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The content with the strategy's image files as addresses here, for whoever renders it elsewhere."""
+        strategy = self.service.live.at_hand
+        names = [name for name, field in placement.fields.items() if field.type == "image" and content.get(name)]
+        if strategy is None or asked.wanted.form == "html" or not names:
+            return content
+        files = [name for name in names if content[name] in strategy.images]
+        return {**content, **{name: f"{asked.base}/{image_path(content[name], strategy)}" for name in files}}
 
     def _prepared(self, asked: Asked, drawing: Drawing, shown: str) -> Answer:
         if asked.wanted.as_jpeg:

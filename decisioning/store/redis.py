@@ -2,19 +2,20 @@
 
 Implements protocol.py. A customer is one hash with the fields p (profile) and s (state), as packing.py makes them, and
 v (state version). It, its once-keys and its partition's log carry the partition as hash tag, `{p017}`, and so share a
-cluster slot: one script reads or commits them. wire.py carries the commands. docs/operations.md lists all keys.
+cluster slot: one script reads or commits them. keyspace.py names the keys, wire.py carries the commands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import blake2b
 
 from redis.exceptions import NoScriptError, ResponseError
 
 from decisioning.customer import EXHAUSTED, PARTITION_COUNT, Snapshot, partition_of
 from decisioning.errors import StoreUnavailable
+from decisioning.store import keyspace
 from decisioning.store.decision_id import whereabouts_of
+from decisioning.store.keyspace import Keys
 from decisioning.store.link import Argument, Command, Reply
 from decisioning.store.packing import fresh_state, pack, unpack_profile, unpack_state
 from decisioning.store.protocol import (
@@ -40,10 +41,8 @@ from decisioning.store.wire import Wire
 
 SEARCH_FIRST, SEARCH_MAX = 4, 256  # log entries in a round trip for a record: mostly the first few have it
 LEDGER = ("in", "out", "held", "over")  # a block's other counts, as Block has them
-_STEMS = [b"nb:{p%03d}:" % partition for partition in range(PARTITION_COUNT)]  # how a partition's keys begin
 RELEASED_MAX = 1_000  # reservations that end in one step: a millisecond of the server's time
 
-Keys = tuple[bytes, ...]
 Arguments = tuple[Argument, ...]
 
 
@@ -65,32 +64,35 @@ class RedisStore:
         self._wire = wire
 
     async def read(self, customer_keys: Sequence[str], *, quotas: bool = False) -> list[Snapshot]:
-        replies = await self._run(READ, [(_read_keys(key, quotas=quotas), ()) for key in customer_keys])
+        replies = await self._run(READ, [(keyspace.to_read(key, quotas=quotas), ()) for key in customer_keys])
         return [_snapshot(key, *reply) for key, reply in zip(customer_keys, replies, strict=True)]
 
     async def commit(self, changes: Sequence[Change]) -> list[Outcome]:
-        replies = await self._run(COMMIT, [(_commit_keys(change), _commit_arguments(change)) for change in changes])
+        replies = await self._run(
+            COMMIT, [(keyspace.to_commit(change), _commit_arguments(change)) for change in changes]
+        )
         return [_outcome(change, *reply) for change, reply in zip(changes, replies, strict=True)]
 
     async def erase(self, customer_key: str) -> bool:
-        [reply] = await self._run(ERASE, [((_customer(customer_key), _people(partition_of(customer_key))), ())])
+        keys = keyspace.customer(customer_key), keyspace.people(partition_of(customer_key))
+        [reply] = await self._run(ERASE, [(keys, ())])
         return bool(reply)
 
     async def log(self, partition: int, *, after: str, limit: int) -> list[LogEntry]:
-        entries = await self._ask("XRANGE", _log(partition), b"(" + after.encode(), b"+", b"COUNT", limit)
+        entries = await self._ask("XRANGE", keyspace.log(partition), b"(" + after.encode(), b"+", b"COUNT", limit)
         return [_log_entry(*entry) for entry in entries]
 
     async def customers_of(self, partition: int, person_keys: Sequence[str]) -> list[str | None]:
         if not person_keys:
             return []
-        found = await self._ask("HMGET", _people(partition), *(each.encode() for each in person_keys))
+        found = await self._ask("HMGET", keyspace.people(partition), *(each.encode() for each in person_keys))
         return [None if each is None else each.decode() for each in found]
 
     async def find_record(self, decision_id: str) -> bytes | None:
         where = whereabouts_of(decision_id)
         if where is None:
             return None
-        key, start, end = _log(where.partition), b"%d-0" % where.from_ms, b"%d" % where.until_ms
+        key, start, end = keyspace.log(where.partition), b"%d-0" % where.from_ms, b"%d" % where.until_ms
         size = SEARCH_FIRST
         while page := await self._ask("XRANGE", key, start, end, b"COUNT", size):
             for position, (_, record_id, _, body) in page:
@@ -101,51 +103,51 @@ class RedisStore:
         return None
 
     async def log_size(self, partition: int) -> LogSize:
-        [(size, oldest)] = await self._run(LOG_SIZE, [((_log(partition),), ())])
+        [(size, oldest)] = await self._run(LOG_SIZE, [((keyspace.log(partition),), ())])
         return LogSize(int(size), None if oldest is None else oldest.decode())
 
     async def trim(self, partition: int, *, before: str) -> None:
-        await self._ask("XTRIM", _log(partition), b"MINID", b"=", before.encode())
+        await self._ask("XTRIM", keyspace.log(partition), b"MINID", b"=", before.encode())
 
     async def append(self, series: str, number: int, body: bytes) -> bool:
-        [reply] = await self._wire.exchange([("XADD", _series(series), b"%d-0" % number, b"b", body)])
+        [reply] = await self._wire.exchange([("XADD", keyspace.series(series), b"%d-0" % number, b"b", body)])
         if isinstance(reply, ResponseError) and "equal or smaller" in str(reply):
             return False
         _accepted([reply])
         return True
 
     async def entries(self, series: str, *, after: int, limit: int) -> list[Numbered]:
-        found = await self._ask("XRANGE", _series(series), b"(%d-0" % after, b"+", b"COUNT", limit)
+        found = await self._ask("XRANGE", keyspace.series(series), b"(%d-0" % after, b"+", b"COUNT", limit)
         return [_numbered(*entry) for entry in found]
 
     async def latest(self, series: str, *, after: int = 0) -> Numbered | None:
-        found = await self._ask("XREVRANGE", _series(series), b"+", b"(%d-0" % after, b"COUNT", 1)
+        found = await self._ask("XREVRANGE", keyspace.series(series), b"+", b"(%d-0" % after, b"COUNT", 1)
         return _numbered(*found[0]) if found else None
 
     async def forget(self, series: str, *, before: int) -> None:
-        await self._ask("XTRIM", _series(series), b"MINID", b"=", b"%d-0" % max(before, 0))
+        await self._ask("XTRIM", keyspace.series(series), b"MINID", b"=", b"%d-0" % max(before, 0))
 
     async def notes(self, places: Sequence[tuple[int, str]]) -> list[frozenset[str]]:
-        replies = _accepted(await self._wire.exchange([("SMEMBERS", _note(*place)) for place in places]))
+        replies = _accepted(await self._wire.exchange([("SMEMBERS", keyspace.note(*place)) for place in places]))
         return [frozenset(word.decode() for word in words) for words in replies]
 
     async def note(self, notes: Sequence[Note]) -> None:
         commands: list[Command] = []
         for each in notes:
-            key = _note(each.partition, each.name)
+            key = keyspace.note(each.partition, each.name)
             arguments: Arguments = (key, *(word.encode() for word in sorted(each.words)))
             commands += [("SADD", *arguments), ("EXPIRE", key, each.ttl_s)]
         _accepted(await self._wire.exchange(commands))
 
     async def blocks(self, partitions: Sequence[int]) -> list[dict[str, Block]]:
-        keys = [(_blocks(each), _ledger(each), _reservations(each)) for each in partitions]
+        keys = [(keyspace.blocks(each), keyspace.ledger(each), keyspace.reservations(each)) for each in partitions]
         replies = await self._run(BLOCKS, [(each, (RELEASED_MAX,)) for each in keys])
         return [_blocks_of(_counts(blocks), _counts(ledger)) for blocks, ledger in replies]
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> list[Block]:
         calls: list[tuple[Keys, Arguments]] = [
             (
-                (_blocks(each.partition), _ledger(each.partition)),
+                (keyspace.blocks(each.partition), keyspace.ledger(each.partition)),
                 (each.budget.encode(), each.granted, each.give_back, int(each.is_exhausted)),
             )
             for each in deliveries
@@ -155,7 +157,7 @@ class RedisStore:
     async def claim(self, claims: Sequence[Claim]) -> list[Grant]:
         calls: list[tuple[Keys, Arguments]] = [
             (
-                (_counter(each.budget),),
+                (keyspace.counter(each.budget),),
                 (
                     each.partition,
                     b"" if each.received is None else each.received,
@@ -172,35 +174,36 @@ class RedisStore:
         return [Grant(total, left) for total, left in await self._run(CLAIM, calls)]
 
     async def counters(self, budgets: Sequence[str]) -> list[Counter]:
-        replies = _accepted(await self._wire.exchange([("HGETALL", _counter(each)) for each in budgets]))
+        replies = _accepted(await self._wire.exchange([("HGETALL", keyspace.counter(each)) for each in budgets]))
         return [_counter_of(_counts(reply)) for reply in replies]
 
     async def drop_blocks(self, partition: int, budgets: Sequence[str]) -> None:
         if budgets:
             quotas: Arguments = tuple(field.encode() for each in budgets for field in (each, EXHAUSTED + each))
             entries: Arguments = tuple(f"{name} {each}".encode() for each in budgets for name in LEDGER)
-            await self._ask("HDEL", _blocks(partition), *quotas)
-            await self._ask("HDEL", _ledger(partition), *entries)
+            await self._ask("HDEL", keyspace.blocks(partition), *quotas)
+            await self._ask("HDEL", keyspace.ledger(partition), *entries)
 
     async def own(self, resource: str, owner: str, *, ttl_ms: int) -> bool:
-        [reply] = await self._run(OWN, [((b"nb:own:" + resource.encode(),), (owner.encode(), ttl_ms))])
+        [reply] = await self._run(OWN, [((keyspace.owner(resource),), (owner.encode(), ttl_ms))])
         return bool(reply)
 
     async def put(self, kind: str, name: str, value: bytes) -> None:
-        await self._ask("HSET", _registry(kind), name.encode(), value)
+        await self._ask("HSET", keyspace.registry(kind), name.encode(), value)
 
     async def get(self, kind: str, name: str) -> bytes | None:
-        value: bytes | None = await self._ask("HGET", _registry(kind), name.encode())
+        value: bytes | None = await self._ask("HGET", keyspace.registry(kind), name.encode())
         return value
 
     async def names(self, kind: str) -> list[str]:
-        return sorted(name.decode() for name in await self._ask("HKEYS", _registry(kind)))
+        return sorted(name.decode() for name in await self._ask("HKEYS", keyspace.registry(kind)))
 
     async def remove(self, kind: str, name: str) -> bool:
-        return bool(await self._ask("HDEL", _registry(kind), name.encode()))
+        return bool(await self._ask("HDEL", keyspace.registry(kind), name.encode()))
 
     async def ping(self) -> None:
-        await self._ask("EXISTS", _registry("current"))  # PING has no key: a cluster client would not know whom to ask
+        # PING has no key: a cluster client would not know whom to ask
+        await self._ask("EXISTS", keyspace.registry("current"))
 
     async def close(self) -> None:
         await self._wire.close()
@@ -235,19 +238,6 @@ def _accepted(replies: list[Reply]) -> list[Reply]:
 def _command(verb: str, script: bytes, keys: Keys, arguments: Arguments) -> Command:
     rest: Arguments = (script, len(keys), *keys, *arguments)
     return (verb, *rest)
-
-
-def _read_keys(customer_key: str, *, quotas: bool) -> Keys:
-    stem = _STEMS[partition_of(customer_key)]
-    customer = stem + b"c:" + customer_key.encode()
-    return (customer, stem + b"q") if quotas else (customer,)
-
-
-def _commit_keys(change: Change) -> Keys:
-    stem = _STEMS[partition_of(change.customer_key)]
-    customer = stem + b"c:" + change.customer_key.encode()
-    shared = stem + b"log", stem + b"people", stem + b"q", stem + b"ledger", stem + b"held"
-    return (customer, *shared, *(_once(change.customer_key, once.key) for once in change.once))
 
 
 def _commit_arguments(change: Change) -> Arguments:
@@ -330,49 +320,3 @@ def _log_entry(position: bytes, fields: Iterable[bytes]) -> LogEntry:
 
 def _numbered(position: bytes, fields: Sequence[bytes]) -> Numbered:
     return Numbered(int(position.partition(b"-")[0]), fields[1])
-
-
-def _customer(customer_key: str) -> bytes:
-    return _STEMS[partition_of(customer_key)] + b"c:" + customer_key.encode()
-
-
-def _log(partition: int) -> bytes:
-    return _STEMS[partition] + b"log"
-
-
-def _once(customer_key: str, key: str) -> bytes:
-    # Hashed with the customer's key, because it outlives an erasure by its time to live and must not say whose it was.
-    digest = blake2b(f"{customer_key}\0{key}".encode(), digest_size=16).hexdigest()
-    return _STEMS[partition_of(customer_key)] + b"o:" + digest.encode()
-
-
-def _people(partition: int) -> bytes:
-    return _STEMS[partition] + b"people"
-
-
-def _blocks(partition: int) -> bytes:
-    return _STEMS[partition] + b"q"
-
-
-def _ledger(partition: int) -> bytes:
-    return _STEMS[partition] + b"ledger"
-
-
-def _reservations(partition: int) -> bytes:
-    return _STEMS[partition] + b"held"
-
-
-def _counter(budget: str) -> bytes:
-    return f"nb:vol:{budget}".encode()
-
-
-def _note(partition: int, name: str) -> bytes:
-    return _STEMS[partition] + b"n:" + blake2b(name.encode(), digest_size=16).hexdigest().encode()
-
-
-def _series(name: str) -> bytes:
-    return f"nb:series:{name}".encode()
-
-
-def _registry(kind: str) -> bytes:
-    return f"nb:reg:{kind}".encode()

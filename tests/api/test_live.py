@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
 from api import live as live_module
+from api.cli.explain import told as lines_of
 from api.deployed import Challenge, Deployed
 from api.keys import KeyRing
 from api.live import Live
@@ -25,7 +27,7 @@ from decisioning.store.packing import parsed
 from models.adaptive import Learner
 from tests.api.desk import Desk
 from tests.api.models import saved
-from tests.decisioning.bank import FILES, GOLD, PROPENSITIES, SILVER, strategy
+from tests.decisioning.bank import FILES, GOLD, PROPENSITIES, SILVER, TIPS, strategy
 
 
 class Process:
@@ -140,6 +142,30 @@ async def test_a_state_is_taken_up_named_and_found_again_for_an_explanation(proc
     assert (early["versions"]["model_state"], late["versions"]["model_state"]) == ("1", "2")
     assert explained["reproduced"] is True
     assert sample("model_state") == 2
+
+
+async def test_a_decision_whose_state_is_gone_is_told_by_its_gates_and_its_recorded_figures(process: Process):
+    model = load_model(process.models_dir / process.live.current.versions.model)
+    standing = Standing(1, 1_790_000_000_000, {})
+    await process.store.append(states_of(model.version), 1, pack(standing, Learner(model, half_life=60.0)))
+    await process.live.refresh()
+    await process.desk.know("C-2", income=10.0)
+    poor, again = await process.desk.ask(customer="C-2"), await process.desk.ask(customer="C-2")
+    await process.store.forget(states_of(model.version), before=2)
+    await process.promote(0.5)
+
+    explained, leased = [
+        (await process.desk.http.get(f"/v1/decisions/{each['decision_id']}")).json() for each in (poor, again)
+    ]
+
+    assert poor["versions"]["model_state"] == "1" and explained["reproduced"] is None
+    told = {each["action"]: each for each in explained["candidates"]}
+    assert (told[GOLD]["reason"], told[GOLD]["rule"]) == ("suitability", "customer.income > 1000.0")
+    assert (told[SILVER]["status"], told[SILVER]["propensity"]) == ("placed", poor["placements"][0]["propensity"])
+    assert told[TIPS]["status"] == told[TIPS]["reason"] == "unscored"
+    assert {each["reason"] for each in leased["candidates"] if each["status"] == "unscored"} == {"lease"}
+    text = "\n".join(line for each in (explained, leased) for line in lines_of(each, ZoneInfo("UTC")))
+    assert "This state is gone" in text and "no gate stopped it" in text and "A promise holds in every channel" in text
 
 
 def of_other_bytes(model: Model) -> bytes:
