@@ -39,6 +39,7 @@ from decisioning.respond import (
     response_record,
 )
 from decisioning.sealing import fingerprint
+from decisioning.store.decision_id import whereabouts_of
 from decisioning.store.packing import canonical, parsed
 from decisioning.store.protocol import Change, Committed, Once, Record, Repeated
 from decisioning.volume import overrun_of
@@ -61,8 +62,12 @@ async def respond_endpoint(call: Call) -> dict[str, Any]:
         async with gate:
             return await understood(call, item, deployed, f"responses[{at}].")
 
-    responses = await asyncio.gather(*(one(at, item) for at, item in enumerate(batch.responses)))
-    return {"responses": await _all_counted(call.service, responses)}
+    try:
+        async with asyncio.TaskGroup() as group:  # the first fault ends the search for all others' records
+            tasks = [group.create_task(one(at, item)) for at, item in enumerate(batch.responses)]
+    except ExceptionGroup as faults:
+        raise faults.exceptions[0] from None
+    return {"responses": await _all_counted(call.service, [task.result() for task in tasks])}
 
 
 async def understood(call: Call, body: ResponseRequest, deployed: Deployed, prefix: str) -> Response:
@@ -300,4 +305,9 @@ def _identified(response: Response, snapshot: Snapshot) -> Response:
         response_id = fingerprint(snapshot.state.sealing_key, "response", *response.caller_key)
     now_ms = snapshot.now_ms
     at_ms = now_ms if response.at_ms == UNDATED else min(response.at_ms, now_ms)  # a replica's clock may be fast
+    answered = whereabouts_of(response.decision_id or "")
+    if (
+        answered is not None
+    ):  # or slow, a day may be all that was stated, and the store's own clock may have stepped back
+        at_ms = max(at_ms, answered.from_ms)
     return replace(response, response_id=response_id, at_ms=at_ms)

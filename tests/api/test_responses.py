@@ -203,3 +203,43 @@ async def test_while_the_store_is_down_the_caller_is_told_to_come_back():
     answer = await Desk(Down()).tell(customer={"id": "C-1"}, action=GOLD, outcome="converted")
 
     assert answer.status_code == 503 and answer.headers["retry-after"] == "1"
+
+
+async def test_an_answer_to_a_decision_is_no_older_than_it_and_ends_its_promise():
+    desk = Desk()
+    answer = await offered(desk)
+    token, day = answer["placements"][0]["event_token"], "2020-01-01T00:00:00Z"
+
+    told = await desk.tell(event_token=token, outcome="rejected", at=day)
+
+    assert told.json()["status"] == "counted"
+    (response,) = await records(desk, "response")
+    assert response["at_ms"] == (await records(desk, "decision"))[0]["at_ms"]
+    assert (await desk.ask())["placements"][0]["lease_of"] is None
+
+
+class SearchingStore(MemoryStore):
+    """Counts how many searches for a record run and end."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun = self.ended = 0
+
+    async def find_record(self, decision_id):
+        self.begun += 1
+        await asyncio.sleep(0.01 * self.begun)
+        self.ended += 1
+        return await super().find_record(decision_id)
+
+
+async def test_the_first_fault_of_a_batch_ends_the_search_for_the_others():
+    desk = Desk(SearchingStore())
+    made_up = [
+        {"decision_id": f"001-19b0000{number:04x}-0123456789abcdef", "outcome": "clicked"} for number in range(100)
+    ]
+
+    told = await desk.tell(responses=made_up)
+    await asyncio.sleep(0.5)
+
+    assert (told.status_code, told.json()["code"]) == (404, "not_found")
+    assert desk.store.begun == 33 and desk.store.ended == 1
