@@ -59,7 +59,8 @@ async def restock(store: Store, places: Sequence[Place], left: Mapping[str, int]
 async def fetch(store: Store, partition: int, wanted: Sequence[tuple[Budget, int]]) -> dict[str, int]:
     """Units for somebody who waits for them, in two round trips; returns the partition's new quotas of these budgets.
 
-    A counter that has too few for any action leaves the mark that says so, one more round trip away.
+    A counter that has too few for any action leaves the mark that says so, one more round trip away. A block alone says
+    nothing of its counter: whoever was faster may have spent what arrived.
     """
     claims = [
         Claim(partition, budget.name, None, 0, budget.constraint.limit, units, min(units, budget.least), budget.ttl_s)
@@ -69,11 +70,14 @@ async def fetch(store: Store, partition: int, wanted: Sequence[tuple[Budget, int
     blocks = await store.deliver(
         [Delivery(partition, each.budget, granted=grant.total) for each, grant in zip(claims, grants, strict=True)]
     )
-    held = [(budget, block.at_hand) for (budget, _), block in zip(wanted, blocks, strict=True)]
-    empty = [Delivery(partition, budget.name, is_exhausted=True) for budget, at_hand in held if at_hand < budget.least]
+    empty = [
+        Delivery(partition, budget.name, is_exhausted=True)
+        for (budget, _), block, grant in zip(wanted, blocks, grants, strict=True)
+        if max(block.at_hand, grant.left) < budget.least
+    ]
     if empty:
         await store.deliver(empty)
-    return {budget.name: at_hand for budget, at_hand in held}
+    return {claim.budget: block.at_hand for claim, block in zip(claims, blocks, strict=True)}
 
 
 async def give_back(store: Store, places: Sequence[Place]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -18,9 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from decisioning import restocking
 from decisioning.catalog.strategy import Share, Strategy, VolumeConstraint
 from decisioning.customer import EXHAUSTED, PARTITION_COUNT, Snapshot, partition_of
-from decisioning.restocking import IDLE_MS, Place, Upkeep, give_back
+from decisioning.restocking import IDLE_MS, Place, Upkeep, fetch, give_back
 from decisioning.store.memory import MemoryStore
-from decisioning.store.protocol import Block, Change, Committed, Movement, Store
+from decisioning.store.protocol import Block, Change, Claim, Committed, Grant, Movement, Store
 from decisioning.store.redis import connect
 from decisioning.volume import Budget, budgets_of
 from tests.conftest import PATIENCE_MS
@@ -91,6 +91,22 @@ class Counting:
         return step
 
 
+class Between:
+    """A store whose callers are overtaken between their claim and their delivery."""
+
+    def __init__(self, store: Store, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        self._store = store
+        self._meanwhile = meanwhile
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._store, verb)
+
+    async def claim(self, claims: Sequence[Claim]) -> list[Grant]:
+        granted = await self._store.claim(claims)
+        await self._meanwhile()
+        return granted
+
+
 async def block(store: Store, partition: int = HERE) -> Block:
     [found] = await store.blocks([partition])
     return found.get(NAME, Block())
@@ -159,6 +175,30 @@ async def test_a_partition_whose_counter_is_empty_knows_it(any_store: Store) -> 
     [first, second] = await any_store.read(["C-1", "C-2"], quotas=True)
     assert (first.quotas, left) == ({NAME: 1}, {NAME: 0})
     assert list(second.quotas) == [EXHAUSTED + NAME]
+
+
+async def test_a_counter_that_has_units_is_not_marked_empty_because_others_were_faster(any_store: Store) -> None:
+    wanted = [(budget(10), 1)]
+
+    async def others() -> None:
+        await fetch(any_store, HERE, wanted)  # brings in both units
+        assert await spend(any_store, "C-1", 2)
+
+    found = await fetch(Between(any_store, others), HERE, wanted)  # type: ignore[arg-type]  # has the verbs it needs
+
+    [snapshot] = await any_store.read(["C-1"], quotas=True)
+    assert found == {NAME: 0}
+    assert EXHAUSTED + NAME not in snapshot.quotas
+
+
+async def test_whoever_fetches_from_an_empty_counter_marks_it(any_store: Store) -> None:
+    wanted = [(budget(1), 1)]
+    await fetch(any_store, THERE, wanted)
+
+    await fetch(any_store, HERE, wanted)
+
+    [snapshot] = await any_store.read(["C-1"], quotas=True)
+    assert EXHAUSTED + NAME in snapshot.quotas
 
 
 async def test_a_raised_limit_is_had_at_the_next_claim_and_a_lowered_one_stops_grants(any_store: Store) -> None:
