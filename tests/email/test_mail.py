@@ -18,9 +18,11 @@ from api.deployed import Challenge
 from api.email.following import destination_of
 from api.email.tokens import opened
 from api.journal import Journal
+from decisioning.catalog.load import load_bundle
 from decisioning.customer import PARTITION_COUNT, partition_of
 from decisioning.errors import StoreUnavailable
 from decisioning.opening import PERSON
+from tests.catalog.strategies import small
 from tests.decisioning.bank import FILES, GOLD, SILVER, strategy
 from tests.email.post import APPLE, BANK, BROWSER, PERSONAL, SCANNER, Post, mail_bank, mail_files
 
@@ -457,3 +459,21 @@ async def test_before_any_strategy_is_known_a_picture_is_still_one() -> None:
 
     assert size_of(picture.content) == (600, 200)
     assert link.status_code == 200 and link.headers["content-type"].startswith("text/html")
+
+
+async def test_image_files_of_the_strategy_reach_who_renders_elsewhere_as_addresses() -> None:
+    files = mail_files()
+    fields = "{headline: {type: text, required: true}, image: {type: image}, cta: {type: link}}"
+    placements = files["placements.yaml"].replace("{headline: {type: text, required: true}, cta: {type: link}}", fields)
+    cards = files["actions/cards.yaml"].replace('{headline: "Gold", cta', '{headline: "Gold", image: gold.png, cta')
+    changes = {**FILES, **files, "placements.yaml": placements, "actions/cards.yaml": cards}
+    bundle = {path: text.encode() for path, text in changes.items()}
+    post = Post(bank=load_bundle({**bundle, "content/images/gold.png": small()["content/images/brand.png"]}))
+    await post.know()
+    token = post.token()
+
+    data = (await post.fetch(token, form="json")).json()
+    image = await post.http.get(data["content"]["image"])
+
+    assert data["content"]["headline"] == "Gold" and data["content"]["image"].startswith("http://desk/web/images/")
+    assert (image.status_code, image.headers["content-type"]) == (200, "image/png")
