@@ -291,10 +291,11 @@ class MemoryStore:
             profile = kept_profile if change.profile is None else pack(change.profile)
             self._version += 1
             self._cells[change.customer_key] = _Cell(self._version, pack(change.state), profile)
-            if change.records:
-                self._people.setdefault((partition, change.state.person_key), change.customer_key)
         for once in change.once:
             self._once[change.customer_key, once.key] = _Expiring(once.value, self._clock() + once.ttl_s * 1000)
+        if change.records:
+            person_key = unpack_state(self._cells[change.customer_key].state).person_key
+            self._people.setdefault((partition, person_key), change.customer_key)
         for record in change.records:
             self._logs[partition].append(LogEntry(self._next_position(partition), record))
         for movement in change.movements:

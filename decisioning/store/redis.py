@@ -245,7 +245,6 @@ def _commit_arguments(change: Change) -> Arguments:
         change.expected_version,
         b"" if change.state is None else pack(change.state),
         b"" if change.profile is None else pack(change.profile),
-        b"" if change.state is None else change.state.person_key.encode(),
         change.customer_key.encode(),
         len(change.records),
     ]

@@ -22,8 +22,8 @@ return {now[1], now[2], cell[1], cell[2], cell[3], KEYS[2] and redis.call('HGETA
 """)
 
 # KEYS: customer, log, people, blocks, ledger, reservations, once-keys. ARGV: expected version, state or '', profile or
-# '', person key, customer key, count of records, then id and body of each record, then value and seconds to live of
-# each once-key, then kind, budget, units, reservation and end of each movement.
+# '', customer key, count of records, then id and body of each record, then value and seconds to live of each once-key,
+# then kind, budget, units, reservation and end of each movement.
 # Replies {'committed', version}, {'lost', seconds, microseconds, version, state, profile, quotas} or {'repeated', value
 # or nil of each once-key}.
 #
@@ -33,6 +33,9 @@ return {now[1], now[2], cell[1], cell[2], cell[3], KEYS[2] and redis.call('HGETA
 # A customer's first version is the time in microseconds and each later one adds 1. So a customer who is erased and
 # comes back gets a higher version than any before, and a commit that was prepared before the erasure cannot bring the
 # old keys back. The sum is HINCRBY's: Lua would print a number this large as 1.7e+15.
+#
+# Whose records they are is read from the state, where packing.py puts it; without a new one, from the one that is
+# stored. So no record ever names a person key that leads to nobody while its customer lives.
 COMMIT = Script("""
 local repeated, values = false, {'repeated'}
 for i = 7, #KEYS do
@@ -42,7 +45,7 @@ for i = 7, #KEYS do
 end
 if repeated then return values end
 
-local records_end = 6 + 2 * tonumber(ARGV[6])
+local records_end = 5 + 2 * tonumber(ARGV[5])
 local once_end = records_end + 2 * (#KEYS - 6)
 local version = redis.call('HGET', KEYS[1], 'v')
 local lost, needed = (version or '0') ~= ARGV[1], {}
@@ -72,9 +75,12 @@ if ARGV[2] ~= '' then
   version = redis.call('HINCRBY', KEYS[1], 'v', 1)
   redis.call('HSET', KEYS[1], 's', ARGV[2])
   if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'p', ARGV[3]) end
-  if records_end > 6 then redis.call('HSETNX', KEYS[3], ARGV[4], ARGV[5]) end
 end
-for i = 7, records_end, 2 do
+if records_end > 5 then
+  local state = ARGV[2] ~= '' and ARGV[2] or redis.call('HGET', KEYS[1], 's')
+  redis.call('HSETNX', KEYS[3], string.sub(state, 3, 2 + string.byte(state, 2)), ARGV[4])
+end
+for i = 6, records_end, 2 do
   redis.call('XADD', KEYS[2], '*', 'i', ARGV[i], 'r', ARGV[i + 1])
 end
 for i = once_end + 1, #ARGV, 5 do

@@ -12,6 +12,7 @@ from api.console.portrait import title_of
 from api.journal import Journal
 from api.taking import count_kept
 from api.throttle import Throttle
+from decisioning.customer import partition_of
 from decisioning.errors import StoreUnavailable
 from decisioning.store.packing import parsed
 from tests.api.desk import Desk
@@ -307,6 +308,15 @@ async def test_every_look_is_on_record_once_an_hour_by_person_key():
     (snapshot,) = await office.desk.store.read(["C-1"])
     assert (view["user"], view["role"], view["person_key"]) == ("agent", "agent", snapshot.state.person_key)
     assert "C-1" not in str(view)
+
+
+async def test_a_look_at_somebody_who_was_only_loaded_leads_back_to_them():
+    office = await an_office("analyst")
+
+    await office.get(SCREEN)
+
+    (view,) = await records_of(office, "view")
+    assert await office.desk.store.customers_of(partition_of("C-1"), [view["person_key"]]) == ["C-1"]
 
 
 async def test_the_record_of_a_decision_names_the_agent():

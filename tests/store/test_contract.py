@@ -298,6 +298,19 @@ async def test_who_has_records_is_found_by_person_key_until_erased(any_store: St
     assert await any_store.customers_of(partition, [person]) == [None]
 
 
+async def test_a_record_without_a_change_of_state_says_whose_person_key_it_is_too(any_store: Store) -> None:
+    partition, person = partition_of("C-1"), FULL_STATE.person_key
+    await any_store.commit([Change("C-1", 0, FULL_STATE)])
+    version = (await read_one(any_store)).state_version
+
+    late = Change("C-1", version + 1, None, records=[Record("a", b"{}")])
+    assert isinstance(await commit_one(any_store, late), Lost)
+    assert await any_store.customers_of(partition, [person]) == [None]
+
+    await any_store.commit([Change("C-1", version, None, records=[Record("b", b"{}")])])
+    assert await any_store.customers_of(partition, [person]) == ["C-1"]
+
+
 async def test_a_series_takes_only_numbers_that_are_higher_than_all_before(any_store: Store) -> None:
     assert await any_store.append("folds", 1, b"one")
     assert await any_store.append("folds", 3, b"three")
