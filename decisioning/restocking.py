@@ -106,6 +106,7 @@ class Upkeep:
             for budget, counter in zip(page, counters, strict=True):
                 here = [Place(partition, budget) for partition in range(PARTITION_COUNT)]
                 held = [found.get(budget.name, Block()) for found in blocks]
+                counter = await self._reminded(here, held, counter)
                 await self._supply(here, held, counter)
                 await self._fetch_idle(here, held, counter, now_ms=now_ms)
         named = {budget.name for budget in budgets}
@@ -120,6 +121,21 @@ class Upkeep:
                 await self._store.drop_blocks(partition, over)
                 found.append(blocks)
         return found
+
+    async def _reminded(self, places: Sequence[Place], blocks: Sequence[Block], counter: Counter) -> Counter:
+        """The counter, told of grants that arrived and that it does not know of: a failover of its server forgot them.
+
+        By all partitions before any of them is supplied. It takes what it forgot for units nobody has, and would grant
+        those again to the first that asks beside telling.
+        """
+        forgotten = [
+            _settlement(place, block)
+            for place, block in zip(places, blocks, strict=True)
+            if counter.granted.get(place.partition, 0) < block.received
+        ]
+        for page in _pages(forgotten, PLACES_AT_ONCE):
+            await self._store.claim(page)
+        return (await self._store.counters([places[0].budget.name]))[0] if forgotten else counter
 
     async def _supply(self, places: Sequence[Place], blocks: Sequence[Block], counter: Counter) -> None:
         """Finish what is under way; a first block for everybody while there is enough for all."""

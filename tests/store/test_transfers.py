@@ -20,7 +20,7 @@ from decisioning.catalog.strategy import Share, Strategy, VolumeConstraint
 from decisioning.customer import EXHAUSTED, PARTITION_COUNT, Snapshot, partition_of
 from decisioning.restocking import IDLE_MS, Place, Upkeep, fetch, give_back
 from decisioning.store.memory import MemoryStore
-from decisioning.store.protocol import Block, Change, Claim, Committed, Grant, Movement, Store
+from decisioning.store.protocol import Block, Change, Claim, Committed, Delivery, Grant, Movement, Store
 from decisioning.store.redis import connect
 from decisioning.volume import Budget, budgets_of
 from tests.conftest import PATIENCE_MS
@@ -296,6 +296,27 @@ async def test_upkeep_fetches_everything_when_the_limit_was_lowered_below_what_i
     await Upkeep(store).run(strategy(1))
 
     assert await totals(store) == (2, 2)
+
+
+async def test_upkeep_tells_a_counter_what_it_forgot_before_anybody_is_granted_more(any_store: Store) -> None:
+    arrived = [Delivery(partition, NAME, granted=5_000) for partition in (HERE, THERE)]
+    await any_store.deliver(arrived)  # as after a failover: the partitions have it, their counter knows of nothing
+    assert await spend(any_store, "C-1", 5_000) and await spend(any_store, "C-2", 5_000)
+
+    await Upkeep(any_store).run(strategy(10_000))
+    await fetch(any_store, HERE, [(budget(10_000), 1)])
+
+    assert await totals(any_store) == (10_000, 10_000)
+
+
+async def test_what_was_granted_beyond_the_limit_while_a_counter_had_forgotten_goes_back(any_store: Store) -> None:
+    await any_store.deliver([Delivery(HERE, NAME, granted=10)])
+    await fetch(any_store, THERE, [(budget(10), 4)])
+    assert await spend(any_store, "C-1", 7) and await spend(any_store, "C-2", 1)
+
+    await Upkeep(any_store).run(strategy(10))
+
+    assert await totals(any_store) == (8, 8)
 
 
 async def test_upkeep_clears_old_days_and_releases_ended_reservations() -> None:
