@@ -12,7 +12,6 @@ import logging
 import os
 from dataclasses import asdict, replace
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any
 
 from api import metrics
@@ -88,7 +87,8 @@ async def _until_committed(call: Call, request: Request, deployed: Deployed) -> 
             return _answer(call, asked, snapshot, decider, decision, is_recorded=True)
         if isinstance(outcome, Repeated):
             earlier = outcome.values[0] or ""
-            stored = await repeated(call, request, deployed, earlier=earlier, body_hash=_body_hash(call))
+            body_hash = _body_hash(call, snapshot.state)
+            stored = await repeated(call, request, deployed, earlier=earlier, body_hash=body_hash)
             return stored or _leased_only(call, request, snapshot, deployed, cause="record_gone")
         assert isinstance(outcome, Lost)
         metrics.RACES_LOST.inc()
@@ -173,12 +173,15 @@ def _once(call: Call, state: State, decision: Decision) -> list[Once]:
     if not isinstance(key, str):
         return []
     name = fingerprint(state.sealing_key, "decide", call.key.key_id, key)
-    return [Once(name, f"{_body_hash(call)}:{decision.decision_id}", IDEMPOTENCY_TTL_S)]
+    return [Once(name, f"{_body_hash(call, state)}:{decision.decision_id}", IDEMPOTENCY_TTL_S)]
 
 
-def _body_hash(call: Call) -> str:
-    """Of what was understood: the order and spaces of a body mean nothing."""
-    return sha256(canonical(call.body)).hexdigest()[:32]
+def _body_hash(call: Call, state: State) -> str:
+    """Of what was understood: the order and spaces of a body mean nothing.
+
+    Made with the customer's key, because a body names them and this stays for a day after their erasure.
+    """
+    return fingerprint(state.sealing_key, "body", canonical(call.body).decode())
 
 
 def count_outcomes(decision: Decision, *, is_challenged: bool) -> None:
