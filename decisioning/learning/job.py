@@ -42,7 +42,7 @@ UPKEEP_MS = 60_000  # between two rounds of trimming
 MARGIN_MS = 60_000  # a new chain reads so much of the log again: its model may have decided before it was noticed
 TROUBLE_PAUSE_MS = 1_000
 RENEWALS = 3  # of the lease, in its time, during a search of history
-REACHED = ("learner", "reached_ms")  # registry entry: up to when the log was read to its end
+REACHED = ("learner", "reached_ms")  # registry entry: up to when the log was read to its end, for all that decided
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +138,7 @@ class Learning:
         self._chains: dict[str, Chain] = {}
         self._read: dict[str, dict[str, str]] = {}  # by model: how far the log was read, by partition
         self._newest_ms = 0  # latest log position read
+        self._lacks_chain = False  # of a model that decides: nobody reads the log for it
         self._upkeep_ms = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -154,13 +155,15 @@ class Learning:
 
     async def _deciding(self) -> list[Chain]:
         """The chains of the models that decide. One that cannot be had does not keep the others from learning."""
-        chains = {}
+        chains: dict[str, Chain] = {}
+        self._lacks_chain = False
         for version in await self._library.deciding():
             try:
                 chains[version] = self._chains.get(version) or await self._resumed(version)
             except StoreUnavailable:
                 raise
             except NextbestError as error:
+                self._lacks_chain = True
                 self._progress.trouble = f"{type(error).__name__}: {error}"
         self._chains = chains
         self._progress.states = {version[:12]: chain.standing.number for version, chain in chains.items()}
@@ -250,11 +253,15 @@ class Learning:
         return [row for row, _ in found], [regressors for _, regressors in found]
 
     async def _keep_up(self) -> None:
-        """Now and then, at the end of the log: note how far it is read, and forget what no rebuild needs."""
+        """Now and then, at the end of the log: note how far it is read, and forget what no rebuild needs.
+
+        A model that cannot be had yet decides nevertheless, and will begin where the note says; so the note waits for
+        it. Should it never come, the next new model reads all of the log that is still there, a day of it.
+        """
         if clock_ms() - self._upkeep_ms < UPKEEP_MS:
             return
         self._upkeep_ms = clock_ms()
-        if self._newest_ms:
+        if self._newest_ms and not self._lacks_chain:
             await self._store.put(*REACHED, str(self._newest_ms).encode())
         await trim(self._store, before_ms=clock_ms() - self._pace.retention_ms, active=self._chains)
 

@@ -20,6 +20,7 @@ from decisioning.scoring import ModelScorer
 from decisioning.store.memory import MemoryStore
 from decisioning.store.packing import parsed
 from decisioning.store.protocol import Change, Record
+from models import PropensityModel
 from models.adaptive import Learner
 from tests.decisioning.bank import FILES, GOLD, NOW_MS, strategy
 from tests.decisioning.test_count import listing
@@ -334,6 +335,35 @@ async def test_one_model_that_cannot_be_had_does_not_keep_the_others_from_learni
 
     assert "model gone is not here" in progress.trouble
     assert (await newest(room)).number == 1
+
+
+async def test_a_model_that_comes_late_learns_what_was_answered_while_another_was_read(
+    room: Classroom, clock: Clock
+) -> None:
+    known, late = room.current, model_of(intercept=-3.0)
+    here: dict[str, PropensityModel] = {known: room.current_model}
+
+    async def deciding() -> list[str]:
+        return [known, late.version]
+
+    async def model(version: str) -> PropensityModel:
+        if version not in here:
+            raise VersionMissing(f"model {version} is not here")
+        return here[version]
+
+    room.deciding, room.model = deciding, model  # type: ignore[method-assign]
+    room.models[late.version], room.current = late, late.version
+    answered = []
+    for number in range(2):
+        answered.append(await room.decide(f"C-{number}"))
+        await room.tell(answered[-1], "impression", customer_key=f"C-{number}")
+        await room.learn()
+        clock.now_ms += 3_600_000
+
+    here[late.version] = late
+    await room.learn()
+
+    assert [(each.decision_id, GOLD, "negative") for each in answered] == await room.steps()
 
 
 async def many_answers(room: Classroom, count: int) -> None:
