@@ -163,7 +163,7 @@ def _found(raw: Any) -> str:
 
 # What decoding needs of one attribute (short name, when it is stale, reader), and of all that come from one source.
 _Step = tuple[str, int | None, Reader]
-_Plan = tuple[tuple[str | None, tuple[_Step, ...]], ...]
+_Plan = tuple[tuple[str | None, list[_Step]], ...]
 
 
 @dataclass(frozen=True)  # not with slots, beside which no cached property can live
@@ -207,7 +207,7 @@ class Schema:
             return values
         for source, steps in self._plan(names):
             if source is None:
-                values.update(_latest(profile, steps, now_ms))
+                _decode_latest(profile, now_ms, steps, values)
                 continue
             facts = profile.sources.get(source)
             if facts is not None:
@@ -228,7 +228,7 @@ class Schema:
             for path, each in self.attributes.items():
                 if path.startswith("customer.") and (names is None or path in names):
                     steps.setdefault(each.source, []).append((each.short_name, each.stale_after_ms, reader_of(each)))
-            plan = tuple((source, tuple(found)) for source, found in steps.items())
+            plan = tuple(steps.items())
             self._plans[names] = plan
         return plan
 
@@ -244,12 +244,18 @@ def _decode(facts: SourceFacts, now_ms: int, steps: Iterable[_Step], values: dic
             values[name] = value
 
 
-def _latest(profile: Profile, steps: Iterable[_Step], now_ms: int) -> dict[str, Any]:
-    """Values of attributes without a declared source: later words replace earlier ones."""
-    values: dict[str, Any] = {}
-    for _, facts in sorted(profile.sources.items(), key=lambda item: (item[1].at_ms, item[0])):
-        _decode(facts, now_ms, steps, values)
-    return values
+def _decode_latest(profile: Profile, now_ms: int, steps: list[_Step], values: dict[str, Any]) -> None:
+    """Attributes without a declared source: later words replace earlier ones."""
+    words: dict[tuple[int, str], list[_Step]] = {}  # what was said at once: when and by whom
+    for source, facts in profile.sources.items():
+        at_ms, times_ms = facts.at_ms, facts.times_ms
+        if times_ms and len(profile.sources) > 1:  # a source that is alone replaces nothing
+            for each in steps:
+                words.setdefault((times_ms.get(each[0], at_ms), source), []).append(each)
+        else:
+            words[at_ms, source] = steps
+    for word in sorted(words):
+        _decode(profile.sources[word[1]], now_ms, words[word], values)
 
 
 def schema_of(tree: Mapping, faults: Faults) -> Schema:

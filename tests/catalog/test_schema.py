@@ -101,6 +101,20 @@ def test_without_a_declared_source_the_latest_word_counts() -> None:
     assert schema.attributes_of(profile, NOW_MS, None) == {"age": 31}
 
 
+def test_the_latest_word_about_an_attribute_counts_whatever_its_source_said_about_others_since() -> None:
+    schema = load_bundle(small({"schema.yaml": [["max: 120, source: crm", "max: 120"]]})).schema
+    silent_since, older = SourceFacts(9, {"age": 30}, {"age": 1}), SourceFacts(5, {"age": 31})
+
+    for said, age in [
+        ({"load": silent_since, "api": older}, 31),
+        ({"api": silent_since, "load": older}, 31),
+        ({"api": SourceFacts(1, {"age": 32}, {"age": 7}), "load": older}, 32),
+        ({"api": SourceFacts(1, {"age": 32}, {"age": 5}), "load": older}, 31),  # said at once: by the source's name
+        ({"api": SourceFacts(1, {"age": 3}, {"age": 7}), "load": older}, 31),  # below its minimum: no word
+    ]:
+        assert schema.attributes_of(Profile(said), NOW_MS, None) == {"age": age}
+
+
 def test_attributes_nobody_asks_for_are_not_decoded(schema: Schema) -> None:
     profile = Profile({"crm": SourceFacts(NOW_MS, {"age": 44, "card_tier": "gold"})})
 
