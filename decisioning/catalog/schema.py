@@ -217,7 +217,9 @@ class Schema:
     def _attribute(self, path: str) -> Attribute:
         attribute = self.attributes.get(path)
         if attribute is None:
-            raise InvalidAttribute(f"{path}: unknown attribute. {known(path, self.attributes)}")
+            # Who tells a context need not know how customers are described.
+            nearby = [each for each in self.attributes if each.partition(".")[0] == path.partition(".")[0]]
+            raise InvalidAttribute(f"{path}: unknown attribute. {known(path, nearby)}")
         return attribute
 
     def _plan(self, names: frozenset[str] | None) -> _Plan:

@@ -130,6 +130,13 @@ def test_context_is_strict(schema: Schema) -> None:
         schema.context_of({"page": "elsewhere"})
 
 
+def test_who_misspells_a_context_is_told_nothing_of_customers(schema: Schema) -> None:
+    for name in ("age", "card_tie", "customer.age", "x"):
+        with pytest.raises(InvalidAttribute) as refused:
+            schema.context_of({name: 1})
+        assert "customer." not in str(refused.value).replace(f"context.{name}", "")
+
+
 def test_rules_see_the_declared_types(schema: Schema) -> None:
     assert schema.type_of("customer.products") == list_of(STRING)
     assert schema.purposes == ("marketing", "service", "risk")
