@@ -25,6 +25,7 @@ from decisioning.customer import PARTITION_COUNT
 from decisioning.errors import StoreUnavailable
 from decisioning.history.archive import Archive, Manifest, Reject, locked
 from decisioning.history.datasets import RecordUnreadable, Row, day_of, row_of
+from decisioning.learning.hearing import FORGOTTEN
 from decisioning.store.gently import gently
 from decisioning.store.protocol import LogEntry, LogSize, Store
 
@@ -134,6 +135,7 @@ class Worker:
         self._on_progress = on_progress
         self._batch = Batch()
         self._upkeep_ms = 0  # when the last upkeep was done
+        self._forgotten_ms = 0  # records logged before it may have left the store
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take the job if it is free. The lease is renewed beside the work, because writing a batch takes seconds."""
@@ -229,12 +231,14 @@ class Worker:
             cutoff_ms = self._excess_until(sizes)
 
     async def _forget(self, before_ms: int) -> None:
-        """Forget records older than this, as far as they are moved."""
+        """Forget records older than this, as far as they are moved; the learner is told before, and may be behind."""
         moved, cutoff = self._archive.manifest.positions.items(), f"{before_ms}-0"
-        trims = (
-            (each, self._store.trim(int(each), before=min(position, cutoff, key=_order))) for each, position in moved
-        )
-        async for _ in gently(trims):
+        until = {int(each): min(position, cutoff, key=_order) for each, position in moved}
+        forgotten_ms = max((_order(each)[0] for each in until.values()), default=0)
+        if forgotten_ms > self._forgotten_ms:
+            await self._store.put(*FORGOTTEN, str(forgotten_ms).encode())
+            self._forgotten_ms = forgotten_ms
+        async for _ in gently((each, self._store.trim(each, before=position)) for each, position in until.items()):
             pass
 
     def _excess_until(self, sizes: Sequence[LogSize]) -> int | None:

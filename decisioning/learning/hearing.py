@@ -23,6 +23,7 @@ from decisioning.store.protocol import LogEntry, Store
 PAGE_RECORDS = 50  # read from one partition at a time
 ARCHIVED_AT_ONCE = 500  # records looked for in history together: bounds their memory
 RECORDS_KEPT = 5_000  # most responses come soon after their decision; 10 MB
+FORGOTTEN = ("worker", "forgotten_ms")  # registry entry: records logged before it may have left the store
 
 Record = Mapping[str, Any]
 
@@ -51,6 +52,7 @@ class Page:
     more_waiting: bool = False  # some partition has more
     oldest_ms: int = 0  # when the oldest of the responses was logged
     newest_ms: int = 0  # the latest position
+    behind_ms: int = 0  # of the partitions that have more: up to when the one furthest behind is read
 
 
 class Records:
@@ -99,7 +101,9 @@ async def read_on(store: Store, positions: Mapping[str, str], records: Records) 
 
 
 def _add(page: Page, partition: int, entries: Sequence[LogEntry], records: Records) -> None:
-    page.more_waiting |= len(entries) == PAGE_RECORDS
+    if len(entries) == PAGE_RECORDS:
+        page.more_waiting = True
+        page.behind_ms = min(page.behind_ms or time_of(entries[-1].position), time_of(entries[-1].position))
     for entry in entries:
         if whereabouts_of(entry.record.record_id) is not None:
             records.keep(entry.record.record_id, entry.record.body)

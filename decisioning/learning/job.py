@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from decisioning.catalog.strategy import Strategy
@@ -30,7 +31,7 @@ from decisioning.learning.chain import (
     partition_of_trial,
 )
 from decisioning.learning.checkpoints import trim
-from decisioning.learning.hearing import Page, Records, Told, read_on, told_in
+from decisioning.learning.hearing import FORGOTTEN, Page, Records, Told, read_on, told_in
 from decisioning.learning.labels import Step, step
 from decisioning.learning.rows import regressors_of_trial
 from decisioning.people import sealing_keys
@@ -86,6 +87,7 @@ class Progress:
     passed_over: int = 0  # steps it could not fold: the customer was erased, or a value cannot be read any more
     lag_ms: int = 0  # age of the oldest response of the last entry, when it was folded
     more_waiting: bool = False  # the last round did not reach the end of the log
+    unread_ms: int = 0  # so much of the log left the store before this process read it, added up over the models
     trouble: str = ""  # why the last round failed; empty when it did not
 
 
@@ -137,6 +139,7 @@ class Learning:
         self._records = Records(store, self._archived)
         self._chains: dict[str, Chain] = {}
         self._read: dict[str, dict[str, str]] = {}  # by model: how far the log was read, by partition
+        self._complete_ms: dict[str, int] = {}  # by model: all logged before it is read, or told as lost; 0: not known
         self._newest_ms = 0  # latest log position read
         self._lacks_chain = False  # of a model that decides: nobody reads the log for it
         self._upkeep_ms = 0
@@ -174,17 +177,40 @@ class Learning:
         start = START if reached is None else f"{max(0, int(reached) - MARGIN_MS)}-0"
         chain = await Chain.resume(self._store, await self._library.model(version), start=start)
         self._read[version] = dict(chain.standing.positions)
+        # Whoever wrote that note read on until the next was due: a short gap missed is better than one made up.
+        noted_ms = 0 if reached is None else int(reached) + UPKEEP_MS
+        self._complete_ms[version] = max(chain.standing.at_ms, noted_ms)
         return chain
 
     async def _advance(self, chain: Chain) -> Page:
         """Read a page of the log and let the chain take what is new in it."""
         read = self._read[chain.model.version]
         page = await read_on(self._store, read, self._records)
+        await self._look_for_a_gap(chain.model.version, page)
         read.update(page.positions)
         heard = await told_in(page.responses, chain.model.version, self._records)
         if heard:
             await self._take(chain, page, heard)
         return page
+
+    async def _look_for_a_gap(self, version: str, page: Page) -> None:
+        """Say so when records have left the store unread: reading on from a position that is gone passes over them.
+
+        Positions cannot tell, a partition may have been silent for a day; so the time that the worker noted is compared
+        with the time before which all is read. It is asked for after reading, or a trim between the two would hide.
+        """
+        complete_ms, forgotten_ms = self._complete_ms[version], int(await self._store.get(*FORGOTTEN) or 0)
+        if 0 < complete_ms < forgotten_ms:
+            self._progress.unread_ms += forgotten_ms - complete_ms
+            log.warning(
+                "learner: model %s: responses of up to %.0f s, before %s, left the store before the learner read them. "
+                "History has them: `nextbest train --recorded` learns from it. NEXTBEST_RECORDS_HOURS and "
+                "NEXTBEST_RECORDS_MB say how long records stay.",
+                version[:12],
+                (forgotten_ms - complete_ms) / 1000,
+                datetime.fromtimestamp(forgotten_ms / 1000, UTC).isoformat(timespec="seconds"),
+            )
+        self._complete_ms[version] = max(complete_ms, forgotten_ms, page.behind_ms or page.newest_ms)
 
     async def _archived(self, decision_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """Records from history; the job is kept meanwhile, however long a disk takes."""

@@ -7,12 +7,14 @@ import copy
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from decisioning.customer import Snapshot, partition_of
 from decisioning.errors import Overtaken, StoreUnavailable, VersionMissing
+from decisioning.history import worker
 from decisioning.learning.chain import HALF_LIFE_DAYS, TRIAL_KEPT_S, Chain, Entry, States, regressors_of
 from decisioning.learning.checkpoints import checkpoints, folds_of
 from decisioning.learning.model_state import ModelState, days, latest_state, state_at, states_of
@@ -364,6 +366,47 @@ async def test_a_model_that_comes_late_learns_what_was_answered_while_another_wa
     await room.learn()
 
     assert [(each.decision_id, GOLD, "negative") for each in answered] == await room.steps()
+
+
+async def forget_most(room: Classroom, directory: Path) -> None:
+    """A history worker moves all there is and lets the store forget what it can."""
+    stop, pace = asyncio.Event(), worker.Pace(flush_ms=1, retention_bytes=1)
+
+    def look(progress: worker.Progress) -> None:
+        if progress.moved and progress.stored_bytes:  # looked at after a trim
+            stop.set()
+
+    async with asyncio.timeout(20):
+        await worker.run_worker(room.store, directory, poll_ms=1, stop=stop, on_progress=look, pace=pace)
+
+
+@pytest.mark.parametrize("was_read", [True, False])
+async def test_it_says_that_records_left_the_store_before_it_read_them(
+    room: Classroom, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture, was_read: bool
+) -> None:
+    await room.tell(await room.decide("C-1"), "accepted")
+    await room.learn()
+    clock.now_ms += 3_600_000
+    await room.tell(await room.decide("C-2"), "accepted", "impression", customer_key="C-2")
+    if was_read:
+        await room.learn()
+
+    await forget_most(room, tmp_path)
+    first, second = await room.learn(), await room.learn()
+
+    told = [each.getMessage() for each in caplog.records if "before the learner read" in each.getMessage()]
+    assert (bool(first.unread_ms), len(told)) == ((False, 0) if was_read else (True, 1))
+    assert all("nextbest train --recorded" in each for each in told)
+    assert second.unread_ms == 0, "what follows was read in time"
+
+
+async def test_records_forgotten_before_any_learner_began_are_nobodys_loss(room: Classroom, tmp_path: Path) -> None:
+    await room.tell(await room.decide(), "impression", "accepted")
+    await forget_most(room, tmp_path)
+
+    progress = await room.learn()
+
+    assert progress.unread_ms == 0
 
 
 async def many_answers(room: Classroom, count: int) -> None:
