@@ -1,7 +1,8 @@
-"""Connection: uvicorn's HTTP, with every answer sent in one piece.
+"""Connection: uvicorn's HTTP, with every answer sent in one piece and no head of a request without end.
 
 uvicorn writes the head of an answer and its body one after the other, and uvloop sends whatever it is given at once:
-two system calls and two packets an answer, which cost as much CPU as all of the HTTP parsing.
+two system calls and two packets an answer, which cost as much CPU as all of the HTTP parsing. It also keeps as much of
+a URL and of headers as anybody sends, before anything of ours knows who that is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,18 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+HEAD_BYTES_MAX = 32_768  # URL and headers of a request; common proxies take less
 HELD_BYTES_MAX = 65_536  # beyond it the transport has to see what is waiting, to slow down whoever writes
+LINE_BYTES = 4  # of a header beside its name and value
+_REFUSAL = b'{"code":"too_large","message":"URL and headers have at most 32 KiB. Send less.","where":"headers"}'
+REFUSAL = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_REFUSAL), _REFUSAL)
+)
+
+
+class HeadTooLarge(Exception):
+    """Ends the parsing of what follows."""
 
 
 class Connection(HttpToolsProtocol):
@@ -19,8 +31,44 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to serve it."""
+        self._unended_bytes = 0  # all that came in behind the last head or piece of a body
         self._gathering = Gathering(cast(asyncio.Transport, transport), self.loop)
         super().connection_made(self._gathering)
+
+    def data_received(self, data: bytes) -> None:
+        """Read it."""
+        self._unended_bytes += len(data)
+        super().data_received(data)
+        if self._unended_bytes > HEAD_BYTES_MAX:  # the parser tells of a header when it has ended, if it ever does
+            self._refuse()
+
+    def on_headers_complete(self) -> None:
+        """The head has ended: weigh it, for a part of it may have come in with the request before."""
+        self._unended_bytes = 0
+        head_bytes = len(self.url)
+        for name, value in self.headers:
+            head_bytes += len(name) + len(value) + LINE_BYTES
+        if head_bytes > HEAD_BYTES_MAX:
+            self._refuse()
+            raise HeadTooLarge
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, which whoever reads it bounds."""
+        self._unended_bytes = 0
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be parsed ends the connection, which may have ended before."""
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def _refuse(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:  # in the midst of another answer it would be part of it
+            self.transport.write(REFUSAL)
+        self.transport.close()
 
     def eof_received(self) -> None:
         """The client asks no more, but may still read; the loop closes the connection after this."""

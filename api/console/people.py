@@ -6,6 +6,8 @@ browsers may be two customers.
 
 from __future__ import annotations
 
+from urllib.parse import quote, unquote
+
 import orjson
 from starlette.responses import RedirectResponse, Response
 
@@ -33,7 +35,7 @@ async def person_of(visit: Visit) -> str:
     if not visit.may_demo:
         raise Problem("not_found", "This page belongs to the demo, which `nextbest run` starts.", "path")
     try:
-        return checked_customer_id(visit.request.cookies.get(COOKIE, ""))
+        return checked_customer_id(unquote(visit.cookies.get(COOKIE, "")))
     except InvalidIdentifier:
         return (await people_of(visit))[0]
 
@@ -44,5 +46,6 @@ async def switch_person(visit: Visit) -> Response:
     customer_key = checked_customer_id(visit.form.get("customer", "").strip())
     back = visit.form.get("back", "/")
     response = RedirectResponse(back if back in ("/", "/demo/bank", "/demo/inbox") else "/", 303)
-    response.set_cookie(COOKIE, customer_key, path="/", httponly=True, samesite="lax", secure=visit.is_secure)
+    kept = quote(customer_key)  # an id may have a comma, which a cookie would quote in a way that nobody reads here
+    response.set_cookie(COOKIE, kept, path="/", httponly=True, samesite="lax", secure=visit.is_secure)
     return response

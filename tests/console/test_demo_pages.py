@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import pytest
 
@@ -43,6 +44,16 @@ async def test_an_id_that_nobody_has_is_told_and_one_that_somebody_has_is_not():
 
     assert "No customer is known" not in known
     assert all("No customer is known as C-99999" in page and "Take C-00001" in page for page in pages)
+
+
+@pytest.mark.parametrize("customer", ["C,1;2", 'C"1', "C%41", "C\\054"])
+async def test_any_id_is_kept_as_it_is(customer):
+    office = Office(demo=True, desk=bank_desk())
+    await office.desk.know("C-00001")
+
+    await office.send("/", "/demo/customer", customer=customer)
+
+    assert f"No customer is known as {customer}" in unescape((await office.get("/")).text)
 
 
 async def test_from_the_demos_first_page_the_pages_for_marketers_and_developers_are_one_press_away():

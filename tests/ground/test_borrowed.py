@@ -9,11 +9,12 @@ from importlib.metadata import version
 
 import pytest
 from redis._parsers import BaseParser
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import connection as links
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, MovedError
 from uvicorn.protocols.http import httptools_impl
 
+from api.connection import Connection
 from tests.ground.test_docs import ROOT
 
 LINK = (
@@ -21,8 +22,9 @@ LINK = (
     "redis/asyncio/connection.py: where _writer is set, what _close() does, what else reads or writes once connected."
 )
 EDGE = (
-    "api/connection.py puts a transport of its own beneath uvicorn. Read uvicorn/protocols/http/httptools_impl.py: "
-    "every use of self.transport and of flow, and when eof_received comes."
+    "api/connection.py puts a transport of its own beneath uvicorn and counts what it reads. Read "
+    "uvicorn/protocols/http/httptools_impl.py: every use of self.transport and of flow, when eof_received comes, which "
+    "pieces the parser tells, and that an error raised there ends in send_400_response."
 )
 READ_FIRST = {"redis": LINK, "uvicorn": EDGE}
 
@@ -37,9 +39,9 @@ def test_the_next_minor_version_is_not_taken_unread(name: str) -> None:
 
 
 def test_redis_py_has_what_the_link_takes_over() -> None:
-    for kind in (Connection, SSLConnection, UnixDomainSocketConnection):
-        assert issubclass(kind, AbstractConnection), LINK
-    connection = Connection()
+    for kind in (links.Connection, links.SSLConnection, links.UnixDomainSocketConnection):
+        assert issubclass(kind, links.AbstractConnection), LINK
+    connection = links.Connection()
 
     assert connection._writer is None, LINK
     assert callable(connection._close) and not inspect.iscoroutinefunction(connection._close), LINK
@@ -58,4 +60,5 @@ def test_uvicorn_asks_no_more_of_a_transport_than_ours_has() -> None:
     asked = set(re.findall(r"transport\.(\w+)\(", inspect.getsource(httptools_impl)))
 
     assert asked == {"write", "close", "is_closing", "set_protocol"}, EDGE
-    assert {"connection_made", "eof_received"} <= vars(httptools_impl.HttpToolsProtocol).keys(), EDGE
+    ours = {name for name, each in vars(Connection).items() if inspect.isfunction(each)} - {"_refuse"}
+    assert ours <= vars(httptools_impl.HttpToolsProtocol).keys(), EDGE
