@@ -2,9 +2,10 @@
 
 An entry is written before it takes effect: what was heard, the rows to fold and how far the log is read then. Its
 number is the next of a series that takes each number once, so of two learners one learns that it is stale, and the
-order never forks. State n is state n-1 with entry n folded in; nothing else enters it, and so a checkpoint and the
-entries behind it give every later state again, bit by bit. Regressors in an entry are sealed with the customer's own
-key, as personal values in records are: who is erased cannot be folded again, and a rebuild that needs it says so.
+order never forks, but for what a failover of the store forgets. State n is state n-1 with entry n folded in; nothing
+else enters it, and so a checkpoint and the entries behind it give every later state again, bit by bit. Regressors in
+an entry are sealed with the customer's own key, as personal values in records are: who is erased cannot be folded
+again, and a rebuild that needs it says so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Model states: what was learnt on top of a batch model, as numbered snapshots that never change.
+"""Model states: what was learnt on top of a batch model, as numbered snapshots.
 
 A state is the learner's dump with its number and the log positions it contains. The series `states:<model>` keeps the
 last few for serving processes to take up; `chain.py` writes them, and rebuilds older ones from what it recorded.
