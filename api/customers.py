@@ -14,7 +14,7 @@ from decisioning.catalog.schema import Schema
 from decisioning.customer import Consent, Profile, Snapshot, State
 from decisioning.errors import InvalidIdentifier
 from decisioning.identifiers import checked_customer_id
-from decisioning.profile import restated
+from decisioning.profile import forgotten, restated
 from decisioning.store.protocol import Change
 
 SOURCE_UNSTATED = "api"  # of attributes whose schema names none
@@ -81,12 +81,18 @@ async def _changed(call: Call, apply: Callable[[Snapshot], tuple[State, Profile 
 
 
 def _patched(snapshot: Snapshot, attributes: dict[str, Any], schema: Schema) -> Profile:
-    """The profile with each attribute set in the source its schema names, now; the others keep their age."""
+    """The profile with each attribute set in the source its schema names, now; the others keep their age.
+
+    Where it names none, every source that ever told something about this customer forgets.
+    """
     sources = dict(snapshot.profile.sources) if snapshot.profile is not None else {}
     for name, value in attributes.items():
         stated = schema.attributes[f"customer.{name}"].source
         for source in [stated or SOURCE_UNSTATED] if value is not None or stated else list(sources):
-            sources[source] = restated(sources.get(source), {name: value}, at_ms=snapshot.now_ms)
+            if value is None:
+                sources[source] = forgotten(sources.get(source), name, at_ms=snapshot.now_ms)
+            else:
+                sources[source] = restated(sources.get(source), {name: value}, at_ms=snapshot.now_ms)
     return Profile(sources)
 
 
@@ -101,7 +107,11 @@ def answer_of(snapshot: Snapshot) -> dict[str, Any]:
             name: {
                 "at": text_of(facts.at_ms),
                 "attributes": facts.attributes,
-                "times": {attribute: text_of(at_ms) for attribute, at_ms in facts.times_ms.items()},
+                "times": {
+                    attribute: text_of(at_ms)
+                    for attribute, at_ms in facts.times_ms.items()
+                    if attribute in facts.attributes  # those of forgotten ones are nobody's concern
+                },
             }
             for name, facts in sources.items()
         },

@@ -29,7 +29,7 @@ class SourceFacts:
 
     at_ms: int  # when the source observed it
     attributes: dict[str, Any]  # attribute name without its `customer.` prefix -> JSON value
-    times_ms: dict[str, int] = field(default_factory=dict)  # of attributes observed at another time than at_ms
+    times_ms: dict[str, int] = field(default_factory=dict)  # of attributes said at another time, and of forgotten ones
 
 
 @dataclass(slots=True)

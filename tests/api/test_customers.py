@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from decisioning.customer import DayCount
+from decisioning.history.load import load_customers
 from decisioning.interactions import DAY_MS
 from decisioning.store.memory import MemoryStore
 from decisioning.store.protocol import Change
@@ -85,6 +86,26 @@ async def test_null_forgets_an_attribute():
 
     assert "age" not in patched.json()["sources"]["crm"]["attributes"]
     assert (await desk.ask(explain=True))["placements"][0]["outcome"] == "message"
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_load_that_began_before_does_not_bring_a_forgotten_attribute_back(is_known, tmp_path):
+    clock = Clock()
+    desk, bank = Desk(MemoryStore(clock)), strategy()
+    if is_known:
+        await desk.know()
+    clock.now_ms += 60_000
+    patched = (await desk.http.patch("/v1/customers/C-1", json={"attributes": {"age": None}})).json()
+    path = tmp_path / "customers.csv"
+    path.write_text("customer_id,age,tier\nC-1,41,gold\n")
+
+    said = {"schema": bank.schema, "store": desk.store, "channels": bank.channels, "at_ms": NOW_MS + 30_000}
+    await load_customers([path], **said, rejects_path=tmp_path / "rejects.csv", progress=lambda done, total: None)
+
+    crm = (await desk.http.get("/v1/customers/C-1")).json()["sources"]["crm"]
+    assert crm["attributes"]["tier"] == "gold"
+    for each in (crm, patched["sources"]["crm"]):
+        assert "age" not in each["attributes"] and "age" not in each["times"]
 
 
 @pytest.mark.parametrize(
