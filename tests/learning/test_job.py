@@ -17,6 +17,7 @@ from decisioning.errors import Overtaken, StoreUnavailable, VersionMissing
 from decisioning.history import worker
 from decisioning.learning.chain import HALF_LIFE_DAYS, TRIAL_KEPT_S, Chain, Entry, States, regressors_of
 from decisioning.learning.checkpoints import checkpoints, folds_of
+from decisioning.learning.hearing import FORGOTTEN, time_of
 from decisioning.learning.model_state import ModelState, days, latest_state, state_at, states_of
 from decisioning.scoring import ModelScorer
 from decisioning.store.memory import MemoryStore
@@ -398,6 +399,31 @@ async def test_it_says_that_records_left_the_store_before_it_read_them(
     assert (bool(first.unread_ms), len(told)) == ((False, 0) if was_read else (True, 1))
     assert all("nextbest train --recorded" in each for each in told)
     assert second.unread_ms == 0, "what follows was read in time"
+
+
+async def test_a_learner_that_is_behind_says_what_a_trim_took_from_before_it(
+    room: Classroom, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decisioning.learning.hearing.PAGE_RECORDS", 1)
+    partition, rounds, deciding = partition_of("C-1"), [], room.deciding
+    for _ in range(3):
+        await room.tell(await room.decide(), "clicked")
+        clock.now_ms += 3_600_000
+    await room.decide("C-2")  # another partition is read further
+    times_ms = [time_of(each.position) for each in await room.store.log(partition, after="0-0", limit=9)]
+
+    async def trimmed_in_the_second_round() -> Sequence[str]:
+        rounds.append(len(rounds))
+        if len(rounds) == 2:
+            await room.store.put(*FORGOTTEN, str(times_ms[-1]).encode())
+            await room.store.trim(partition, before=f"{times_ms[-1]}-0")
+        return await deciding()
+
+    monkeypatch.setattr(room, "deciding", trimmed_in_the_second_round)
+
+    progress = await room.learn()
+
+    assert progress.unread_ms == times_ms[-1] - times_ms[0]
 
 
 async def test_records_forgotten_before_any_learner_began_are_nobodys_loss(room: Classroom, tmp_path: Path) -> None:
