@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from decisioning.errors import SettingsFaulty
 from decisioning.store.redis import connect
@@ -54,9 +55,16 @@ def _store_url(environment: Mapping[str, str]) -> str | None:
     try:
         connect(url)  # which happens at its first use; until then the URL is only read
     except ValueError as error:
-        # redis-py quotes the port, which is a piece of the password where that holds a character of its own meaning.
-        is_port = str(error).startswith("Port could not be cast")
-        reason = "its port is no number; in a password write / as %2F and # as %23" if is_port else str(error)
+        # A parser quotes what it takes for the port, a host or an option, and that is a piece of the password where it
+        # holds a character of its own meaning.
+        reason = str(error)
+        if "@" in unquote(url):
+            reason = (
+                "its scheme, host, port or an option is wrong; "
+                "in a password write / as %2F, # as %23, ? as %3F, [ as %5B and ] as %5D"
+            )
+        elif reason.startswith("Port could not be cast"):
+            reason = "its port is no number; in a password write / as %2F and # as %23"
         raise SettingsFaulty(
             f"NEXTBEST_REDIS_URL cannot be read: {reason.rstrip('.')}. Write redis://HOST:PORT, rediss://HOST:PORT, "
             "unix:///PATH or redis+cluster://HOST:PORT,HOST:PORT, or unset it for a store in NEXTBEST_DATA_DIR."

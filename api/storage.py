@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from api.settings import Settings
 from decisioning.errors import StoreUnavailable
@@ -26,6 +27,12 @@ def url_of(settings: Settings) -> str:
             raise
         ways_out = " or ".join(f"export NEXTBEST_DATA_DIR={path}" for path in running)
         raise StoreUnavailable(f"no server runs on {settings.store_dir}, but elsewhere: {ways_out}") from error
+
+
+def address_of(settings: Settings) -> str:
+    """The same for people to read: without user, password and options, of which one can be a password too."""
+    parts = urlsplit(url_of(settings))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 @asynccontextmanager

@@ -39,7 +39,7 @@ from api.keys import PER_SECOND_DEFAULT, PER_SECOND_MAX, SCOPES, add_key, known_
 from api.logs import configure_logging
 from api.publications import publish_strategy
 from api.settings import Settings
-from api.storage import opened, url_of
+from api.storage import address_of, opened
 from decisioning.catalog.load import load_bundle, load_directory, read_bundle
 from decisioning.errors import NextbestError
 from decisioning.personas import failures
@@ -131,7 +131,7 @@ async def publish(strategy_dir: Path) -> None:
     settings = Settings.from_environment()
     async with opened(settings) as store:
         await publish_strategy(store, files, strategy)
-    OUT.print(f"published {strategy.name} {strategy.version[:12]} to {url_of(settings)}")
+    OUT.print(f"published {strategy.name} {strategy.version[:12]} to {address_of(settings)}")
 
 
 @commands.command()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 from click.testing import CliRunner
 
 from api.cli.main import commands
 from api.settings import Settings
+from api.storage import address_of
 from decisioning.errors import SettingsFaulty
+from decisioning.store.memory import MemoryStore
+from tests.console.office import RETAIL_BANK
 
 
 @pytest.mark.parametrize(
@@ -37,6 +44,56 @@ def test_a_url_that_cannot_be_read_does_not_give_away_its_password() -> None:
 
     assert "half" not in str(raised.value) and "secret" not in str(raised.value)
     assert "write / as %2F" in str(raised.value)
+
+
+SECRETS = [
+    "half/hidden",
+    "half#hidden",
+    "half?hidden",
+    "half[hidden",
+    "half[hidden]x",
+    "hidden]half",
+    "1/hidden?half=hidden",
+    "hidden\u2100half",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster"])
+@pytest.mark.parametrize("at", ["@", "%40"])
+def test_no_parser_is_quoted_on_a_password(scheme: str, secret: str, at: str) -> None:
+    with pytest.raises(SettingsFaulty) as raised:
+        Settings.from_environment({"NEXTBEST_REDIS_URL": f"{scheme}://bank:{secret}{at}store:6379?wrong=1"})
+
+    assert "half" not in str(raised.value) and "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis://store", "redis://store"),
+        ("rediss://bank:p%2Fhidden@store:6380/1?password=hidden", "rediss://store:6380/1"),
+        ("rediss://bank:hid@den@store:6380/1", "rediss://store:6380/1"),
+        ("redis+cluster://bank:hidden@one:1,two:2", "redis+cluster://one:1,two:2"),
+        ("unix://bank:hidden@/run/store?db=1", "unix:///run/store"),
+        ("unix:///run/store", "unix:///run/store"),
+    ],
+)
+def test_what_is_told_of_an_address_has_no_password(url: str, told: str) -> None:
+    assert address_of(Settings.from_environment({"NEXTBEST_REDIS_URL": url})) == told
+
+
+def test_publish_prints_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def opened(_: Settings) -> AsyncIterator[MemoryStore]:
+        yield MemoryStore()
+
+    monkeypatch.setattr(sys.modules["api.cli.main"], "opened", opened)
+    environment = {"NEXTBEST_REDIS_URL": "redis://bank:hidden@store:6379"}
+    result = CliRunner().invoke(commands, ["publish", str(RETAIL_BANK)], env=environment)
+
+    assert result.exit_code == 0, result.output
+    assert "redis://store:6379" in result.output and "hidden" not in result.output
 
 
 @pytest.mark.parametrize("words", [["serve"], ["worker"], ["volume"]])
