@@ -99,10 +99,11 @@ class Cluster:
         verb, *arguments = command
         key = arguments[2 if verb in ("EVALSHA", "EVAL") else 0]  # behind a script come the count of keys and the keys
         assert isinstance(key, bytes)
-        holder = self._holders[key_slot(key)]
+        slot = key_slot(key)
+        holder = self._holders[slot]
         if not holder:
             self._look_soon()
-            raise StoreUnavailable(f"no node of the cluster holds {key.decode()}")
+            raise StoreUnavailable(f"no node of the cluster holds slot {slot}")  # a key may name a customer
         return _Place(holder)
 
     def _pointed(self, refusal: AskError, place: _Place) -> _Place:

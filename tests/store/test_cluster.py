@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from decisioning.customer import partition_of
 from decisioning.errors import StoreUnavailable
+from decisioning.store.cluster import Cluster
 from decisioning.store.embedded import EmbeddedServer, find_binary
 from decisioning.store.packing import fresh_state
 from decisioning.store.protocol import Change, Committed, Once, Record
@@ -218,6 +220,15 @@ async def test_where_full_coverage_is_required_a_slot_that_nobody_holds_stops_al
     assert await sooner_or_later(lambda: store.read(keys))
     wait_until(lambda: all("cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in empty_cluster.primaries))
     await store.close()
+
+
+async def test_a_slot_that_nobody_holds_is_told_without_the_customer_who_would_be_there() -> None:
+    cluster = Cluster([f"redis://127.0.0.1:{free_port()}"], deadline_s=1.0)
+    cluster._holders = [""] * REDIS_CLUSTER_HASH_SLOTS
+
+    with pytest.raises(StoreUnavailable, match=f"holds slot {key_slot(b'x:C-1')}$"):
+        await cluster.exchange([("GET", b"x:C-1")])
+    await cluster.close()
 
 
 async def test_a_call_for_several_nodes_is_one_answer_or_none(empty_cluster: ClusterOfNodes) -> None:
