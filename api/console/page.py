@@ -100,6 +100,13 @@ class Visit:
         """True when a page of another site led here; a browser says so itself."""
         return self.request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
 
+    def led_to(self, target: str) -> str:
+        """Where signing in leads: a page of another site may name one of ours, but not what it is asked.
+
+        The page itself would no longer know who led there: the sign-in's form comes in between, and is our own.
+        """
+        return target.partition("?")[0] if self.is_from_elsewhere else target
+
     @property
     def address(self) -> str:
         """Where the request comes from."""
@@ -208,7 +215,7 @@ def _to_sign_in(visit: Visit) -> Response:
     """The way in, and back to the page that is open; what a form said is lost, and the page says so."""
     url = visit.request.headers.get("hx-current-url", "") if visit.wants_fragment else str(visit.request.url)
     is_form = visit.request.method == "POST"
-    asked = "" if is_form and not visit.wants_fragment else re.sub(r"^https?://[^/]*", "", url)
+    asked = "" if is_form and not visit.wants_fragment else visit.led_to(re.sub(r"^https?://[^/]*", "", url))
     told = urlencode({"next": asked, "lost": "1"} if is_form else {"next": asked})
     if visit.wants_fragment:
         return Response(status_code=204, headers={"hx-redirect": f"{SIGN_IN}?{told}"})

@@ -25,10 +25,11 @@ _hashing = asyncio.Semaphore(2)  # a flood of guesses must not take every thread
 
 async def sign_in_page(visit: Visit) -> Response:
     """GET: the form."""
+    target = visit.led_to(visit.asked("next"))
     if visit.session is not None:
-        return RedirectResponse(_target(visit.asked("next")), 303)
+        return RedirectResponse(_target(target), 303)
     lost = "Your session is over, and what you pressed last was not taken." if visit.asked("lost") else None
-    return visit.show("sign_in.html", target=visit.asked("next"), failed=lost, roles=ROLES)
+    return visit.show("sign_in.html", target=target, failed=lost, roles=ROLES)
 
 
 async def sign_in(visit: Visit) -> Response:

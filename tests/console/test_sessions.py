@@ -18,7 +18,7 @@ from api.throttle import network_of
 from decisioning.catalog.load import load_bundle
 from decisioning.errors import NextbestError
 from decisioning.store.memory import MemoryStore
-from tests.console.office import Office, token_in
+from tests.console.office import Office, token_in, value_of
 from tests.decisioning.bank import FILES
 
 pytestmark = pytest.mark.anyio
@@ -258,6 +258,25 @@ async def test_an_answer_after_the_session_leads_back_to_its_page_and_says_that_
 
     assert 'value="/console/agent?customer=C-1"' in form.text
     assert "was not taken" in form.text
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize("link", [f"{AGENT_PAGE}?customer=C-1", f"/console/sign-in?next={AGENT_PAGE}%3Fcustomer%3DC-1"])
+async def test_a_link_on_another_site_asks_nothing_by_way_of_the_sign_in(link, site):
+    office = Office()
+    await office.desk.know()
+    password = await add_user(office.desk.store, "ann", "agent")
+    elsewhere = {"sec-fetch-site": site}
+
+    form = await office.get(link, **elsewhere)
+    if form.status_code == 303:  # which a browser follows as still from elsewhere
+        assert "C-1" not in form.headers["location"]
+        form = await office.get(form.headers["location"], **elsewhere)
+    fields = {"csrf": token_in(form.text), "next": value_of("next", form.text), "user": "ann", "password": password}
+    signed_in = await office.browser.post("/console/sign-in", data=fields, headers={"sec-fetch-site": "same-origin"})
+    again = await office.get(f"/console/sign-in?next={AGENT_PAGE}%3Fcustomer%3DC-1", **elsewhere)
+
+    assert [each.headers["location"] for each in (signed_in, again)] == [AGENT_PAGE, AGENT_PAGE]
 
 
 async def test_a_form_from_elsewhere_changes_nothing():
