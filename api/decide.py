@@ -40,13 +40,15 @@ LOG = logging.getLogger("nextbest")
 IDEMPOTENCY_TTL_S = 86_400
 
 
-async def decide_endpoint(call: Call) -> dict[str, Any]:
-    """Answer a decision request."""
+async def decide_endpoint(call: Call, *, person_key: str = "") -> dict[str, Any]:
+    """Answer a decision request. person_key: the one person whom it may be about; empty: whoever has the id."""
     deployed = call.service.deployed()
     request = request_of(call.body, deployed)
     deadline_ms = call.service.settings.deadline_ms
     try:
-        return await call.service.deadlines.keep(deadline_ms / 1000, _until_committed(call, request, deployed))
+        return await call.service.deadlines.keep(
+            deadline_ms / 1000, _until_committed(call, request, deployed, person_key)
+        )
     except TimeoutError:
         raise StoreUnavailable(f"no decision within {deadline_ms} ms") from None
 
@@ -67,11 +69,13 @@ def request_of(body: DecisionRequest, deployed: Deployed) -> Request:
     return request
 
 
-async def _until_committed(call: Call, request: Request, deployed: Deployed) -> dict[str, Any]:
+async def _until_committed(call: Call, request: Request, deployed: Deployed, person_key: str) -> dict[str, Any]:
     """The answer of the first decision whose commit wins; of three at most. The decider is the pair for this person."""
     store = call.service.store
     (snapshot,) = await store.read([request.customer_key], quotas=bool(deployed.strategy.volume_constraints))
     for is_last in (False, False, True):
+        if person_key not in ("", snapshot.state.person_key):  # who is not stored has a fresh one
+            raise Problem("erased", "The customer of this token was erased. Ask for a new one.", "visitor_token")
         asked = replace(request, offers_allowed=False) if is_last else request
         decider = deployed.for_person(snapshot.state.assignment_key)
         decision = _decision(asked, snapshot, decider)

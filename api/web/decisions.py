@@ -24,16 +24,17 @@ SEEN = ("placement", "outcome", "rank", "content", "event_token")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The question as /v1/decisions would get it, and why it leaves out some of the placements, by name."""
+    """The question as /v1/decisions would get it, of whom, and why it leaves out some of the placements, by name."""
 
     call: Call
+    person_key: str
     refused: Mapping[str, str]
 
 
 async def decide_for_page(call: Call) -> dict[str, Any]:
     """Answer a page."""
     asked = _asked(call)
-    return _seen(await decide_endpoint(asked.call), asked, is_fallback=False)
+    return _seen(await decide_endpoint(asked.call, person_key=asked.person_key), asked, is_fallback=False)
 
 
 async def fallback_for_page(call: Call) -> dict[str, Any]:
@@ -47,18 +48,19 @@ def _asked(call: Call) -> Asked:
     visitor, body = visitor_of(call), call.body
     if isinstance(body.customer, CustomerRef) and body.customer.id != visitor.customer_id:
         raise Problem("forbidden", "The token speaks for another customer. Leave this out.", "customer.id")
+    strategy = call.service.deployed().strategy
     problems = dict(_problems(call, visitor))
     placements = [name for name in body.placements if name not in problems]
     if not placements:
         raise next(iter(problems.values()))
     request = DecisionRequest(
         customer=CustomerRef(id=visitor.customer_id),
-        channel=call.service.deployed().strategy.placements[placements[0]].channel,
+        channel=strategy.placements[placements[0]].channel,
         placements=placements,
         context=body.context,
     )
     refused = {name: problem.message for name, problem in problems.items()}
-    return Asked(Call(call.service, call.key, request, call.raw, call.path), refused)
+    return Asked(Call(call.service, call.key, request, call.raw, call.path), visitor.person_key, refused)
 
 
 def _problems(call: Call, visitor: Visitor) -> Iterator[tuple[str, Problem]]:

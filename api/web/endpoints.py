@@ -67,7 +67,7 @@ def web_endpoints(service: Service) -> list[Endpoint]:
             "Decide for a page.",
             WebDecisionRequest,
             rescue=fallback_for_page,
-            problems=("unknown_placement", "invalid_attribute"),
+            problems=("unknown_placement", "invalid_attribute", "erased"),
             limits=limits,
         ),
         WebEndpoint(

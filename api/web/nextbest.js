@@ -49,9 +49,10 @@
     return body;
   };
 
+  // A token ends with its time, and with an erasure: then an anonymous visitor is somebody new.
   const ask = async (path, body, signal) => {
     let answer = await post(path, { ...body, visitor_token: await token() }, signal);
-    if (answer.status === 401) answer = await post(path, { ...body, visitor_token: await token(true) }, signal);
+    if (/401|410/.test(answer.status)) answer = await post(path, { ...body, visitor_token: await token(true) }, signal);
     return read(answer);
   };
 

@@ -349,6 +349,33 @@ def test_an_expired_token_without_a_way_to_a_new_one_makes_nobody_anonymous(tab,
     assert headline(tab) == OWN
 
 
+def test_an_anonymous_visitor_who_is_erased_is_somebody_new_on_the_open_page(tab, site, desk):
+    tab.add_init_script("window.nextbest = [['permit', true]];")
+    visit(tab, site)
+    first = tab.evaluate("JSON.parse(localStorage.nextbest).visitor_id")
+    late = "{...JSON.parse(localStorage.nextbest), expires_at: '2026-01-01'}"
+    tab.evaluate(f"localStorage.nextbest = JSON.stringify({late})")
+    tab.evaluate("nextbest.refresh()")  # with a token of somebody who is known by now
+    assert httpx.delete(f"{site.service}/v1/customers/{first}", headers=KEY).json()["erased"]
+
+    tab.evaluate("nextbest.refresh()")
+
+    assert tab.evaluate("window.told.map(([what]) => what)") == ["shown"] * 3
+    assert tab.evaluate("JSON.parse(localStorage.nextbest).visitor_id") != first
+    assert httpx.get(f"{site.service}/v1/customers/{first}", headers=KEY).status_code == 404
+
+
+def test_a_signed_in_customer_who_is_erased_is_shown_the_authors_own(tab, site, desk):
+    token = know(site)
+    assert httpx.delete(f"{site.service}/v1/customers/C-1", headers=KEY).json()["erased"]
+
+    visit(tab, site, script=f'data-token="{token}"')
+
+    assert tab.evaluate("window.told") == [["kept", "expired"]]
+    assert headline(tab) == OWN
+    assert httpx.get(f"{site.service}/v1/customers/C-1", headers=KEY).status_code == 404
+
+
 def test_whoever_signs_in_without_a_new_page_is_decided_for_from_then_on(tab, site, desk):
     visit(tab, site)
     token = know(site)

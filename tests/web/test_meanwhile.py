@@ -141,6 +141,7 @@ def test_a_field_that_goes_while_its_picture_loads_leaves_the_others_in_sight(ta
 
 def test_whoever_comes_back_after_their_token_has_ended_waits_for_two_answers(tab, site, desk):
     told = []
+    know(site, V_ID)
     remember(tab, site, desk.service.seals.seal("visitor", [V_ID, site.origin, 1]), "2026-01-01T00:00:00.000Z")
     tab.on("request", lambda request: told.append(request.url.rpartition("/")[2]) if "/web/" in request.url else None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 
@@ -152,6 +153,7 @@ async def test_a_token_is_not_minted_for_other_sites_longer_than_an_hour_or_for_
 
 async def test_an_anonymous_visitor_gets_an_id_of_our_making_and_keeps_it(desk):
     first = await Page(desk).anonymous()
+    shown = (await Page(desk).decide(first["visitor_token"], "web.hero")).json()
     again = (await Page(desk).post("/web/visitors", visitor_id=first["visitor_id"])).json()
     other = await Page(desk).anonymous()
     named = await Page(desk).post("/web/visitors", visitor_id="C-1")
@@ -159,7 +161,80 @@ async def test_an_anonymous_visitor_gets_an_id_of_our_making_and_keeps_it(desk):
     assert first["visitor_id"].startswith("v-") and len(first["visitor_id"]) == 34
     assert again["visitor_id"] == first["visitor_id"] != other["visitor_id"]
     assert named.status_code == 422
-    assert (await Page(desk).decide(first["visitor_token"], "web.hero")).json()["placements"][0]["outcome"] == "message"
+    assert shown["placements"][0]["outcome"] == "message"
+
+
+async def test_a_token_of_before_an_erasure_brings_nobody_back(desk):
+    token = await token_for(desk)
+    withdrawn = {"channel": "web", "purpose": "marketing", "granted": False}
+    await desk.http.put("/v1/customers/C-1/consents", json=[withdrawn])
+    await Page(desk).decide(token, "web.hero")
+    await desk.http.delete("/v1/customers/C-1")
+
+    answer = await Page(desk).decide(token, "web.hero")
+
+    assert (answer.status_code, answer.json()["code"]) == (410, "erased")
+    assert answer.headers["access-control-allow-origin"] == SITE
+    assert (await desk.http.get("/v1/customers/C-1")).status_code == 404
+
+
+async def test_a_token_of_before_an_erasure_is_not_that_of_who_comes_next_under_the_id(desk):
+    token = await token_for(desk)
+    await desk.http.delete("/v1/customers/C-1")
+    await desk.know(first_name="Bela")
+
+    before = await Page(desk).decide(token, "web.hero")
+    after = await Page(desk).decide(await token_for(desk), "web.hero")
+
+    assert before.status_code == 410
+    assert after.json()["placements"][0]["content"] == {"headline": "Gold, Bela"}
+
+
+async def test_who_is_erased_while_a_page_is_decided_stays_erased(desk):
+    token = await token_for(desk)
+    commit = desk.store.commit
+
+    async def late(changes):
+        desk.store.commit = commit
+        await desk.store.erase("C-1")
+        return await commit(changes)
+
+    desk.store.commit = late
+    answer = await Page(desk).decide(token, "web.hero")
+
+    assert answer.status_code == 410
+    assert (await desk.store.read(["C-1"]))[0].state_version == 0
+
+
+async def test_a_token_for_somebody_unknown_is_theirs_once_they_are_known(desk):
+    token = await token_for(desk, "C-3")
+    await desk.know("C-3", first_name="Cili")
+
+    answer = await Page(desk).decide(token, "web.hero")
+
+    assert answer.json()["placements"][0]["content"] == {"headline": "Gold, Cili"}
+
+
+async def test_a_token_that_names_no_person_is_good_for_whoever_has_the_id(desk):
+    of_before = desk.service.seals.seal("visitor", ["C-1", SITE, wall_ms() + 60_000])
+
+    assert (await Page(desk).decide(of_before, "web.hero")).status_code == 200
+
+
+async def test_an_anonymous_visitor_who_was_erased_is_somebody_else_from_then_on(desk):
+    page = Page(desk)
+    first = await page.anonymous()
+    await page.decide(first["visitor_token"], "web.hero")
+    renewed = (await page.post("/web/visitors", visitor_id=first["visitor_id"])).json()
+    await desk.http.delete(f"/v1/customers/{first['visitor_id']}")
+
+    answer = await page.decide(renewed["visitor_token"], "web.hero")
+    new = (await page.post("/web/visitors", visitor_id=first["visitor_id"])).json()
+
+    assert answer.status_code == 410
+    assert new["visitor_id"] != first["visitor_id"] and new["visitor_id"].startswith("v-")
+    assert (await page.decide(new["visitor_token"], "web.hero")).status_code == 200
+    assert (await desk.http.get(f"/v1/customers/{first['visitor_id']}")).status_code == 404
 
 
 async def test_placements_of_a_channel_without_the_origin_are_not_for_pages(desk):
@@ -226,7 +301,19 @@ async def test_with_the_store_down_pages_are_told_to_keep_their_own(desk):
     assert answer.json()["fallback"] is True
     assert answer.json()["placements"][0]["event_token"] is None
     assert (await Page(desk).post("/web/visitors")).status_code == 200
+    known = (await Page(desk).post("/web/visitors", visitor_id="v-" + "a" * 32)).json()
+    assert known["visitor_id"] == "v-" + "a" * 32  # who they are can wait
+    assert await token_for(desk)
     assert (await Page(desk).http.get("/nextbest.js")).status_code == 200
+
+
+async def test_a_token_does_not_wait_for_a_store_that_hangs(desk):
+    async def hangs(*_, **__):
+        await asyncio.Event().wait()
+
+    desk.store.read = hangs
+
+    assert await token_for(desk)
 
 
 async def test_one_token_and_one_address_may_ask_so_often(desk):
