@@ -49,6 +49,9 @@ def _asked(call: Call) -> Asked:
     if isinstance(body.customer, CustomerRef) and body.customer.id != visitor.customer_id:
         raise Problem("forbidden", "The token speaks for another customer. Leave this out.", "customer.id")
     strategy = call.service.deployed().strategy
+    for name in body.context:
+        if f"context.{name}" not in strategy.schema.attributes:  # without the names nearby that /v1/decisions tells
+            raise Problem("invalid_attribute", f"context.{name}: unknown attribute.", "context")
     problems = dict(_problems(call, visitor))
     placements = [name for name in body.placements if name not in problems]
     if not placements:

@@ -237,6 +237,20 @@ async def test_an_anonymous_visitor_who_was_erased_is_somebody_else_from_then_on
     assert (await desk.http.get(f"/v1/customers/{first['visitor_id']}")).status_code == 404
 
 
+async def test_a_page_is_told_nothing_of_what_is_known_about_customers(desk):
+    page = Page(desk)
+    token = (await page.anonymous())["visitor_token"]
+
+    answers = [await page.decide(token, "web.hero", context={name: 1}) for name in ("suspicios", "incom", "pag", "x")]
+
+    assert {(each.status_code, each.json()["code"], each.json()["where"]) for each in answers} == {
+        (422, "invalid_attribute", "context")
+    }
+    assert [each.json()["message"] for each in answers] == [
+        f"context.{name}: unknown attribute." for name in ("suspicios", "incom", "pag", "x")
+    ]
+
+
 async def test_placements_of_a_channel_without_the_origin_are_not_for_pages(desk):
     token = await token_for(desk)
     answer = await Page(desk).decide(token, "email.hero")
