@@ -274,8 +274,10 @@ async def test_an_answer_older_than_any_token_counts_at_its_own_time(tmp_path: P
     await post.know()
     token = (await post.ask())["placements"][0]["event_token"]
     at_ms = wall_ms() - 400 * DAY_MS
+    clicked = answer(token, "clicked", post)
+    partition, _, rest = str(clicked.decision_id).split("-")
     store.is_down = True
-    await take(post.service, replace(answer(token, "clicked", post), at_ms=at_ms))
+    await take(post.service, replace(clicked, at_ms=at_ms, decision_id=f"{partition}-{at_ms - DAY_MS:x}-{rest}"))
     store.is_down = False
 
     await _replay(post)
