@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,9 @@ def serve(host: str, port: int, workers: int) -> None:
     from api.connection import Connection
 
     Settings.from_environment()  # a variable that cannot be read is told here, once, and not by every worker
-    with tempfile.TemporaryDirectory(prefix="nextbest-metrics-") as folder:
-        if workers > 1:
+    with ExitStack() as stack:
+        if workers > 1:  # one alone needs no folder, and would leave it: uvicorn ends it by the signal that it got
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nextbest-metrics-"))
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by prometheus_client when a worker imports it
         uvicorn.run(
             "api.app:create_app",

@@ -40,6 +40,7 @@ from decisioning.store.scripts import BLOCKS, CLAIM, COMMIT, DELIVER, ERASE, LOG
 from decisioning.store.wire import Wire
 
 SEARCH_FIRST, SEARCH_MAX = 4, 256  # log entries in a round trip for a record: mostly the first few have it
+TRIM_AT_ONCE = 200  # log entries in one step; a thousand take milliseconds, and the worker trims 16 partitions at once
 LEDGER = ("in", "out", "held", "over")  # a block's other counts, as Block has them
 RELEASED_MAX = 1_000  # reservations that end in one step: a millisecond of the server's time
 
@@ -107,7 +108,10 @@ class RedisStore:
         return LogSize(int(size), None if oldest is None else oldest.decode())
 
     async def trim(self, partition: int, *, before: str) -> None:
-        await self._ask("XTRIM", keyspace.log(partition), b"MINID", b"=", before.encode())
+        log = keyspace.log(partition), b"MINID"
+        while await self._ask("XTRIM", *log, b"~", before.encode(), b"LIMIT", TRIM_AT_ONCE) > TRIM_AT_ONCE // 2:
+            pass  # a load's records come of age together, and others want to be served between
+        await self._ask("XTRIM", *log, b"=", before.encode())  # what shares a node with what stays
 
     async def append(self, series: str, number: int, body: bytes) -> bool:
         [reply] = await self._wire.exchange([("XADD", keyspace.series(series), b"%d-0" % number, b"b", body)])

@@ -205,6 +205,19 @@ def test_several_workers_end_with_the_process_that_started_them(installation: In
         httpx.get(f"{base}/healthz", timeout=1)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_that_is_stopped_leaves_no_folder_behind(installation: Installation, tmp_path: Path, workers: int):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    installation.environment["TMPDIR"] = str(folder)
+    process, _ = installation.serve(workers=workers)
+
+    process.terminate()
+    process.wait(15)
+
+    assert list(folder.iterdir()) == []
+
+
 def children_of_session(session: int) -> list[str]:
     """Living processes of the session."""
     listed = subprocess.run(

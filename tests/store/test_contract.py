@@ -204,15 +204,18 @@ async def test_the_log_keeps_the_order_of_commits_and_of_the_records_in_them(any
     assert await any_store.log((partition + 1) % 256, after="0-0", limit=10) == []
 
 
-async def test_a_trim_forgets_what_is_older_than_the_position_and_nothing_else(any_store: Store) -> None:
-    records = [Record(name, b"{}") for name in "abcd"]
+@pytest.mark.parametrize(("count", "kept_from"), [(4, 2), (1_000, 963)])
+async def test_a_trim_forgets_what_is_older_than_the_position_and_nothing_else(
+    any_store: Store, count: int, kept_from: int
+) -> None:
+    records = [Record(f"r{number}", b"{}") for number in range(count)]
     await any_store.commit([change_of(await read_one(any_store), records=records)])
     partition = partition_of("C-1")
-    entries = await any_store.log(partition, after="0-0", limit=10)
+    entries = await any_store.log(partition, after="0-0", limit=count)
 
-    await any_store.trim(partition, before=entries[2].position)
+    await any_store.trim(partition, before=entries[kept_from].position)
 
-    assert await any_store.log(partition, after="0-0", limit=10) == entries[2:]
+    assert await any_store.log(partition, after="0-0", limit=count) == entries[kept_from:]
 
 
 async def test_the_size_of_a_log_grows_with_its_records_and_shrinks_with_a_trim(any_store: Store) -> None:
