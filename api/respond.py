@@ -65,7 +65,7 @@ async def respond_endpoint(call: Call) -> dict[str, Any]:
     try:
         async with asyncio.TaskGroup() as group:  # the first fault ends the search for all others' records
             tasks = [group.create_task(one(at, item)) for at, item in enumerate(batch.responses)]
-    except ExceptionGroup as faults:
+    except ExceptionGroup as faults:  # a task group wraps even one; the caller is told one as the problem it is
         raise faults.exceptions[0] from None
     return {"responses": await _all_counted(call.service, [task.result() for task in tasks])}
 

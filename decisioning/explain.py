@@ -21,7 +21,7 @@ from decisioning.request import NOTHING, Decision, Placed
 
 # Reasons of an outcome that tell why no other candidate is there.
 SETTLED = ("nothing_worth_more", "lease", "held", "random_arm", "explored")
-UNASKED = ("lease", "held", "holdout")  # those of them, and one more, for which no model was asked
+UNASKED = ("lease", "held", "holdout")  # reasons of outcomes for which no model was asked
 FIGURES = ("rank", "priority", "propensity", "uplift", "selection_probability")  # of an outcome, as records keep them
 
 

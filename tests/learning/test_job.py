@@ -331,7 +331,7 @@ async def test_one_model_that_cannot_be_had_does_not_keep_the_others_from_learni
             raise VersionMissing("model gone is not here")
         return room.current_model
 
-    room.deciding, room.model = deciding, model  # type: ignore[method-assign]
+    room.deciding, room.model = deciding, model  # type: ignore[method-assign]  # a library that lacks one
     await room.tell(await room.decide(), "accepted")
 
     progress = await room.learn()
@@ -354,7 +354,7 @@ async def test_a_model_that_comes_late_learns_what_was_answered_while_another_wa
             raise VersionMissing(f"model {version} is not here")
         return here[version]
 
-    room.deciding, room.model = deciding, model  # type: ignore[method-assign]
+    room.deciding, room.model = deciding, model  # type: ignore[method-assign]  # a library that lacks one
     room.models[late.version], room.current = late, late.version
     answered = []
     for number in range(2):
